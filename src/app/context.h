@@ -1,0 +1,84 @@
+// What a command runs with: options common to all, terminal, repository, engine, exit codes.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "engine/volume_engine.h"
+#include "os/file.h"
+#include "repo/repository.h"
+
+namespace respaldo::app {
+
+inline constexpr const char* kVersion = "0.1.0";
+
+// The outside world, given by main and by tests.
+struct World {
+  std::vector<std::string> arguments;                                // without the program's name
+  std::function<std::optional<std::string>(const char*)> environment;
+  std::function<void(std::string_view)> out, err;                    // standard output and error
+  bool out_is_terminal = false, err_is_terminal = false, in_is_terminal = false;
+  unsigned columns = 80;
+  std::function<std::optional<std::string>(std::string_view question, bool secret)> ask;  // absent answer: end of input
+  int out_fd = 1;                                                    // for raw bytes (dump, cat, export)
+  std::stop_token stop;
+};
+
+struct CommonOptions {
+  std::string repository;              // -r, else RESPALDO_REPOSITORY, else RESTIC_REPOSITORY
+  std::string password_file, password_command;
+  std::vector<std::string> disks;      // --disk
+  bool json = false;
+  int verbosity = 1;                   // 0 quiet, 1 normal, 2 verbose
+  std::optional<unsigned> lock_patience_seconds;  // --retry-lock
+};
+
+// Documented in docs/exit-codes.md and the manual page; an interface.
+enum class ExitCode : int {
+  ok = 0,
+  failed = 1,            // nothing was saved or changed
+  usage = 2,
+  incomplete = 3,        // a backup was saved, but ranges or files are missing from it
+  not_found = 10,        // no such repository (as restic)
+  locked = 11,           // (as restic)
+  wrong_password = 12,   // (as restic)
+  damaged = 20,          // check found errors
+  overflow = 21,         // the snapshot died during the backup
+  interrupted = 130,
+};
+ExitCode exit_code_for(const Error& error);
+
+class Context {
+ public:
+  Context(World world, CommonOptions options);
+  ~Context();
+
+  const CommonOptions& options() const;
+  World& world();
+  std::stop_token stop() const;
+  Progress& progress();                     // a bar on a terminal, lines otherwise, JSON events with --json, silent with -q
+  void print(std::string_view text);        // standard output, newline added
+  void warn(std::string_view text);         // "warning: ..." on standard error, or a JSON event
+  void print_json(std::string_view json);   // one line on standard output
+
+  // Opened on first use. Error(usage) when no repository is given.
+  repo::Repository& repository();
+  std::shared_ptr<const repo::IndexedRepository> indexed();
+  engine::VolumeEngine& engine();           // the image engine when --disk was given
+  std::string new_password(std::string_view question);  // for init and key add: asked twice
+  std::string password();
+  // True when the user (or --yes) agreed. Without a terminal and without yes: Error(refused) saying to give --yes.
+  bool confirm(std::string_view question, bool yes);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace respaldo::app

@@ -1,0 +1,53 @@
+// One pass over the volumes of a run: the plan, the pipeline, the trees, the backup's object.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "backup/cut_plan.h"
+#include "base/progress.h"
+#include "engine/volume_engine.h"
+#include "repo/blob_writer.h"
+#include "view/volume_view.h"
+
+namespace respaldo::backup {
+
+enum class OnReadError { fail, skip };
+
+struct BackupOptions {
+  std::vector<engine::VolumeName> volumes;
+  bool from_snapshot = false;               // volumes name existing snapshots
+  std::optional<std::uint64_t> cow_size;    // bytes
+  std::vector<std::string> tags;
+  std::string hostname, username, program_version;
+  OnReadError on_read_error = OnReadError::fail;
+  repo::WriterOptions writer;
+  unsigned threads = 0;                     // 0: one for each core
+  bool dry_run = false;                     // reads and cuts, stores nothing
+};
+
+struct VolumeResult {
+  view::VolumeFacts facts;
+  std::uint64_t bytes_read = 0, bytes_zero = 0;
+};
+
+struct BackupSummary {
+  std::optional<repo::SnapshotId> id;  // absent for a dry run
+  std::vector<VolumeResult> volumes;
+  repo::WriterTotals totals;
+  double seconds = 0;
+  bool incomplete = false;  // ranges were lost and skipped
+};
+
+// Runs the whole backup: leases, pass, validity of the snapshots after the last byte, packs, index, object.
+// Nothing is listed when this throws. The caller holds the repository's lock and gives its `lost` check as
+// `still_locked` (throws when lost).
+BackupSummary run_backup(engine::VolumeEngine& engine, const repo::IndexedRepository& repository,
+                         const BackupOptions& options, Progress& progress, const std::function<void()>& still_locked,
+                         std::stop_token stop);
+
+}  // namespace respaldo::backup

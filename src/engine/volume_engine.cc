@@ -1,0 +1,33 @@
+#include "engine/volume_engine.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "lvm/volume_group.h"
+
+namespace respaldo::engine {
+
+std::string_view to_string(EngineKind kind) { return kind == EngineKind::kernel ? "kernel" : "image"; }
+
+VolumeName VolumeName::parse(std::string_view text) {
+  const std::string_view given = text;
+  const auto bad = [&] {
+    return Error(ErrorKind::usage, fmt::format("'{}' does not name a volume", printable(given)),
+                 "write VG/LV, for example vg0/root");
+  };
+  constexpr std::string_view kMapper = "/dev/mapper/", kDev = "/dev/";
+  if (text.starts_with(kMapper)) {
+    auto name = lvm::parse_dm_name(text.substr(kMapper.size()));
+    if (!name || !name->layer.empty()) throw bad();
+    return {name->vg, name->lv};
+  }
+  if (text.starts_with(kDev)) text.remove_prefix(kDev.size());
+  const std::size_t slash = text.find('/');
+  if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size() ||
+      text.find('/', slash + 1) != std::string_view::npos)
+    throw bad();
+  return {std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
+}
+
+}  // namespace respaldo::engine

@@ -1,0 +1,119 @@
+#include "os/process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+#include "os/unique_fd.h"
+
+extern char** environ;
+
+namespace respaldo::os {
+
+namespace {
+
+struct Pipe {
+  UniqueFd read, write;
+  Pipe() {
+    int fds[2];
+    if (::pipe2(fds, O_CLOEXEC) != 0) throw Error(ErrorKind::io, fmt::format("pipe: {}", std::strerror(errno)));
+    read = UniqueFd(fds[0]);
+    write = UniqueFd(fds[1]);
+  }
+};
+
+void take(UniqueFd& fd, std::string& into, std::size_t limit) {
+  char buffer[65536];
+  const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+  if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
+  if (n <= 0) {
+    fd.reset();
+    return;
+  }
+  const std::size_t room = into.size() < limit ? limit - into.size() : 0;
+  into.append(buffer, std::min(room, static_cast<std::size_t>(n)));
+}
+
+}  // namespace
+
+CommandResult run_command(const std::vector<std::string>& argv, const CommandOptions& options, std::stop_token stop) {
+  Pipe in, out, err;
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, in.read.get(), 0);
+  posix_spawn_file_actions_adddup2(&actions, out.write.get(), 1);
+  posix_spawn_file_actions_adddup2(&actions, err.write.get(), 2);
+  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none, defaults;
+  sigemptyset(&none);
+  sigfillset(&defaults);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+
+  std::vector<std::string> environment;
+  for (char** e = environ; *e != nullptr; ++e)
+    if (std::strncmp(*e, "LC_ALL=", 7) != 0) environment.emplace_back(*e);
+  environment.emplace_back("LC_ALL=C");
+  std::vector<char*> args, env;
+  for (const auto& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
+  for (const auto& e : environment) env.push_back(const_cast<char*>(e.c_str()));
+  args.push_back(nullptr);
+  env.push_back(nullptr);
+
+  pid_t pid = 0;
+  const int failed = ::posix_spawnp(&pid, args[0], &actions, &attributes, args.data(), env.data());
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (failed != 0)
+    throw Error(ErrorKind::not_found, fmt::format("cannot run {}: {}", argv[0], std::strerror(failed)),
+                "install it, or correct PATH");
+  in.read.reset();
+  out.write.reset();
+  err.write.reset();
+  ::fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
+
+  CommandResult result;
+  std::size_t sent = 0;
+  bool late = false, stopped = false;
+  const auto started = std::chrono::steady_clock::now();
+  if (options.input.empty()) in.write.reset();
+  while (out.read || err.read || in.write) {
+    pollfd fds[3] = {{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}};
+    ::poll(fds, 3, 100);
+    if (out.read && fds[0].revents != 0) take(out.read, result.out, options.output_limit);
+    if (err.read && fds[1].revents != 0) take(err.read, result.err, options.output_limit);
+    if (in.write && fds[2].revents != 0) {
+      const ssize_t n = ::write(in.write.get(), options.input.data() + sent, options.input.size() - sent);
+      if (n > 0) sent += static_cast<std::size_t>(n);
+      if ((n < 0 && errno != EAGAIN && errno != EINTR) || sent == options.input.size()) in.write.reset();
+    }
+    late = options.limit && std::chrono::steady_clock::now() - started > *options.limit;
+    stopped = stop.stop_requested();
+    if (late || stopped) {
+      ::kill(-pid, SIGKILL);
+      break;
+    }
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (stopped) throw Cancelled();
+  if (late)
+    throw Error(ErrorKind::io, fmt::format("{} did not finish within {} ms and was killed", argv[0], options.limit->count()));
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return result;
+}
+
+}  // namespace respaldo::os

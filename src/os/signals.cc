@@ -1,0 +1,43 @@
+#include "os/signals.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+namespace respaldo::os {
+
+namespace {
+std::atomic<int> received{0};
+std::stop_source& source() {
+  static std::stop_source stop;
+  return stop;
+}
+}  // namespace
+
+void install_stop_signals() {
+  ::signal(SIGHUP, SIG_IGN);
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  source();
+  // A thread of its own takes the signals, so that requesting a stop may run any callback.
+  std::thread([set] {
+    for (;;) {
+      int signal = 0;
+      if (sigwait(&set, &signal) != 0) continue;
+      if (received.exchange(signal) != 0 && signal == SIGINT) ::_exit(128 + SIGINT);
+      source().request_stop();
+    }
+  }).detach();
+}
+
+std::stop_token stop_signals() { return source().get_token(); }
+int stop_signal_received() { return received.load(); }
+
+}  // namespace respaldo::os

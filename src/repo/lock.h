@@ -1,0 +1,47 @@
+// restic's locks: respected, held, refreshed.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "repo/repository.h"
+
+namespace respaldo::repo {
+
+struct LockInfo {
+  std::string name;  // object name
+  Timestamp time;
+  bool exclusive = false;
+  std::string hostname, username;
+  std::int64_t pid = 0;
+  bool unreadable = false;
+  bool stale = false;  // older than 30 minutes, or of a dead process of this host
+};
+
+enum class LockKind { shared, exclusive };
+
+// Held until released or destroyed; a thread refreshes it every five minutes. When it cannot be refreshed for
+// 20 minutes, lost() becomes true and writers must stop.
+class RepoLock {
+ public:
+  // Error(busy) naming owner, host, pid and age; waits up to `patience` for it to go away.
+  static std::unique_ptr<RepoLock> acquire(Repository& repository, LockKind kind,
+                                           std::chrono::seconds patience = std::chrono::seconds(0),
+                                           std::stop_token stop = {});
+  ~RepoLock();
+  bool lost() const;
+  void release();
+
+ private:
+  struct Impl;
+  explicit RepoLock(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+std::vector<LockInfo> list_locks(Repository& repository);
+// Removes stale locks, or all of them; returns how many.
+std::size_t remove_locks(Repository& repository, bool all);
+
+}  // namespace respaldo::repo

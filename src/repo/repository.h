@@ -1,0 +1,106 @@
+// A restic repository, opened. docs/formats/restic.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "crypto/crypto.h"
+#include "repo/id.h"
+#include "repo/index.h"
+#include "repo/snapshot.h"
+#include "repo/tree.h"
+#include "store/backend.h"
+
+namespace respaldo::repo {
+
+struct Config {
+  std::uint32_t version = 2;
+  std::string id;          // 64 hex
+  std::string polynomial;  // hex
+};
+
+struct KeyInfo {
+  KeyId id;
+  std::string username, hostname;
+  Timestamp created;
+  bool current = false;  // the one this repository was opened with
+};
+
+// A snapshot and its id.
+struct NamedSnapshot {
+  SnapshotId id;
+  Snapshot snapshot;
+};
+
+// Opened: the master key is known. Thread-safe.
+class Repository {
+ public:
+  struct CreateOptions {
+    std::uint32_t version = 2;
+    std::optional<crypto::ScryptParameters> scrypt;  // absent: calibrated like restic's
+  };
+  static std::unique_ptr<Repository> create(std::unique_ptr<store::Backend> backend, std::string_view password,
+                                            const CreateOptions& options);
+  // Error(wrong_key) when no key opens with this password; Error(not_found) when there is no repository.
+  static std::unique_ptr<Repository> open(std::unique_ptr<store::Backend> backend, std::string_view password);
+  ~Repository();
+
+  const Config& config() const;
+  store::Backend& backend();
+  const crypto::MasterKey& master_key() const;
+
+  std::vector<KeyInfo> keys();
+  KeyId add_key(std::string_view password, const std::optional<crypto::ScryptParameters>& scrypt = {});
+  void remove_key(const KeyId& id);  // Error(refused) for the current one
+
+  // Index, snapshot and lock files: decoded JSON both ways (compressed in version 2). load checks hash and tag.
+  Bytes load_unpacked(store::FileType type, const std::string& name);
+  std::string save_unpacked(store::FileType type, std::string_view json, store::Durability durability);  // -> name
+
+  // Unreadable snapshot files are told in `damaged` (or thrown when null), not skipped silently. Oldest first.
+  std::vector<NamedSnapshot> snapshots(std::vector<std::string>* damaged = nullptr);
+  // Loads all index files, in parallel. Damaged ones are told in `damaged`, or thrown when null.
+  Index load_index(Progress& progress, std::vector<std::string>* damaged = nullptr, std::stop_token stop = {});
+
+  // One blob out of one location: read, open, decompress, hash checked. Error(corrupt) names pack, offset, blob.
+  Bytes read_blob(BlobType type, const BlobId& id, const BlobLocation& location);
+  // The same for a container already in memory. `cipher` belongs to the calling thread.
+  Bytes decode_blob(BlobType type, const BlobId& id, const BlobLocation& location, ByteView container,
+                    crypto::Cipher& cipher) const;
+  // The pack's own header, checked against the file size: its blobs in order.
+  PackContents read_pack_header(const PackId& pack, std::uint64_t pack_size);
+
+ private:
+  struct Impl;
+  explicit Repository(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Decodes a pack header (decrypted bytes). Offsets are running sums. Error(corrupt).
+std::vector<PackedBlob> parse_pack_header(ByteView plain);
+
+// A repository whose index is loaded: blobs can be looked up. Thread-safe.
+class IndexedRepository {
+ public:
+  IndexedRepository(Repository& repository, Index index) : repository_(repository), index_(std::move(index)) {}
+  Repository& repository() const { return repository_; }
+  const Index& index() const { return index_; }
+  // Reads a blob, trying every location before it gives up. Error(not_found) when the index has none.
+  Bytes load_blob(BlobType type, const BlobId& id) const;
+  Tree load_tree(const BlobId& id) const;
+
+ private:
+  Repository& repository_;
+  Index index_;
+};
+
+// "a prefix of at least one digit", a full id, "latest", or "latest:VG/LV" (newest with that path).
+// Error(not_found) or Error(usage: ambiguous, lists the candidates).
+NamedSnapshot find_snapshot(const std::vector<NamedSnapshot>& all, std::string_view selector);
+
+}  // namespace respaldo::repo

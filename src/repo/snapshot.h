@@ -1,0 +1,38 @@
+// A backup's own object. restic calls it a snapshot; so does this room.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "repo/id.h"
+#include "repo/tree.h"
+
+namespace respaldo::repo {
+
+struct SnapshotSummary {
+  Timestamp backup_start, backup_end;
+  std::uint64_t files_new = 0, files_changed = 0, files_unmodified = 0;
+  std::uint64_t dirs_new = 0, dirs_changed = 0, dirs_unmodified = 0;
+  std::uint64_t data_blobs = 0, tree_blobs = 0;
+  std::uint64_t data_added = 0, data_added_packed = 0;
+  std::uint64_t total_files_processed = 0, total_bytes_processed = 0;
+};
+
+struct Snapshot {
+  Timestamp time;
+  std::optional<SnapshotId> parent;
+  BlobId tree;
+  std::vector<std::string> paths;
+  std::string hostname, username;
+  std::uint32_t uid = 0, gid = 0;
+  std::vector<std::string> excludes, tags;
+  std::optional<SnapshotId> original;
+  std::string program_version;
+  std::optional<SnapshotSummary> summary;
+};
+
+std::string to_json(const Snapshot& snapshot);
+Snapshot parse_snapshot(ByteView json);  // Error(corrupt)
+
+}  // namespace respaldo::repo

@@ -1,0 +1,68 @@
+// Named objects somewhere: what holds a repository. Knows nothing of what is inside.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+namespace respaldo::store {
+
+enum class FileType { config, key, lock, snapshot, index, pack };
+std::string_view to_string(FileType type);
+
+struct Handle {
+  FileType type = FileType::config;
+  std::string name;  // 64 lower-case hex digits; empty for config
+  std::string str() const;  // "pack 0aadcd3c", for messages
+};
+
+struct FileInfo {
+  std::string name;
+  std::uint64_t size = 0;
+};
+
+// When a saved object must have reached the medium.
+enum class Durability {
+  now,      // before save returns
+  at_sync,  // at the latest when sync() returns
+};
+
+// All methods are thread-safe. Objects appear whole or not at all, and are never changed afterwards.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string location() const = 0;
+  // Makes the empty structure (folders). Error(refused) when a repository is there already.
+  virtual void create() = 0;
+  // `parts` are written one after the other. An object of that name is replaced (config only), or is
+  // known to be equal (names are hashes of contents).
+  virtual void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) = 0;
+  // Everything saved before is durable when this returns.
+  virtual void sync() = 0;
+  // `length` bytes at `offset`; Error(corrupt) when the object is shorter, Error(not_found) when absent.
+  virtual Bytes load(const Handle& handle, std::uint64_t offset, std::uint64_t length) = 0;
+  // The whole object, at most `limit` bytes.
+  virtual Bytes load_all(const Handle& handle, std::uint64_t limit = std::uint64_t{1} << 31) = 0;
+  virtual std::optional<FileInfo> stat(const Handle& handle) = 0;
+  // Only names of 64 hex digits, in no order.
+  virtual std::vector<FileInfo> list(FileType type) = 0;
+  virtual void remove(const Handle& handle) = 0;  // absent is success
+  // True when trying again cannot help.
+  virtual bool is_permanent(const Error& error) const = 0;
+};
+
+// restic's default layout in a folder. docs/formats/restic.md section "layout".
+std::unique_ptr<Backend> open_local(const std::string& folder);
+// In memory, for tests.
+std::unique_ptr<Backend> open_memory();
+// By restic's location syntax; today a folder, with or without "local:". Others are Error(unsupported).
+std::unique_ptr<Backend> open_location(const std::string& location);
+
+}  // namespace respaldo::store

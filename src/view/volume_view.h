@@ -1,0 +1,73 @@
+// A stored backup seen again as volumes: the image view as a Device, the trees as folders.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "block/device.h"
+#include "repo/repository.h"
+
+namespace respaldo::view {
+
+// Cuts and names shared by who writes and who reads a backup's tree (DESIGN "What a backup holds").
+inline constexpr std::uint64_t kImagePartSize = std::uint64_t{64} << 30;
+inline constexpr std::string_view kImageName = "image.raw", kImageFolder = "image", kFilesName = "files",
+                                  kFactsName = "volume.json", kGroupConfigName = "vg.conf";
+
+// Ranges of the source that could not be read (stored as zeros).
+struct LostRange {
+  Extent extent;
+  std::string why;
+};
+
+// The facts of volume.json. Unknown fields are ignored when reading; a backup made by restic has none.
+struct VolumeFacts {
+  std::string vg, lv, vg_uuid, lv_uuid;
+  std::uint64_t size = 0;
+  std::string segment_type, engine, how;  // how: "direct", "snapshot", "given"
+  std::string filesystem, filesystem_uuid, filesystem_label;
+  std::optional<std::uint64_t> cow_size, cow_used, cow_chunk;
+  std::string snapshot_name;
+  std::vector<LostRange> lost;
+  std::string to_json() const;                       // stable field order, ends with a newline
+  static VolumeFacts parse(std::string_view json);   // Error(corrupt)
+};
+
+// One blob of the image: plain offset in the volume.
+struct ImageChunk {
+  std::uint64_t offset = 0;
+  std::uint32_t length = 0;
+  repo::BlobId id;
+};
+
+// A volume found in a backup.
+struct StoredVolume {
+  std::string vg, lv;
+  std::string tree_path;                    // "/vg0/root"
+  std::uint64_t image_size = 0;             // sum of the parts
+  bool has_image = false, has_files = false;
+  std::vector<std::vector<repo::BlobId>> parts;  // content lists of image.raw, or of image/image.00000...
+  std::optional<VolumeFacts> facts;
+  std::string str() const { return vg + "/" + lv; }
+};
+
+// The volumes of a backup, in tree order. Backups of restic (no /VG/LV/image.raw) give an empty list.
+std::vector<StoredVolume> stored_volumes(const repo::IndexedRepository& repository, const repo::Snapshot& snapshot);
+// The one that the user names; without a name, the only one. Error(usage) listing them otherwise.
+StoredVolume select_volume(std::vector<StoredVolume> volumes, std::optional<std::string_view> name);
+
+// Offsets and lengths of all image chunks (lengths from the index). Error(corrupt) when the sum is not image_size.
+std::vector<ImageChunk> image_chunks(const repo::IndexedRepository& repository, const StoredVolume& volume);
+
+// The image view as a disk: reads blobs on demand, with a cache. runs() tells known zero chunks. Thread-safe.
+block::DevicePtr open_image(std::shared_ptr<const repo::IndexedRepository> repository, const StoredVolume& volume);
+
+// A path inside a backup: "/" separated raw names. Absent when it does not exist.
+std::optional<repo::Node> find_node(const repo::IndexedRepository& repository, const repo::Snapshot& snapshot,
+                                    std::string_view path);
+
+}  // namespace respaldo::view
