@@ -133,8 +133,10 @@ ExtentSet ExtentSet::intersected(const ExtentSet& other) const {
 
 ExtentSet ExtentSet::minus(const ExtentSet& other) const {
   ExtentSet result;
-  for (const Extent& e : extents_)
-    for (const Extent& piece : other.complement(e).extents()) result.add(piece);
+  for (const Extent& e : extents_) {
+    const ExtentSet pieces = other.complement(e);
+    for (const Extent& piece : pieces.extents()) result.add(piece);
+  }
   return result;
 }
 
