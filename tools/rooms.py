@@ -62,7 +62,7 @@ def main():
             bad += 1
             continue
         allowed = reach(rooms, room) | {room}
-        is_test = relative.endswith(("_test.cc", "_fuzz.cc"))
+        is_test = relative.endswith(("_test.cc", "_test.h", "_fuzz.cc"))
         if is_test:
             allowed |= {"testing"} | reach(rooms, "testing")
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):

@@ -6,10 +6,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <unordered_map>
+#include <string>
 #include <vector>
 
 #include "block/device.h"
+#include "dm/exception_map.h"
 
 namespace respaldo::dm {
 
@@ -36,8 +37,11 @@ class CowStore {
   static CowStore load(const block::Device& cow, std::uint64_t fallback_chunk);
 
   const CowStatus& status() const { return status_; }
+  // True for a store of zeros, which has no header yet.
+  bool fresh() const { return fresh_; }
   // The chunk of the store that holds chunk `old_chunk` of the snapshot, if any.
-  std::optional<std::uint64_t> lookup(std::uint64_t old_chunk) const;
+  std::optional<std::uint64_t> lookup(std::uint64_t old_chunk) const { return map_.find(old_chunk); }
+  const ExceptionMap& map() const { return map_; }
   // (old chunk, store chunk) in commit order.
   struct Exception {
     std::uint64_t old_chunk = 0, new_chunk = 0;
@@ -46,8 +50,9 @@ class CowStore {
 
  private:
   CowStatus status_;
+  bool fresh_ = false;
   std::vector<Exception> exceptions_;
-  std::unordered_map<std::uint64_t, std::uint64_t> map_;
+  ExceptionMap map_;
 };
 
 // Writes header and an empty first area, as a new snapshot has them; flushes.
@@ -65,7 +70,8 @@ class SnapshotSet {
   SnapshotSet& operator=(const SnapshotSet&) = delete;
 
   // Adds a snapshot of `size` bytes whose store is `cow`. May be called while devices are in use.
-  void add(const std::string& name, block::WritableDevicePtr cow, std::uint64_t size, std::uint64_t fallback_chunk);
+  void add(const std::string& name, block::WritableDevicePtr cow, std::uint64_t size,
+           std::uint64_t fallback_chunk);
   // Removes it from the set: its device fails from now on, the origin no longer copies to it.
   void remove(const std::string& name);
   // The store's device has grown (lvextend of the snapshot): use `cow` from now on.

@@ -38,8 +38,9 @@ struct ZeroTarget {
   friend bool operator==(const ZeroTarget&, const ZeroTarget&) = default;
 };
 struct MirrorTarget {
-  std::uint64_t region = 0;  // sectors
-  std::vector<DeviceRef> legs;  // leg 0 is the primary
+  std::uint64_t region = 0;         // sectors
+  std::vector<DeviceRef> legs;      // leg 0 is the primary
+  bool secondaries_in_sync = true;  // false: only leg 0 is known to hold everything (a pvmove under way)
   friend bool operator==(const MirrorTarget&, const MirrorTarget&) = default;
 };
 enum class RaidLevel { raid0, raid1, raid4, raid5_ls, raid5_n, raid6_zr, raid10 };
@@ -62,8 +63,8 @@ struct SnapshotOriginTarget {
   friend bool operator==(const SnapshotOriginTarget&, const SnapshotOriginTarget&) = default;
 };
 struct SnapshotTarget {
-  std::string origin;  // the "-real" device
-  std::string cow;     // the "-cow" device
+  std::string origin;       // the "-real" device
+  std::string cow;          // the "-cow" device
   std::uint64_t chunk = 0;  // sectors; the store's own header wins
   friend bool operator==(const SnapshotTarget&, const SnapshotTarget&) = default;
 };
@@ -74,9 +75,9 @@ struct SnapshotMergeTarget {
   friend bool operator==(const SnapshotMergeTarget&, const SnapshotMergeTarget&) = default;
 };
 struct ThinPoolTarget {
-  std::string metadata;  // the _tmeta device
-  std::string data;      // the _tdata device
-  std::uint64_t chunk = 0;  // sectors
+  std::string metadata;                         // the _tmeta device
+  std::string data;                             // the _tdata device
+  std::uint64_t chunk = 0;                      // sectors
   std::optional<std::uint64_t> transaction_id;  // what the LVM text says; checked against the superblock
   friend bool operator==(const ThinPoolTarget&, const ThinPoolTarget&) = default;
 };
@@ -94,8 +95,8 @@ struct UnsupportedTarget {
 };
 
 using Target = std::variant<LinearTarget, StripedTarget, ErrorTarget, ZeroTarget, MirrorTarget, RaidTarget,
-                            SnapshotOriginTarget, SnapshotTarget, SnapshotMergeTarget, ThinPoolTarget, ThinTarget,
-                            UnsupportedTarget>;
+                            SnapshotOriginTarget, SnapshotTarget, SnapshotMergeTarget, ThinPoolTarget,
+                            ThinTarget, UnsupportedTarget>;
 
 struct TableLine {
   std::uint64_t start = 0, length = 0;  // sectors
@@ -105,7 +106,8 @@ struct TableLine {
 // Lines tile [0, size) in order.
 using Table = std::vector<TableLine>;
 
-// As `dmsetup table` prints it, one line each. Names stand for major:minor.
+// As `dmsetup table` prints it (without its space after a lone "error" or "zero"), one line each. Names stand
+// for major:minor.
 std::string to_text(const Table& table);
 
 // Where assemble() finds what a table names. Implementations cache, so that devices named twice are one.

@@ -35,9 +35,9 @@ class ThinMetadata {
 
   std::uint64_t block_size() const;  // data block, bytes
   std::uint64_t transaction_id() const;
-  std::uint64_t data_blocks() const;            // size of the data device in blocks
+  std::uint64_t data_blocks() const;  // size of the data device in blocks
   std::uint64_t data_blocks_used() const;
-  std::uint64_t metadata_blocks() const;        // 4 KiB each
+  std::uint64_t metadata_blocks() const;  // 4 KiB each
   std::uint64_t metadata_blocks_used() const;
   std::vector<ThinDevice> devices() const;
   // The mappings of one device, ascending, coalesced. Error(corrupt) when the device is not in the pool.
