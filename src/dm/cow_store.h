@@ -88,8 +88,8 @@ class SnapshotSet {
 };
 
 // Merges the store back into the origin in the kernel's order (from the last entry backwards, entries cleared
-// only after the origin is flushed), so that a merge killed at any moment resumes. Progress in bytes.
-// Error(overflow) when the store is invalid.
+// only after the origin is flushed), so that a merge killed at any moment resumes. `merged` is told the bytes
+// of each step. Error(overflow) when the store is invalid.
 void merge_snapshot(block::WritableDevice& origin, block::WritableDevice& cow, std::uint64_t fallback_chunk,
                     const std::function<void(std::uint64_t)>& merged = {});
 

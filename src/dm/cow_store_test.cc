@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "dm/table.h"
 #include "dm/devices_test.h"
+#include "dm/table.h"
 
 namespace respaldo::dm {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "dm/devices_test.h"
 #include "dm/gf256.h"
 #include "dm/table.h"
-#include "dm/devices_test.h"
 
 namespace respaldo::dm {
 namespace {

@@ -7,8 +7,8 @@
 #include <iterator>
 
 #include "base/crc.h"
-#include "dm/table.h"
 #include "dm/devices_test.h"
+#include "dm/table.h"
 #include "os/file.h"
 #include "os/process.h"
 
