@@ -1,0 +1,23 @@
+# Words of the guest's scripts (sourced by init.sh before them). $DISKS holds the disks, "/dev/ubda /dev/ubdb ...".
+
+# pattern DEVICE FROM COUNT: COUNT KiB of noise at FROM KiB (multiples of 4).
+pattern() {
+  dd if=/dev/urandom of="$1" bs=4k seek=$(($2 / 4)) count=$(($3 / 4)) oflag=direct conv=notrunc status=none
+}
+
+# sums VG: leaves "SHA-256 VG/LV" of every visible volume of VG in $OUT/sums.
+sums() {
+  lvs --noheadings --separator ' ' -o lv_name,lv_dm_path "$1" >/run/volumes
+  while read -r name path; do
+    echo "$(sha256sum "$path" | cut -d' ' -f1) $1/$name" >>"$OUT/sums"
+  done </run/volumes
+}
+
+# quiet COMMAND...: runs it; anything on standard error is a failure (lvm2 warns and still exits 0).
+quiet() {
+  "$@" 2>/run/stderr || { cat /run/stderr >&2; return 1; }
+  [ ! -s /run/stderr ] || { echo "unexpected: $*: $(cat /run/stderr)" >&2; return 1; }
+}
+
+# refused COMMAND...: succeeds when the command fails.
+refused() { ! "$@"; }
