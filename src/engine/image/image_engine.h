@@ -1,6 +1,7 @@
 // LVM in userspace, over disk image files and block devices: no root, no device-mapper.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -76,9 +77,16 @@ class DiskSet {
   // Replaces the group by `next` (whose seqno becomes the old one + 1): labels that need it, then the commit of
   // lvm/pv_label.h over all areas of all present PVs. Error(refused) when a PV is missing, the group is
   // inconsistent, foreign (system_id), shared (lock_type), exported, or has types that must not be touched.
+  // A name that no group has makes a new group with `next`'s UUID and seqno 1. PVs that are new in `next` must be
+  // orphans on these images: their labels are marked in use first. PVs that `next` no longer lists are cleared and
+  // marked unused after the commit. A `next` with another name renames the group. Scans again at the end.
   void commit(const std::string& vg_name, lvm::VolumeGroup next, std::string_view description);
+  // Takes the group away: all its metadata areas are cleared, its labels marked unused. Same refusals. Scans again.
+  void remove_group(const std::string& vg_name);
   // Scans again after labels changed.
   void rescan();
+  // For tests: called before every write of commit() and remove_group(); may throw to stop there.
+  void set_before_step(std::function<void(std::string_view)> hook);
 
  private:
   struct Impl;
