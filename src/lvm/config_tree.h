@@ -38,9 +38,11 @@ ConfigNode* find(ConfigSection& section, std::string_view key);
 // Typed access; absent when the key is missing, Error(corrupt) naming the key when it has another type.
 std::optional<std::int64_t> get_integer(const ConfigSection& section, std::string_view key);
 std::optional<std::string> get_string(const ConfigSection& section, std::string_view key);
-std::vector<std::string> get_string_array(const ConfigSection& section, std::string_view key);  // missing: empty
+std::vector<std::string> get_string_array(const ConfigSection& section,
+                                          std::string_view key);  // missing: empty
 // Adds or replaces.
-void set(ConfigSection& section, std::string_view key, std::variant<ConfigScalar, ConfigArray, ConfigSection> value);
+void set(ConfigSection& section, std::string_view key,
+         std::variant<ConfigScalar, ConfigArray, ConfigSection> value);
 void erase(ConfigSection& section, std::string_view key);
 
 // Error(corrupt) names the line. Bounds: 64 MiB of text, depth 32.

@@ -29,17 +29,17 @@ std::optional<PvLabel> read_label(const block::Device& device, std::vector<std::
 void write_label(block::WritableDevice& device, const PvLabel& label);
 
 struct MetadataCopy {
-  std::string text;            // without the NUL
+  std::string text;  // without the NUL
   std::uint32_t crc = 0;
-  std::uint64_t offset = 0;    // of the text, relative to the area
+  std::uint64_t offset = 0;  // of the text, relative to the area
 };
 struct MetadataAreaState {
   Extent area;
   bool header_valid = false;
   bool ignored = false;
-  bool precommitted = false;   // slot 1 set: a writer died between precommit and commit
+  bool precommitted = false;            // slot 1 set: a writer died between precommit and commit
   std::optional<MetadataCopy> current;  // the committed copy, when its checksum is right
-  std::string problem;         // why current is absent although the header is valid and not empty; or header damage
+  std::string problem;  // why current is absent although the header is valid and not empty; or header damage
 };
 // Reads one area: header, slot 0, circular text. Never throws for damage: it is told in `problem`.
 MetadataAreaState read_metadata_area(const block::Device& device, Extent area);
@@ -54,8 +54,8 @@ struct CommitTarget {
   block::WritableDevice* device = nullptr;
   Extent area;
 };
-// Writes `text` (a NUL is added) to all areas in lvm2's order: text everywhere, flush; precommit headers, flush;
-// committed headers, flush. `before_step` is called before each of these writes (tests kill there).
+// Writes `text` (a NUL is added) to all areas in lvm2's order: text everywhere, flush; precommit headers,
+// flush; committed headers, flush. `before_step` is called before each of these writes (tests kill there).
 // Error(no_space) when the text does not fit, with nothing written.
 void commit_metadata(const std::vector<CommitTarget>& targets, std::string_view text,
                      const std::function<void(std::string_view step)>& before_step = {});

@@ -145,7 +145,7 @@ class VolumeGroup {
   // Snapshots: the pseudo-LV "snapshotN" that binds a COW LV to its origin.
   struct SnapshotBinding {
     const LogicalVolume* pseudo = nullptr;
-    const LogicalVolume* cow = nullptr;     // the LV the user calls the snapshot
+    const LogicalVolume* cow = nullptr;  // the LV the user calls the snapshot
     const LogicalVolume* origin = nullptr;
     std::uint64_t virtual_extents = 0, chunk_sectors = 0;
     bool merging = false;
@@ -157,7 +157,8 @@ class VolumeGroup {
   std::uint64_t free_extent_count() const;
 
   // The device-mapper table of an LV as activation would load it. Names in it: PVs by "pv:<plain uuid>",
-  // LVs by dm name "VG-LV" with layers "-real", "-cow", "-tpool" as lvm2 uses. layer "" is what the user sees.
+  // LVs by dm name "VG-LV" with layers "-real", "-cow", "-tpool" as lvm2 uses. layer "" is what the user
+  // sees.
   dm::Table table(const LogicalVolume& lv, std::string_view layer = "") const;
 };
 

@@ -11,9 +11,9 @@
 namespace respaldo::fs {
 
 struct Partition {
-  unsigned number = 0;  // as the kernel numbers it
-  Extent extent;        // bytes of the disk
-  std::string type;     // GPT GUID in lower case, or "0x8e"
+  unsigned number = 0;    // as the kernel numbers it
+  Extent extent;          // bytes of the disk
+  std::string type;       // GPT GUID in lower case, or "0x8e"
   std::string type_name;  // "Linux LVM", "Linux filesystem", ...; empty when not known
   std::string name, uuid;
   bool bootable = false;
@@ -21,8 +21,8 @@ struct Partition {
 struct PartitionTable {
   std::string kind;  // "gpt" or "dos"
   std::string uuid;
-  std::vector<Partition> partitions;   // ascending by number; every extent lies within the disk
-  std::vector<std::string> problems;   // overlaps, entries past the end (dropped), damaged primary GPT
+  std::vector<Partition> partitions;  // ascending by number; every extent lies within the disk
+  std::vector<std::string> problems;  // overlaps, entries past the end (dropped), damaged primary GPT
 };
 
 // Absent when the disk has none. Hostile tables cost bounded work. (Own reader: the disk is any Device.)
