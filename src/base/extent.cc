@@ -144,7 +144,9 @@ ExtentSet ExtentSet::aligned_out(std::uint64_t unit, std::uint64_t limit) const 
   ExtentSet result;
   for (const Extent& e : extents_) {
     const std::uint64_t begin = e.offset / unit * unit;
-    const std::uint64_t end = std::min(limit, (e.end() + unit - 1) / unit * unit);
+    const std::uint64_t rest = e.end() % unit;
+    const std::uint64_t grow = rest == 0 ? 0 : unit - rest;
+    const std::uint64_t end = e.end() > limit || limit - e.end() < grow ? limit : e.end() + grow;
     if (begin < end) result.add({begin, end - begin});
   }
   return result;

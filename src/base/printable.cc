@@ -26,21 +26,31 @@ int utf8_length(std::string_view s) {
   return 0;
 }
 
+namespace {
+// Characters, each valid UTF-8, that control the terminal or the layout of the text around them: C0, DEL, C1, the line
+// and paragraph separators, and the marks that turn the reading direction (U+200E-F, U+202A-E, U+2066-9).
+bool is_control(std::string_view character) {
+  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
+  if (character.size() == 1) return at(0) < 0x20 || at(0) == 0x7f;
+  if (character.size() == 2) return at(0) == 0xc2 && at(1) < 0xa0;
+  if (character.size() != 3 || at(0) != 0xe2) return false;
+  if (at(1) == 0x80) return at(2) == 0x8e || at(2) == 0x8f || (at(2) >= 0xa8 && at(2) <= 0xae);
+  return at(1) == 0x81 && at(2) >= 0xa6 && at(2) <= 0xa9;
+}
+}  // namespace
+
 std::string printable(std::string_view bytes) {
   std::string text;
   text.reserve(bytes.size());
   while (!bytes.empty()) {
-    const int n = utf8_length(bytes);
-    const auto c = static_cast<unsigned char>(bytes[0]);
-    const bool c1_control = n == 2 && c == 0xc2 && static_cast<unsigned char>(bytes[1]) < 0xa0;
-    if (n == 0 || c < 0x20 || c == 0x7f || c1_control) {
-      const std::size_t bad = c1_control ? 2 : 1;
-      for (std::size_t i = 0; i < bad; ++i) text += fmt::format("\\x{:02x}", static_cast<unsigned char>(bytes[i]));
-      bytes.remove_prefix(bad);
-      continue;
+    const auto valid = static_cast<std::size_t>(utf8_length(bytes));
+    const std::string_view character = bytes.substr(0, valid == 0 ? 1 : valid);
+    if (valid > 0 && !is_control(character)) {
+      text += character;
+    } else {
+      for (const char c : character) text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     }
-    text += bytes.substr(0, static_cast<std::size_t>(n));
-    bytes.remove_prefix(static_cast<std::size_t>(n));
+    bytes.remove_prefix(character.size());
   }
   return text;
 }

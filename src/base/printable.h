@@ -6,7 +6,8 @@
 
 namespace respaldo {
 
-// Text that is safe to print: control characters, and bytes that are not UTF-8, become \xNN.
+// Text that is safe to print: control characters (also those that end lines or turn the reading direction), and bytes
+// that are not UTF-8, become \xNN.
 std::string printable(std::string_view bytes);
 
 // Length of the valid UTF-8 sequence at the start of bytes (1 to 4), or 0 when there is none.

@@ -38,6 +38,7 @@ std::optional<std::uint64_t> try_parse_size(std::string_view text, std::uint64_t
       default: return std::nullopt;
     }
     suffix.remove_prefix(1);
+    if (unit <= kSector && !suffix.empty()) return std::nullopt;
     // "GiB", "gb" and "G" mean the same.
     if (suffix != "" && suffix != "iB" && suffix != "ib" && suffix != "B" && suffix != "b") return std::nullopt;
   }
@@ -72,13 +73,20 @@ std::string format_size(std::uint64_t bytes) {
   return fmt::format("{:.2f} {}", value, kUnits[unit]);
 }
 
+namespace {
+// Nothing is that fast or takes that long: a division by nothing came before. Also what fits into 64 bits.
+constexpr double kBeyondMeaning = 1e18;
+}  // namespace
+
 std::string format_rate(double bytes_per_second) {
+  if (!(bytes_per_second < kBeyondMeaning)) return "unknown";
   return format_size(bytes_per_second > 0 ? static_cast<std::uint64_t>(bytes_per_second) : 0) + "/s";
 }
 
 std::string format_duration(double seconds) {
+  if (!(seconds < kBeyondMeaning)) return "unknown";
   if (seconds < 0) seconds = 0;
-  if (seconds < 10) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 9.95) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<std::uint64_t>(seconds + 0.5);
   if (whole < 60) return fmt::format("{} s", whole);
   if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);

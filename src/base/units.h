@@ -18,7 +18,7 @@ std::optional<std::uint64_t> try_parse_size(std::string_view text, std::uint64_t
 std::uint64_t parse_size(std::string_view text, std::string_view what, std::uint64_t default_unit = 1);
 
 std::string format_size(std::uint64_t bytes);       // "9.76 GiB", "512 B"
-std::string format_rate(double bytes_per_second);   // "1.20 GiB/s"
-std::string format_duration(double seconds);        // "0.4 s", "1:05", "2:03:04"
+std::string format_rate(double bytes_per_second);   // "1.20 GiB/s"; "unknown" for infinity and NaN
+std::string format_duration(double seconds);        // "0.4 s", "1:05", "2:03:04"; "unknown" likewise
 
 }  // namespace respaldo

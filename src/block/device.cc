@@ -16,6 +16,7 @@ std::vector<Run> Device::runs(Extent range) const {
 }
 
 void WritableDevice::zero(Extent range) {
+  require_within(*this, range.offset, range.length);
   const Bytes zeros = Bytes::zeroed(std::min<std::uint64_t>(range.length, kMiB));
   for (std::uint64_t at = range.offset; at < range.end();) {
     const auto n = std::min<std::uint64_t>(zeros.size(), range.end() - at);

@@ -14,7 +14,8 @@
 namespace respaldo::block {
 
 FileDevice::FileDevice(os::Path path, Access access)
-    : FileDevice(path, os::open_file(path, access == Access::read_only ? O_RDONLY : O_RDWR), access) {}
+    // O_NONBLOCK: a FIFO is refused, not waited for. Files and disks do not care.
+    : FileDevice(path, os::open_file(path, (access == Access::read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK), access) {}
 
 FileDevice::FileDevice(os::Path path, os::UniqueFd fd, Access access)
     : path_(std::move(path)), fd_(std::move(fd)), access_(access), size_(os::device_size(fd_.get(), path_)) {
@@ -38,8 +39,10 @@ std::vector<Run> FileDevice::runs(Extent range) const {
   while (at < inside.end()) {
     const off_t data = ::lseek(fd_.get(), static_cast<off_t>(at), SEEK_DATA);
     if (data < 0) {
-      // ENXIO: only a hole is left. Anything else: the filesystem cannot tell.
-      append_run(result, {{at, inside.end() - at}, errno == ENXIO ? RunKind::zero : RunKind::data});
+      // ENXIO: only a hole is left, or the file shrank since it was opened (a read will say so). Anything else: the
+      // filesystem cannot tell.
+      const bool hole = errno == ENXIO && os::device_size(fd_.get(), path_) >= inside.end();
+      append_run(result, {{at, inside.end() - at}, hole ? RunKind::zero : RunKind::data});
       break;
     }
     const auto begin = std::min<std::uint64_t>(static_cast<std::uint64_t>(data), inside.end());

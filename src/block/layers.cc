@@ -143,6 +143,22 @@ class Overlay final : public WritableDevice {
       bytes = bytes.subspan(n);
     }
   }
+  std::vector<Run> runs(Extent range) const override {
+    std::shared_lock lock(mutex_);
+    std::vector<Run> result;
+    for (const Run& run : below_->runs(range)) {
+      std::uint64_t at = run.extent.offset;
+      for (auto it = pages_.lower_bound(at / kPage); it != pages_.end() && it->first * kPage < run.extent.end(); ++it) {
+        const Extent page = intersect({it->first * kPage, it->second.size()}, run.extent);
+        if (page.empty()) continue;
+        append_run(result, {{at, page.offset - at}, run.kind});
+        append_run(result, {page, RunKind::data});
+        at = page.end();
+      }
+      append_run(result, {{at, run.extent.end() - at}, run.kind});
+    }
+    return result;
+  }
   void flush() override {}
 
  private:

@@ -5,11 +5,14 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include "base/error.h"
 #include "os/unique_fd.h"
@@ -20,16 +23,24 @@ namespace respaldo::os {
 
 namespace {
 
+// Both ends lie above descriptor 2, where the program's own will be put, even if ours are closed.
 struct Pipe {
   UniqueFd read, write;
   Pipe() {
     int fds[2];
     if (::pipe2(fds, O_CLOEXEC) != 0) throw Error(ErrorKind::io, fmt::format("pipe: {}", std::strerror(errno)));
-    read = UniqueFd(fds[0]);
-    write = UniqueFd(fds[1]);
+    read = raised(UniqueFd(fds[0]));
+    write = raised(UniqueFd(fds[1]));
+  }
+  static UniqueFd raised(UniqueFd fd) {
+    if (fd.get() > 2) return fd;
+    UniqueFd high(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+    if (!high) throw Error(ErrorKind::io, fmt::format("fcntl: {}", std::strerror(errno)));
+    return high;
   }
 };
 
+// Reads what is there; closes fd at the end of it.
 void take(UniqueFd& fd, std::string& into, std::size_t limit) {
   char buffer[65536];
   const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
@@ -40,6 +51,30 @@ void take(UniqueFd& fd, std::string& into, std::size_t limit) {
   }
   const std::size_t room = into.size() < limit ? limit - into.size() : 0;
   into.append(buffer, std::min(room, static_cast<std::size_t>(n)));
+}
+
+// write(2) without the SIGPIPE of a reader that has gone, whatever the process does with that signal.
+ssize_t write_quietly(int fd, std::string_view bytes) {
+  sigset_t pipe, before;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, &before);
+  const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+  const int number = errno;
+  if (n < 0 && number == EPIPE) {
+    const timespec now{};
+    ::sigtimedwait(&pipe, nullptr, &now);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = number;
+  return n;
+}
+
+// The next bytes of input into the program; closes fd after the last, or when nobody reads them.
+void give(UniqueFd& fd, std::string_view input, std::size_t& sent) {
+  const ssize_t n = write_quietly(fd.get(), input.substr(sent));
+  if (n > 0) sent += static_cast<std::size_t>(n);
+  if ((n < 0 && errno != EAGAIN && errno != EINTR) || sent == input.size()) fd.reset();
 }
 
 }  // namespace
@@ -82,23 +117,28 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   in.read.reset();
   out.write.reset();
   err.write.reset();
-  ::fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
+  for (const UniqueFd* fd : {&in.write, &out.read, &err.read}) ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
+  if (options.input.empty()) in.write.reset();
+  const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 
   CommandResult result;
   std::size_t sent = 0;
-  bool late = false, stopped = false;
+  bool ended = false, late = false, stopped = false;
   const auto started = std::chrono::steady_clock::now();
-  if (options.input.empty()) in.write.reset();
-  while (out.read || err.read || in.write) {
-    pollfd fds[3] = {{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}};
-    ::poll(fds, 3, 100);
+  for (;;) {
+    pollfd fds[4] = {{out.read.get(), POLLIN, 0},
+                     {err.read.get(), POLLIN, 0},
+                     {in.write.get(), POLLOUT, 0},
+                     {ended ? -1 : process.get(), POLLIN, 0}};
+    const int ready = ::poll(fds, 4, ended ? 0 : 100);
+    if (ended && ready == 0) break;  // whoever still holds the pipes is not who we ran
     if (out.read && fds[0].revents != 0) take(out.read, result.out, options.output_limit);
     if (err.read && fds[1].revents != 0) take(err.read, result.err, options.output_limit);
-    if (in.write && fds[2].revents != 0) {
-      const ssize_t n = ::write(in.write.get(), options.input.data() + sent, options.input.size() - sent);
-      if (n > 0) sent += static_cast<std::size_t>(n);
-      if ((n < 0 && errno != EAGAIN && errno != EINTR) || sent == options.input.size()) in.write.reset();
-    }
+    if (in.write && fds[2].revents != 0) give(in.write, options.input, sent);
+    // Without pidfd_open (an old container runtime) the end of the output has to do.
+    if (fds[3].revents != 0 || (!process && !out.read && !err.read)) ended = true;
+    if (ended && !out.read && !err.read) break;
+    if (ended) in.write.reset();
     late = options.limit && std::chrono::steady_clock::now() - started > *options.limit;
     stopped = stop.stop_requested();
     if (late || stopped) {
@@ -111,7 +151,8 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   }
   if (stopped) throw Cancelled();
   if (late)
-    throw Error(ErrorKind::io, fmt::format("{} did not finish within {} ms and was killed", argv[0], options.limit->count()));
+    throw Error(ErrorKind::io,
+                fmt::format("{} did not finish within {} ms and was killed", argv[0], options.limit->count()));
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
 }

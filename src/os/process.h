@@ -15,13 +15,15 @@ struct CommandResult {
 };
 
 struct CommandOptions {
-  std::string input;                               // given on standard input
-  std::optional<std::chrono::milliseconds> limit;  // past it the process group is killed: Error(command-like io)
+  std::string input{};                             // given on standard input
+  std::optional<std::chrono::milliseconds> limit{}; // past it the process group is killed: Error(command-like io)
   std::size_t output_limit = 16U << 20;            // bytes of out and of err kept
 };
 
 // Runs argv[0] (looked up in PATH) with LC_ALL=C and only descriptors 0..2 inherited. A program that cannot
-// be started is Error(not_found); a non-zero exit is for the caller to judge. Thread-safe.
+// be started is Error(not_found); a non-zero exit is for the caller to judge. Returns when the program itself
+// has ended and what it wrote has been read: a daemon that it left behind with our pipes is not waited for.
+// Thread-safe.
 CommandResult run_command(const std::vector<std::string>& argv, const CommandOptions& options = {},
                           std::stop_token stop = {});
 

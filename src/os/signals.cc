@@ -12,8 +12,8 @@ namespace respaldo::os {
 namespace {
 std::atomic<int> received{0};
 std::stop_source& source() {
-  static std::stop_source stop;
-  return stop;
+  static auto* const stop = new std::stop_source;  // outlives main: the thread below never ends
+  return *stop;
 }
 }  // namespace
 
