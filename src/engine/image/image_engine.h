@@ -45,6 +45,7 @@ class DiskSet {
   struct Group {
     lvm::VolumeGroup vg;
     std::map<std::string, std::size_t> pvs;  // plain UUID -> index into pvs(); missing ones are absent
+    std::set<std::string> duplicate_pvs;     // plain UUIDs found on several disks: must not be used
     std::set<std::string> outdated_pvs;      // carry older text of this group but are no longer listed
     bool name_is_ambiguous = false;          // another group of that name is present
     bool inconsistent = false;               // equal seqno, different text: must not be written
@@ -58,7 +59,7 @@ class DiskSet {
   const std::vector<FoundDisk>& disks() const;
   const std::vector<FoundPv>& pvs() const;
   const std::vector<Group>& groups() const;
-  // Error(not_found), or Error(usage) when the name is ambiguous.
+  // By name, or by dashed UUID. Error(not_found), or Error(usage) when the name is ambiguous.
   const Group& group(std::string_view name) const;
   // What was found wrong while scanning: damaged copies, duplicates, missing and outdated PVs.
   const std::vector<std::string>& warnings() const;
@@ -78,7 +79,7 @@ class DiskSet {
   // lvm/pv_label.h over all areas of all present PVs. Error(refused) when a PV is missing, the group is
   // inconsistent, foreign (system_id), shared (lock_type), exported, or has types that must not be touched.
   // A name that no group has makes a new group with `next`'s UUID and seqno 1. PVs that are new in `next` must be
-  // orphans on these images: their labels are marked in use first. PVs that `next` no longer lists are cleared and
+  // orphans on these images: their labels are marked in use after the commit. PVs that `next` no longer lists are cleared and
   // marked unused after the commit. A `next` with another name renames the group. Scans again at the end.
   void commit(const std::string& vg_name, lvm::VolumeGroup next, std::string_view description);
   // Takes the group away: all its metadata areas are cleared, its labels marked unused. Same refusals. Scans again.
@@ -88,8 +89,9 @@ class DiskSet {
   // For tests: called before every write of commit() and remove_group(); may throw to stop there.
   void set_before_step(std::function<void(std::string_view)> hook);
 
+  struct Impl;  // engine/image/disk_set_impl.h
+
  private:
-  struct Impl;
   explicit DiskSet(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -1,0 +1,350 @@
+// The image engine: every call opens the images, or talks to the activation that serves them.
+#include "engine/image/image_engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "block/file_device.h"
+#include "dm/cow_store.h"
+#include "engine/image/activation_client.h"
+#include "engine/image/live_volumes.h"
+#include "engine/image/vg_edit.h"
+
+namespace respaldo::engine {
+
+namespace {
+
+CowFigures figures_of(const DiskSet& disks, const DiskSet::Group& group,
+                      const lvm::VolumeGroup::SnapshotBinding& binding) {
+  const auto store = disks.open_layer(group, *binding.cow, "cow");
+  const dm::CowStatus status = dm::CowStore::load(*store, binding.chunk_sectors * 512).status();
+  return {status.total, status.chunk, status.used, status.percent_x100(), status.valid};
+}
+
+// The PVs below an LV that are not there.
+void collect_missing(const DiskSet::Group& group, const lvm::LogicalVolume& lv, std::set<std::string>& seen,
+                     std::set<std::string>& missing) {
+  if (!seen.insert(lv.name).second) return;
+  for (const lvm::Segment& segment : lv.segments) {
+    const auto area = [&](const lvm::SegmentArea& a) {
+      if (const lvm::PhysicalVolume* pv = group.vg.find_pv(a.name); pv != nullptr) {
+        if (!group.pvs.contains(pv->id.plain()) || pv->missing_flag()) missing.insert(pv->id.dashed());
+      }
+    };
+    if (const auto* striped = std::get_if<lvm::StripedSegment>(&segment.body))
+      std::for_each(striped->areas.begin(), striped->areas.end(), area);
+    if (const auto* mirror = std::get_if<lvm::MirrorSegment>(&segment.body))
+      std::for_each(mirror->areas.begin(), mirror->areas.end(), area);
+    lvm::Segment copy = segment;
+    for_each_lv_reference(group.vg, copy, [&](std::string& name) {
+      if (const lvm::LogicalVolume* below = group.vg.find_lv(name))
+        collect_missing(group, *below, seen, missing);
+    });
+  }
+  if (const auto binding = group.vg.snapshot_binding(lv))
+    collect_missing(group, *binding->origin, seen, missing);
+}
+
+bool listed(const lvm::LogicalVolume& lv, const lvm::VolumeGroup& vg) {
+  return lv.visible() || vg.snapshot_binding(lv).has_value();
+}
+
+VolumeInfo info_of(const DiskSet& disks, const DiskSet::Group& group, const lvm::LogicalVolume& lv) {
+  VolumeInfo info;
+  info.name = {group.vg.name, lv.name};
+  info.uuid = lv.id.dashed();
+  info.vg_uuid = group.vg.id.dashed();
+  info.size = group.vg.lv_bytes(lv);
+  info.kind = lv.segments.empty() ? "" : lv.segments.front().type;
+  std::set<std::string> seen, missing;
+  collect_missing(group, lv, seen, missing);
+  info.missing_pvs.assign(missing.begin(), missing.end());
+  try {
+    if (const auto binding = group.vg.snapshot_binding(lv)) {
+      info.kind = "snapshot";
+      info.origin = binding->origin->name;
+      info.size = binding->virtual_extents * group.vg.extent_bytes();
+      info.cow = figures_of(disks, group, *binding);
+    } else if (const auto* thin =
+                   lv.segments.empty() ? nullptr : std::get_if<lvm::ThinSegment>(&lv.segments.front().body)) {
+      info.origin = thin->origin;
+    }
+    disks.open_lv(group, lv);
+  } catch (const Error& error) {
+    info.unreadable = error.what();
+  }
+  return info;
+}
+
+// Offers names that the user may have meant.
+Error no_such_volume(const VolumeName& name, const std::vector<std::string>& there) {
+  std::string hint = there.empty() ? "the given disks hold no volume" : "there is: ";
+  for (std::size_t i = 0; i < there.size(); ++i) {
+    if (i == 12) {
+      hint += ", ...";
+      break;
+    }
+    hint += (i == 0 ? "" : ", ") + printable(there[i]);
+  }
+  return Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(name.str())), hint);
+}
+
+struct Place {
+  const DiskSet::Group* group;
+  const lvm::LogicalVolume* lv;
+};
+
+Place locate(const DiskSet& disks, const VolumeName& name) {
+  const auto names = [&] {
+    std::vector<std::string> all;
+    for (const DiskSet::Group& group : disks.groups())
+      for (const lvm::LogicalVolume& lv : group.vg.lvs)
+        if (listed(lv, group.vg) && !is_snapshot_pseudo(lv)) all.push_back(group.vg.name + "/" + lv.name);
+    return all;
+  };
+  const bool known = std::any_of(disks.groups().begin(), disks.groups().end(), [&](const DiskSet::Group& g) {
+    return g.vg.name == name.vg || g.vg.id.dashed() == name.vg;
+  });
+  if (!known) throw no_such_volume(name, names());
+  const DiskSet::Group& group = disks.group(name.vg);
+  const lvm::LogicalVolume* lv = group.vg.find_lv(name.lv);
+  if (lv == nullptr || is_snapshot_pseudo(*lv)) throw no_such_volume(name, names());
+  return {&group, lv};
+}
+
+// A volume that nobody can write while the lease lives: the images are locked.
+class DirectLease final : public SnapshotLease {
+ public:
+  DirectLease(block::DevicePtr device, std::string how, std::string name, std::optional<CowFigures> cow)
+      : device_(std::move(device)), how_(std::move(how)), name_(std::move(name)), cow_(cow) {}
+  const block::Device& device() const override { return *device_; }
+  std::string_view how() const override { return how_; }
+  std::string snapshot_name() const override { return name_; }
+  std::optional<CowFigures> cow() const override { return cow_; }
+  // The store was whole when it was opened, and the images cannot change under the lock.
+  void require_valid() const override {}
+  void release() override {}
+
+ private:
+  block::DevicePtr device_;
+  std::string how_, name_;
+  std::optional<CowFigures> cow_;
+};
+
+// A snapshot inside a running activation.
+class ServedLease final : public SnapshotLease {
+ public:
+  ServedLease(ActivationClient client, VolumeName snapshot, bool ours)
+      : client_(std::move(client)), snapshot_(std::move(snapshot)), ours_(ours) {
+    try {
+      device_ = std::make_unique<block::FileDevice>(client_.file_of(snapshot_),
+                                                    block::FileDevice::Access::read_only);
+    } catch (...) {
+      drop();
+      throw;
+    }
+  }
+  ~ServedLease() override { drop(); }
+  const block::Device& device() const override { return *device_; }
+  std::string_view how() const override { return ours_ ? "snapshot" : "given"; }
+  std::string snapshot_name() const override { return snapshot_.str(); }
+  std::optional<CowFigures> cow() const override { return client_.status(snapshot_); }
+  void require_valid() const override {
+    if (!client_.status(snapshot_).valid)
+      throw Error(
+          ErrorKind::overflow,
+          fmt::format("snapshot {} is invalid: its COW store overflowed while it was read", snapshot_.str()),
+          ours_ ? "nothing was saved; run again with a larger --cow"
+                : "nothing was saved; make a new snapshot with a larger size");
+  }
+  void release() override {
+    device_.reset();
+    if (!ours_) return;
+    ours_ = false;
+    client_.remove(snapshot_);
+  }
+
+ private:
+  void drop() noexcept {
+    try {
+      release();
+    } catch (...) {
+      // The caller is already told of a failure; the snapshot carries our tag and can be found.
+    }
+  }
+  ActivationClient client_;
+  VolumeName snapshot_;
+  bool ours_;
+  std::unique_ptr<block::FileDevice> device_;
+};
+
+// Writing to a quiet image, with copy on write towards the volume's snapshots.
+class QuietVolume final : public block::WritableDevice {
+ public:
+  QuietVolume(std::unique_ptr<DiskSet> disks, const VolumeName& name)
+      : volumes_(std::move(disks), false),
+        handle_(volumes_.open(name)),
+        name_(name.str()),
+        size_(handle_->size()) {}
+  ~QuietVolume() override {
+    handle_.reset();
+    try {
+      volumes_.flush();
+    } catch (...) {
+      // flush() is where a failure is told.
+    }
+  }
+  std::uint64_t size() const override { return size_; }
+  std::string describe() const override { return name_; }
+  void read_at(std::uint64_t offset, MutableBytes out) const override {
+    block::require_within(*this, offset, out.size());
+    handle_->read(offset, out);
+  }
+  void write_at(std::uint64_t offset, ByteView bytes) override { handle_->write(offset, bytes); }
+  void zero(Extent range) override { handle_->zero(range); }
+  void flush() override { handle_->flush(); }
+
+ private:
+  LiveVolumes volumes_;
+  std::shared_ptr<LiveVolumes::Handle> handle_;
+  std::string name_;
+  std::uint64_t size_;
+};
+
+class ImageEngine final : public VolumeEngine {
+ public:
+  explicit ImageEngine(std::vector<os::Path> images) : images_(std::move(images)) {}
+
+  EngineKind kind() const override { return EngineKind::image; }
+
+  std::vector<VolumeInfo> list() override {
+    return with<std::vector<VolumeInfo>>(
+        [](std::shared_ptr<DiskSet> disks) {
+          std::vector<VolumeInfo> all;
+          for (const DiskSet::Group& group : disks->groups())
+            for (const lvm::LogicalVolume& lv : group.vg.lvs)
+              if (listed(lv, group.vg) && !is_snapshot_pseudo(lv)) all.push_back(info_of(*disks, group, lv));
+          return all;
+        },
+        [](const ActivationClient& client) { return client.list(); });
+  }
+
+  VolumeInfo find(const VolumeName& name) override {
+    return with<VolumeInfo>(
+        [&](std::shared_ptr<DiskSet> disks) {
+          const Place place = locate(*disks, name);
+          return info_of(*disks, *place.group, *place.lv);
+        },
+        [&](const ActivationClient& client) {
+          std::vector<std::string> names;
+          for (VolumeInfo& info : client.list()) {
+            if (info.name == name) return info;
+            names.push_back(info.name.str());
+          }
+          throw no_such_volume(name, names);
+        });
+  }
+
+  std::string vg_config(const std::string& vg) override {
+    return with<std::string>(
+        [&](std::shared_ptr<DiskSet> disks) {
+          return disks->group(vg).vg.text(lvm::TextStyle::file, "Saved by respaldo backup",
+                                          static_cast<std::int64_t>(std::time(nullptr)));
+        },
+        [&](const ActivationClient& client) { return client.vg_config(vg); });
+  }
+
+  std::vector<std::string> warnings() override {
+    return with<std::vector<std::string>>([](std::shared_ptr<DiskSet> disks) { return disks->warnings(); },
+                                          [](const ActivationClient&) { return std::vector<std::string>(); });
+  }
+
+  block::DevicePtr open_read(const VolumeName& name) override {
+    return with<block::DevicePtr>(
+        [&](std::shared_ptr<DiskSet> disks) {
+          const Place place = locate(*disks, name);
+          return disks->open_lv(*place.group, *place.lv);
+        },
+        [&](const ActivationClient& client) -> block::DevicePtr {
+          find(name);
+          return std::make_shared<block::FileDevice>(client.file_of(name),
+                                                     block::FileDevice::Access::read_only);
+        });
+  }
+
+  block::WritableDevicePtr open_write(const VolumeName& name) override {
+    try {
+      auto disks = DiskSet::open(images_, LockMode::exclusive);
+      locate(*disks, name);
+      return std::make_shared<QuietVolume>(std::move(disks), name);
+    } catch (const HeldByActivation& held) {
+      const ActivationClient client(held.address());
+      find(name);
+      return std::make_shared<block::FileDevice>(client.file_of(name), block::FileDevice::Access::read_write);
+    }
+  }
+
+  std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) override {
+    return with<std::unique_ptr<SnapshotLease>>(
+        [&](std::shared_ptr<DiskSet> disks) -> std::unique_ptr<SnapshotLease> {
+          const Place place = locate(*disks, name);
+          return std::make_unique<DirectLease>(disks->open_lv(*place.group, *place.lv), "direct", "",
+                                               cow(*disks, place));
+        },
+        [&](const ActivationClient& client) -> std::unique_ptr<SnapshotLease> {
+          const VolumeInfo info = find(name);
+          // A snapshot stands still by itself, unless somebody writes to it: then there is no way to hold it.
+          if (info.origin && info.cow) return std::make_unique<ServedLease>(client, name, false);
+          const VolumeName snapshot = client.snapshot(name, options.cow_size, options.run_tag);
+          return std::make_unique<ServedLease>(client, snapshot, true);
+        });
+  }
+
+  std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
+    const VolumeInfo info = find(name);
+    if (!info.origin)
+      throw Error(ErrorKind::usage, fmt::format("{} is not a snapshot", printable(name.str())),
+                  "name a snapshot, or leave --from-snapshot out");
+    return with<std::unique_ptr<SnapshotLease>>(
+        [&](std::shared_ptr<DiskSet> disks) -> std::unique_ptr<SnapshotLease> {
+          const Place place = locate(*disks, name);
+          return std::make_unique<DirectLease>(disks->open_lv(*place.group, *place.lv), "given", name.str(),
+                                               cow(*disks, place));
+        },
+        [&](const ActivationClient& client) -> std::unique_ptr<SnapshotLease> {
+          return std::make_unique<ServedLease>(client, name, false);
+        });
+  }
+
+ private:
+  template <class Result, class OnImages, class OnActivation>
+  Result with(OnImages on_images, OnActivation on_activation) {
+    std::shared_ptr<DiskSet> disks;
+    try {
+      disks = DiskSet::open(images_, LockMode::shared);
+    } catch (const HeldByActivation& held) {
+      return on_activation(ActivationClient(held.address()));
+    }
+    return on_images(std::move(disks));
+  }
+
+  static std::optional<CowFigures> cow(const DiskSet& disks, const Place& place) {
+    if (const auto binding = place.group->vg.snapshot_binding(*place.lv))
+      return figures_of(disks, *place.group, *binding);
+    return std::nullopt;
+  }
+
+  std::vector<os::Path> images_;
+};
+
+}  // namespace
+
+std::unique_ptr<VolumeEngine> make_image_engine(std::vector<os::Path> images) {
+  return std::make_unique<ImageEngine>(std::move(images));
+}
+
+}  // namespace respaldo::engine
