@@ -1,0 +1,106 @@
+#include "crypto/crypto.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/hex.h"
+#include "testing/temp.h"
+
+namespace respaldo::crypto {
+namespace {
+
+MasterKey key_of(std::uint8_t encrypt, std::uint8_t k, std::uint8_t r) {
+  MasterKey key;
+  std::memset(key.encrypt.data(), encrypt, 32);
+  std::memset(key.mac_k.data(), k, 16);
+  std::memset(key.mac_r.data(), r, 16);
+  return key;
+}
+
+TEST(Sha256, agrees_with_the_standard) {
+  EXPECT_EQ(to_hex(sha256(as_bytes("abc"))),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  Sha256 piecewise;
+  piecewise.update(as_bytes("a"));
+  piecewise.update(as_bytes("bc"));
+  EXPECT_EQ(piecewise.finish(), sha256(as_bytes("abc")));
+}
+
+TEST(Cipher, opens_what_it_sealed) {
+  Cipher cipher(key_of(1, 2, 3));
+  Bytes plain(1U << 20);
+  std::memset(plain.data(), 7, plain.size());
+  Bytes sealed = cipher.seal(plain);
+  EXPECT_EQ(sealed.size(), plain.size() + kOverhead);
+  auto opened = cipher.open(sealed);
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(std::memcmp(opened->data(), plain.data(), plain.size()), 0);
+}
+
+TEST(Cipher, a_flip_of_any_kind_is_noticed) {
+  Cipher cipher(key_of(1, 2, 3));
+  const Bytes plain = testing::random_bytes(1000, 1);
+  const Bytes sealed = cipher.seal(plain);
+  for (std::size_t at : {std::size_t{0}, std::size_t{15}, std::size_t{16}, std::size_t{500},
+                         sealed.size() - 16, sealed.size() - 1}) {
+    Bytes damaged = sealed.clone();
+    damaged.data()[at] ^= 1;
+    EXPECT_FALSE(cipher.open(damaged)) << at;
+  }
+  EXPECT_FALSE(cipher.open(sealed.view(0, 31)));
+  Cipher other(key_of(1, 2, 4));
+  EXPECT_FALSE(other.open(sealed));
+}
+
+TEST(Cipher, works_in_place_and_on_nothing) {
+  Cipher cipher(MasterKey::random());
+  Bytes buffer = testing::random_bytes(4096 + 32, 2);
+  const Bytes plain = Bytes::copy_of(buffer.view(16, 4096));
+  cipher.seal(buffer.view(16, 4096), buffer);
+  ASSERT_TRUE(cipher.open(buffer, buffer.span().subspan(16, 4096)));
+  EXPECT_EQ(std::memcmp(buffer.data() + 16, plain.data(), 4096), 0);
+  auto empty = cipher.open(cipher.seal(ByteView()));
+  ASSERT_TRUE(empty);
+  EXPECT_TRUE(empty->empty());
+}
+
+TEST(Cipher, never_uses_an_iv_twice) {
+  Cipher cipher(MasterKey::random());
+  const Bytes a = cipher.seal(as_bytes("x")), b = cipher.seal(as_bytes("x"));
+  EXPECT_NE(to_hex(a.view(0, 16)), to_hex(b.view(0, 16)));
+}
+
+// The user key of the golden repository (docs/formats/restic.md).
+TEST(Scrypt, derives_the_known_key) {
+  Bytes salt(64);
+  for (std::size_t i = 0; i < 64; ++i) salt.data()[i] = static_cast<std::uint8_t>(i);
+  const MasterKey key = scrypt("respaldo", salt, {1024, 8, 1});
+  EXPECT_EQ(to_hex(key.encrypt.view()) + to_hex(key.mac_k.view()) + to_hex(key.mac_r.view()),
+            "2b803328f2e09a921e32dbcc36c63a0abf567bbb5f47ffeed2f2c5c8a91453e4"
+            "aeccb289835744e78b52ea9197b84e9ddcaf40387563745b81dedad21cd8da40");
+}
+
+TEST(Scrypt, refuses_absurd_parameters) {
+  const Bytes salt = Bytes::zeroed(64);
+  for (const ScryptParameters& bad :
+       {ScryptParameters{0, 8, 1}, ScryptParameters{1000, 8, 1}, ScryptParameters{1024, 0, 1},
+        ScryptParameters{std::uint64_t{1} << 40, 8, 1}, ScryptParameters{1024, 1U << 30, 1},
+        ScryptParameters{1024, 8, 1U << 30}})
+    EXPECT_THROW(scrypt("x", salt, bad), Error);
+}
+
+TEST(Scrypt, is_calibrated_within_bounds) {
+  const ScryptParameters parameters = calibrate_scrypt(1);
+  EXPECT_EQ(parameters.n, 32768U);
+  EXPECT_GE(parameters.p, 1U);
+}
+
+TEST(SecretText, moves_and_leaves_nothing) {
+  SecretText a("password");
+  SecretText b(std::move(a));
+  EXPECT_TRUE(a.empty());
+  EXPECT_EQ(b.view(), "password");
+}
+
+}  // namespace
+}  // namespace respaldo::crypto

@@ -1,0 +1,201 @@
+#include "repo/index.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <numeric>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "repo/json_reader.h"
+#include "repo/pack.h"
+
+namespace respaldo::repo {
+
+namespace {
+
+struct Entry {
+  BlobId id;
+  std::uint32_t pack = 0, offset = 0, length = 0, uncompressed_length = 0;
+};
+static_assert(sizeof(Entry) == 48);
+
+// Entries of one type, sorted by ID; look-ups start in the bucket of the ID's first 16 bits.
+struct Table {
+  std::vector<Entry> entries;
+  std::vector<std::uint32_t> buckets;  // first entry of each; one more at the end
+
+  static std::size_t bucket(const BlobId& id) {
+    return static_cast<std::size_t>(id.bytes[0]) << 8 | id.bytes[1];
+  }
+
+  void freeze() {
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+      return std::tie(a.id, a.pack, a.offset) < std::tie(b.id, b.pack, b.offset);
+    });
+    // Identical entries of several index files are one.
+    entries.erase(std::unique(entries.begin(), entries.end(),
+                              [](const Entry& a, const Entry& b) {
+                                return a.id == b.id && a.pack == b.pack && a.offset == b.offset;
+                              }),
+                  entries.end());
+    buckets.assign(65537, 0);
+    for (const Entry& entry : entries) ++buckets[bucket(entry.id) + 1];
+    std::partial_sum(buckets.begin(), buckets.end(), buckets.begin());
+  }
+  std::span<const Entry> find(const BlobId& id) const {
+    if (buckets.empty()) return {};
+    const auto begin = entries.begin() + buckets[bucket(id)], end = entries.begin() + buckets[bucket(id) + 1];
+    const auto first =
+        std::lower_bound(begin, end, id, [](const Entry& e, const BlobId& i) { return e.id < i; });
+    auto last = first;
+    while (last != end && last->id == id) ++last;
+    return {first, last};
+  }
+};
+
+}  // namespace
+
+struct Index::Impl {
+  std::array<Table, 2> tables;
+  std::vector<PackId> packs;
+  std::unordered_map<PackId, std::uint32_t> pack_numbers;  // emptied by freeze()
+
+  BlobLocation location(const Entry& entry) const {
+    return {packs[entry.pack], entry.offset, entry.length, entry.uncompressed_length};
+  }
+  const Table& table(BlobType type) const { return tables[static_cast<std::size_t>(type)]; }
+};
+
+Index::Index() : impl_(std::make_unique<Impl>()) {}
+Index::~Index() = default;
+Index::Index(Index&&) noexcept = default;
+Index& Index::operator=(Index&&) noexcept = default;
+
+void Index::reserve(std::uint64_t blobs) { impl_->tables[0].entries.reserve(blobs); }
+
+void Index::add(const PackContents& pack) {
+  const auto [it, fresh] =
+      impl_->pack_numbers.emplace(pack.pack, static_cast<std::uint32_t>(impl_->packs.size()));
+  if (fresh) impl_->packs.push_back(pack.pack);
+  for (const PackedBlob& blob : pack.blobs)
+    impl_->tables[static_cast<std::size_t>(blob.type)].entries.push_back(
+        {blob.id, it->second, blob.offset, blob.length, blob.uncompressed_length});
+}
+
+void Index::freeze() {
+  for (Table& table : impl_->tables) table.freeze();
+  impl_->pack_numbers = {};
+}
+
+std::optional<BlobLocation> Index::find(BlobType type, const BlobId& id) const {
+  const auto entries = impl_->table(type).find(id);
+  if (entries.empty()) return std::nullopt;
+  return impl_->location(entries.front());
+}
+
+std::vector<BlobLocation> Index::find_all(BlobType type, const BlobId& id) const {
+  std::vector<BlobLocation> all;
+  for (const Entry& entry : impl_->table(type).find(id)) all.push_back(impl_->location(entry));
+  return all;
+}
+
+bool Index::contains(BlobType type, const BlobId& id) const { return !impl_->table(type).find(id).empty(); }
+
+std::uint64_t Index::blob_count() const {
+  return impl_->tables[0].entries.size() + impl_->tables[1].entries.size();
+}
+std::uint64_t Index::pack_count() const { return impl_->packs.size(); }
+std::vector<PackId> Index::packs() const { return impl_->packs; }
+
+void Index::for_each_pack(const std::function<void(const PackContents&)>& visit) const {
+  struct Reference {
+    std::uint32_t pack, offset, entry;
+    BlobType type;
+  };
+  std::vector<Reference> order;
+  order.reserve(blob_count());
+  for (const BlobType type : {BlobType::data, BlobType::tree}) {
+    const auto& entries = impl_->table(type).entries;
+    for (std::size_t i = 0; i < entries.size(); ++i)
+      order.push_back({entries[i].pack, entries[i].offset, static_cast<std::uint32_t>(i), type});
+  }
+  std::sort(order.begin(), order.end(), [](const Reference& a, const Reference& b) {
+    return std::tie(a.pack, a.offset) < std::tie(b.pack, b.offset);
+  });
+  auto next = order.begin();
+  for (std::uint32_t number = 0; number < impl_->packs.size(); ++number) {
+    PackContents pack{impl_->packs[number], {}};
+    for (; next != order.end() && next->pack == number; ++next) {
+      const Entry& entry = impl_->table(next->type).entries[next->entry];
+      pack.blobs.push_back({next->type, entry.id, entry.offset, entry.length, entry.uncompressed_length});
+    }
+    visit(pack);
+  }
+}
+
+std::uint64_t Index::expected_pack_size(const PackContents& pack) {
+  std::uint64_t size = crypto::kOverhead + 4;
+  for (const PackedBlob& blob : pack.blobs) size += blob.length + header_entry_size(blob);
+  return size;
+}
+
+std::string to_json(const std::vector<PackContents>& packs) {
+  std::string json = "{\"packs\":[";
+  const auto out = std::back_inserter(json);
+  for (std::size_t p = 0; p < packs.size(); ++p) {
+    fmt::format_to(out, "{}{{\"id\":\"{}\",\"blobs\":[", p == 0 ? "" : ",", packs[p].pack.hex());
+    const auto& blobs = packs[p].blobs;
+    for (std::size_t b = 0; b < blobs.size(); ++b) {
+      fmt::format_to(out, "{}{{\"id\":\"{}\",\"type\":\"{}\",\"offset\":{},\"length\":{}", b == 0 ? "" : ",",
+                     blobs[b].id.hex(), blobs[b].type == BlobType::tree ? "tree" : "data", blobs[b].offset,
+                     blobs[b].length);
+      if (blobs[b].uncompressed_length != 0)
+        fmt::format_to(out, ",\"uncompressed_length\":{}", blobs[b].uncompressed_length);
+      json += '}';
+    }
+    json += "]}";
+  }
+  return json + "]}\n";
+}
+
+std::vector<PackContents> parse_index(ByteView json) {
+  const JsonDocument document(json, "index file");
+  std::vector<PackContents> packs;
+  const auto list = array_member(document.root(), "packs");
+  if (!list) return packs;
+  for (const simdjson::dom::element element : *list) {
+    simdjson::dom::object object;
+    if (element.get(object) != simdjson::SUCCESS) bad_field("packs", "a list of objects");
+    PackContents pack;
+    const auto id = id_member<PackId>(object, "id");
+    if (!id) bad_field("id", "there");
+    pack.pack = *id;
+    if (const auto blobs = array_member(object, "blobs")) {
+      pack.blobs.reserve(blobs->size());
+      for (const simdjson::dom::element item : *blobs) {
+        simdjson::dom::object fields;
+        if (item.get(fields) != simdjson::SUCCESS) bad_field("blobs", "a list of objects");
+        PackedBlob blob;
+        const auto blob_id = id_member<BlobId>(fields, "id");
+        if (!blob_id) bad_field("id", "there");
+        blob.id = *blob_id;
+        const auto type = text_member(fields, "type").value_or(std::string_view());
+        if (type != "data" && type != "tree") bad_field("type", "data or tree");
+        blob.type = type == "tree" ? BlobType::tree : BlobType::data;
+        blob.offset = static_cast<std::uint32_t>(unsigned_member(fields, "offset", UINT32_MAX).value_or(0));
+        blob.length = static_cast<std::uint32_t>(unsigned_member(fields, "length", UINT32_MAX).value_or(0));
+        blob.uncompressed_length = static_cast<std::uint32_t>(
+            unsigned_member(fields, "uncompressed_length", UINT32_MAX).value_or(0));
+        if (blob.length < crypto::kOverhead) bad_field("length", "the length of a sealed blob");
+        pack.blobs.push_back(blob);
+      }
+    }
+    packs.push_back(std::move(pack));
+  }
+  return packs;
+}
+
+}  // namespace respaldo::repo

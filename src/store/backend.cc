@@ -1,0 +1,43 @@
+#include "store/backend.h"
+
+#include <fmt/format.h>
+
+#include "base/printable.h"
+
+namespace respaldo::store {
+
+std::string_view to_string(FileType type) {
+  switch (type) {
+    case FileType::config:
+      return "config";
+    case FileType::key:
+      return "key";
+    case FileType::lock:
+      return "lock";
+    case FileType::snapshot:
+      return "snapshot";
+    case FileType::index:
+      return "index";
+    case FileType::pack:
+      return "pack";
+  }
+  return "file";
+}
+
+std::string Handle::str() const {
+  if (name.empty()) return std::string(to_string(type));
+  return fmt::format("{} {}", to_string(type), printable(name.substr(0, 8)));
+}
+
+std::unique_ptr<Backend> open_location(const std::string& location) {
+  if (location.empty()) throw Error(ErrorKind::usage, "no repository is given", "name its folder with -r");
+  constexpr std::string_view kLocal = "local:";
+  if (location.starts_with(kLocal)) return open_local(location.substr(kLocal.size()));
+  for (std::string_view scheme : {"sftp:", "s3:", "rest:", "b2:", "azure:", "gs:", "swift:", "rclone:"})
+    if (location.starts_with(scheme))
+      throw Error(ErrorKind::unsupported, fmt::format("repositories at {}... are not supported yet", scheme),
+                  "use a folder, for example one that is mounted from there");
+  return open_local(location);
+}
+
+}  // namespace respaldo::store
