@@ -18,6 +18,20 @@ class Progress {
   virtual void note(std::string_view text) = 0;
 };
 
+// A phase that ends with its scope, on errors too.
+class ProgressPhase {
+ public:
+  ProgressPhase(Progress& progress, std::string_view phase, std::uint64_t total) : progress_(progress) {
+    progress_.begin(phase, total);
+  }
+  ~ProgressPhase() { progress_.end(); }
+  ProgressPhase(const ProgressPhase&) = delete;
+  ProgressPhase& operator=(const ProgressPhase&) = delete;
+
+ private:
+  Progress& progress_;
+};
+
 // Says nothing.
 class SilentProgress final : public Progress {
  public:

@@ -29,6 +29,7 @@ struct KeyInfo {
   std::string username, hostname;
   Timestamp created;
   bool current = false;  // the one this repository was opened with
+  std::string problem{};  // why the file cannot be read; empty when it can
 };
 
 // A snapshot and its id.

@@ -1,0 +1,100 @@
+#include "repo/compression.h"
+
+#include <fmt/format.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+
+namespace respaldo::repo {
+
+namespace {
+
+struct FreeCompressor {
+  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+};
+struct FreeDecompressor {
+  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+};
+
+constexpr std::size_t kSample = 16U << 10;
+constexpr int kSampleLevel = -5;
+
+}  // namespace
+
+struct Compressor::Impl {
+  std::unique_ptr<ZSTD_CCtx, FreeCompressor> context{ZSTD_createCCtx()};
+  int level = 0;
+  std::array<std::uint8_t, kSample + 1024> scratch;
+};
+
+Compressor::Compressor(int level) : impl_(std::make_unique<Impl>()) {
+  if (!impl_->context) throw std::bad_alloc();
+  impl_->level = level;
+}
+Compressor::~Compressor() = default;
+
+std::size_t Compressor::bound(std::size_t size) { return ZSTD_compressBound(size); }
+
+std::size_t Compressor::compress(ByteView plain, MutableBytes out) {
+  const std::size_t length = ZSTD_compressCCtx(impl_->context.get(), out.data(), out.size(), plain.data(),
+                                               plain.size(), impl_->level);
+  return ZSTD_isError(length) ? 0 : length;
+}
+
+bool Compressor::worthwhile(ByteView plain) {
+  if (plain.size() < 4 * kSample) return true;
+  // Two places, so that a header of zeros does not speak for the whole.
+  std::size_t packed = 0;
+  for (const std::size_t at : {plain.size() / 4, plain.size() / 4 * 3}) {
+    const std::size_t length =
+        ZSTD_compressCCtx(impl_->context.get(), impl_->scratch.data(), impl_->scratch.size(),
+                          plain.data() + at, kSample, kSampleLevel);
+    packed += ZSTD_isError(length) ? kSample : std::min(length, kSample);
+  }
+  return packed < 2 * kSample * 98 / 100;
+}
+
+struct Decompressor::Impl {
+  std::unique_ptr<ZSTD_DCtx, FreeDecompressor> context{ZSTD_createDCtx()};
+};
+
+Decompressor::Decompressor() : impl_(std::make_unique<Impl>()) {
+  if (!impl_->context) throw std::bad_alloc();
+}
+Decompressor::~Decompressor() = default;
+
+bool Decompressor::decompress(ByteView packed, MutableBytes out) {
+  const std::size_t length =
+      ZSTD_decompressDCtx(impl_->context.get(), out.data(), out.size(), packed.data(), packed.size());
+  return !ZSTD_isError(length) && length == out.size();
+}
+
+Bytes Decompressor::decompress(ByteView packed, std::uint64_t limit) {
+  ZSTD_DCtx* context = impl_->context.get();
+  ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
+  Bytes out(std::min<std::uint64_t>(limit, std::max<std::uint64_t>(packed.size() * 4, 65536)));
+  ZSTD_inBuffer in{packed.data(), packed.size(), 0};
+  ZSTD_outBuffer done{out.data(), out.size(), 0};
+  std::size_t more = 1;
+  while (in.pos < in.size || more != 0) {
+    if (done.pos == done.size) {
+      if (out.size() >= limit)
+        throw Error(ErrorKind::corrupt, fmt::format("compressed data unpacks to more than {} bytes", limit));
+      out.resize(std::min<std::uint64_t>(limit, out.size() * 2));
+      done = {out.data(), out.size(), done.pos};
+    }
+    const std::size_t before_in = in.pos, before_out = done.pos;
+    more = ZSTD_decompressStream(context, &done, &in);
+    if (ZSTD_isError(more) ||
+        (in.pos == before_in && done.pos == before_out && done.pos < done.size && more != 0))
+      throw Error(ErrorKind::corrupt, "compressed data is damaged");
+    if (in.pos == in.size && more == 0) break;
+  }
+  out.resize(done.pos);
+  return out;
+}
+
+}  // namespace respaldo::repo

@@ -1,0 +1,210 @@
+#include "repo/lock.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "base/printable.h"
+#include "base/units.h"
+#include "os/thread_group.h"
+#include "repo/go_text.h"
+#include "repo/host.h"
+#include "repo/json_reader.h"
+
+namespace respaldo::repo {
+
+namespace {
+
+using store::FileType;
+
+constexpr auto kRefresh = std::chrono::minutes(5);
+constexpr std::int64_t kStaleAfter = 30 * 60, kLostAfter = 20 * 60;  // seconds
+constexpr auto kSettle = std::chrono::milliseconds(200);
+
+// Counts on while the machine sleeps.
+std::int64_t uptime() {
+  timespec t{};
+  ::clock_gettime(CLOCK_BOOTTIME, &t);
+  return t.tv_sec;
+}
+
+std::string lock_json(bool exclusive) {
+  std::string json = "{\"time\":";
+  append_json_string(json, format_time(now()));
+  json += exclusive ? ",\"exclusive\":true,\"hostname\":" : ",\"exclusive\":false,\"hostname\":";
+  append_json_string(json, this_host());
+  json += ",\"username\":";
+  append_json_string(json, this_user());
+  json += fmt::format(",\"pid\":{}", ::getpid());
+  if (::getuid() != 0) json += fmt::format(",\"uid\":{}", ::getuid());
+  if (::getgid() != 0) json += fmt::format(",\"gid\":{}", ::getgid());
+  return json + "}";
+}
+
+bool is_dead(std::int64_t pid) {
+  return pid > 0 && pid <= INT32_MAX && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH;
+}
+
+// Absent when it went away, or is one of the empty files that a full disk can leave.
+std::optional<LockInfo> read_lock(Repository& repository, const store::FileInfo& file) {
+  if (file.size == 0) return std::nullopt;
+  LockInfo info;
+  info.name = file.name;
+  try {
+    const Bytes json = repository.load_unpacked(FileType::lock, file.name);
+    const JsonDocument document(json, "lock");
+    info.time = time_member(document.root(), "time").value_or(Timestamp());
+    info.exclusive = bool_member(document.root(), "exclusive").value_or(false);
+    info.hostname = text_member(document.root(), "hostname").value_or("");
+    info.username = text_member(document.root(), "username").value_or("");
+    info.pid = static_cast<std::int64_t>(unsigned_member(document.root(), "pid", INT64_MAX).value_or(0));
+    info.stale = now().seconds - info.time.seconds > kStaleAfter ||
+                 (info.hostname == this_host() && is_dead(info.pid));
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::not_found) return std::nullopt;
+    info.unreadable = true;
+  }
+  return info;
+}
+
+Error busy(const LockInfo& lock) {
+  if (lock.unreadable)
+    return Error(ErrorKind::busy,
+                 fmt::format("the repository holds lock {} that cannot be read", lock.name.substr(0, 8)),
+                 "when no other program uses the repository, remove it with `respaldo unlock --remove-all`");
+  const double age = static_cast<double>(now().seconds - lock.time.seconds);
+  return Error(ErrorKind::busy,
+               fmt::format("the repository is locked {}by {} on {} (process {}) since {}",
+                           lock.exclusive ? "exclusively " : "", printable(lock.username),
+                           printable(lock.hostname), lock.pid, format_duration(age)),
+               lock.stale ? "the lock is stale: its owner is gone; remove it with `respaldo unlock`"
+                          : "wait for it (--retry-lock), or see what it does");
+}
+
+// The lock of somebody else that does not go together with ours.
+std::optional<LockInfo> conflict(Repository& repository, bool exclusive, const std::string& own) {
+  for (const store::FileInfo& file : repository.backend().list(FileType::lock)) {
+    if (file.name == own) continue;
+    const auto lock = read_lock(repository, file);
+    if (lock && (lock->unreadable || lock->exclusive || exclusive)) return lock;
+  }
+  return std::nullopt;
+}
+
+void pause(std::chrono::milliseconds time, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any().wait_for(lock, stop, time, [] { return false; });
+  os::throw_if_stopped(stop);
+}
+
+}  // namespace
+
+struct RepoLock::Impl {
+  Repository& repository;
+  bool exclusive;
+  std::mutex mutex;
+  std::string name;  // empty once released
+  std::atomic<std::int64_t> refreshed{uptime()};
+  std::jthread refresher{};
+
+  Impl(Repository& r, bool e, std::string n) : repository(r), exclusive(e), name(std::move(n)) {}
+
+  void keep(const std::stop_token& stop) {
+    std::mutex waiting;
+    std::condition_variable_any never;
+    for (;;) {
+      std::unique_lock lock(waiting);
+      never.wait_for(lock, stop, kRefresh, [] { return false; });
+      if (stop.stop_requested()) return;
+      try {
+        refresh();
+      } catch (const std::exception&) {
+        // Tried again in five minutes; lost() tells when that has been too long.
+      }
+    }
+  }
+  void refresh() {
+    std::lock_guard lock(mutex);
+    if (name.empty()) return;
+    // `unlock` may have taken it away while the machine slept: then others may be at work already.
+    if (!repository.backend().stat({FileType::lock, name})) return;
+    const std::string fresh =
+        repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
+    if (fresh != name) repository.backend().remove({FileType::lock, name});
+    name = fresh;
+    refreshed = uptime();
+  }
+  void release() {
+    refresher.request_stop();
+    if (refresher.joinable()) refresher.join();
+    std::lock_guard lock(mutex);
+    if (name.empty()) return;
+    repository.backend().remove({FileType::lock, name});
+    name.clear();
+  }
+};
+
+RepoLock::RepoLock(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {
+  impl_->refresher = std::jthread([this_impl = impl_.get()](std::stop_token stop) { this_impl->keep(stop); });
+}
+
+RepoLock::~RepoLock() {
+  try {
+    release();
+  } catch (const std::exception&) {
+    // It goes stale by itself.
+  }
+}
+
+std::unique_ptr<RepoLock> RepoLock::acquire(Repository& repository, LockKind kind,
+                                            std::chrono::seconds patience, std::stop_token stop) {
+  const bool exclusive = kind == LockKind::exclusive;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  for (;;) {
+    auto other = conflict(repository, exclusive, {});
+    if (!other) {
+      const std::string name =
+          repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
+      auto impl = std::make_unique<Impl>(repository, exclusive, name);
+      auto lock = std::unique_ptr<RepoLock>(new RepoLock(std::move(impl)));
+      // Whoever wrote his lock at the same moment sees ours now, and we his.
+      pause(kSettle, stop);
+      other = conflict(repository, exclusive, name);
+      if (!other) return lock;
+    }
+    if (std::chrono::steady_clock::now() >= deadline) throw busy(*other);
+    pause(std::chrono::seconds(2), stop);
+  }
+}
+
+bool RepoLock::lost() const { return uptime() - impl_->refreshed > kLostAfter; }
+void RepoLock::release() { impl_->release(); }
+
+std::vector<LockInfo> list_locks(Repository& repository) {
+  std::vector<LockInfo> locks;
+  for (const store::FileInfo& file : repository.backend().list(FileType::lock))
+    if (auto lock = read_lock(repository, file)) locks.push_back(std::move(*lock));
+  return locks;
+}
+
+std::size_t remove_locks(Repository& repository, bool all) {
+  std::size_t removed = 0;
+  for (const store::FileInfo& file : repository.backend().list(FileType::lock)) {
+    if (!all) {
+      const auto lock = read_lock(repository, file);
+      if (!lock || lock->unreadable || !lock->stale) continue;
+    }
+    repository.backend().remove({FileType::lock, file.name});
+    ++removed;
+  }
+  return removed;
+}
+
+}  // namespace respaldo::repo

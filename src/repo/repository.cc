@@ -1,0 +1,416 @@
+#include "repo/repository.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "base/endian.h"
+#include "base/printable.h"
+#include "chunk/polynomial.h"
+#include "os/thread_group.h"
+#include "repo/compression.h"
+#include "repo/json_reader.h"
+#include "repo/keys.h"
+#include "repo/pack.h"
+
+namespace respaldo::repo {
+
+namespace {
+
+using store::FileType;
+using store::Handle;
+
+constexpr std::uint64_t kLongestKeyFile = 1U << 20, kLongestConfig = 1U << 20;
+constexpr std::uint64_t kLongestDocument = std::uint64_t{1} << 30;  // an index, snapshot or lock, unpacked
+constexpr int kUnpackedLevel = 3;
+constexpr std::uint8_t kCompressedMark = 2;
+constexpr std::size_t kMostKeys = 20;  // restic tries no more
+
+std::string hex_digest(ByteView bytes) { return to_hex(crypto::sha256(bytes)); }
+
+Config parse_config(ByteView json) {
+  const JsonDocument document(json, "configuration");
+  Config config;
+  config.version =
+      static_cast<std::uint32_t>(unsigned_member(document.root(), "version", UINT32_MAX).value_or(0));
+  config.id = text_member(document.root(), "id").value_or("");
+  config.polynomial = text_member(document.root(), "chunker_polynomial").value_or("");
+  if (config.version != 1 && config.version != 2)
+    throw Error(ErrorKind::unsupported, fmt::format("the repository has format version {}", config.version),
+                "respaldo reads versions 1 and 2; a newer respaldo may read it");
+  return config;
+}
+
+std::string random_polynomial() {
+  for (;;) {
+    std::array<std::uint8_t, 8> bits;
+    crypto::random_bytes(bits);
+    if (const auto p = chunk::polynomial_from(load_le64(bits.data())); p != 0) return fmt::format("{:x}", p);
+  }
+}
+
+// What one thread needs to decode blobs.
+struct Codec {
+  explicit Codec(const crypto::MasterKey& master) : cipher(master) {}
+  crypto::Cipher cipher;
+  Decompressor decompressor;
+};
+
+}  // namespace
+
+struct Repository::Impl {
+  std::unique_ptr<store::Backend> backend;
+  crypto::MasterKey master;
+  Config config;
+  KeyId current_key;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Codec>> idle;
+
+  // Contexts are dear to make: threads borrow them.
+  template <class Body>
+  auto with_codec(Body body) {
+    std::unique_ptr<Codec> codec;
+    {
+      std::lock_guard lock(mutex);
+      if (!idle.empty()) {
+        codec = std::move(idle.back());
+        idle.pop_back();
+      }
+    }
+    if (!codec) codec = std::make_unique<Codec>(master);
+    auto result = body(*codec);
+    std::lock_guard lock(mutex);
+    idle.push_back(std::move(codec));
+    return result;
+  }
+
+  void save(FileType type, const std::string& name, ByteView bytes, store::Durability durability) {
+    backend->save({type, name}, std::span(&bytes, 1), durability);
+  }
+};
+
+Repository::Repository(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Repository::~Repository() = default;
+
+std::unique_ptr<Repository> Repository::create(std::unique_ptr<store::Backend> backend,
+                                               std::string_view password, const CreateOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  impl->master = crypto::MasterKey::random();
+  std::array<std::uint8_t, 32> id;
+  crypto::random_bytes(id);
+  impl->config = {options.version, to_hex(id), random_polynomial()};
+  const std::string key =
+      make_key_file(impl->master, password, options.scrypt ? *options.scrypt : crypto::calibrate_scrypt());
+  backend->create();
+  impl->backend = std::move(backend);
+  const std::string key_name = hex_digest(as_bytes(key));
+  impl->current_key = *KeyId::parse(key_name);
+  impl->save(FileType::key, key_name, as_bytes(key), store::Durability::now);
+  // The configuration makes it a repository: it comes last.
+  crypto::Cipher cipher(impl->master);
+  const Bytes config =
+      cipher.seal(as_bytes(fmt::format(R"({{"version":{},"id":"{}","chunker_polynomial":"{}"}})",
+                                       impl->config.version, impl->config.id, impl->config.polynomial)));
+  impl->save(FileType::config, "", config, store::Durability::now);
+  return std::unique_ptr<Repository>(new Repository(std::move(impl)));
+}
+
+std::unique_ptr<Repository> Repository::open(std::unique_ptr<store::Backend> backend,
+                                             std::string_view password) {
+  auto impl = std::make_unique<Impl>();
+  if (!backend->stat({FileType::config, ""}))
+    throw Error(ErrorKind::not_found,
+                fmt::format("there is no repository at {}", printable(backend->location())),
+                "make one with `respaldo init`, or correct the path");
+  std::vector<store::FileInfo> files = backend->list(FileType::key);
+  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::string damaged;
+  bool opened = false;
+  for (std::size_t i = 0; i < files.size() && i < kMostKeys && !opened; ++i) {
+    try {
+      const Bytes json = backend->load_all({FileType::key, files[i].name}, kLongestKeyFile);
+      if (auto master = open_key_file(parse_key_file(json), password)) {
+        impl->master = std::move(*master);
+        impl->current_key = *KeyId::parse(files[i].name);
+        opened = true;
+      }
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::corrupt) throw;
+      damaged = fmt::format("; key {} is damaged: {}", files[i].name.substr(0, 8), error.what());
+    }
+  }
+  if (!opened)
+    throw Error(
+        ErrorKind::wrong_key,
+        fmt::format("no key of the repository at {} opens with this password{}",
+                    printable(backend->location()), files.empty() ? "; it has no keys at all" : damaged),
+        "check the password; `key list` with a good one shows the keys");
+  impl->backend = std::move(backend);
+  auto repository = std::unique_ptr<Repository>(new Repository(std::move(impl)));
+  Impl& self = *repository->impl_;
+  const Bytes sealed = self.backend->load_all({FileType::config, ""}, kLongestConfig);
+  const auto plain = crypto::Cipher(self.master).open(sealed);
+  if (!plain)
+    throw Error(ErrorKind::corrupt, "the repository's configuration is damaged",
+                "restore the file `config` from a copy of the repository");
+  self.config = parse_config(*plain);
+  return repository;
+}
+
+const Config& Repository::config() const { return impl_->config; }
+store::Backend& Repository::backend() { return *impl_->backend; }
+const crypto::MasterKey& Repository::master_key() const { return impl_->master; }
+
+std::vector<KeyInfo> Repository::keys() {
+  std::vector<KeyInfo> keys;
+  for (const store::FileInfo& info : impl_->backend->list(FileType::key)) {
+    KeyInfo key;
+    key.id = *KeyId::parse(info.name);
+    key.current = key.id == impl_->current_key;
+    try {
+      const KeyFile file =
+          parse_key_file(impl_->backend->load_all({FileType::key, info.name}, kLongestKeyFile));
+      key.username = file.username;
+      key.hostname = file.hostname;
+      key.created = file.created;
+    } catch (const Error& error) {
+      key.problem = error.what();
+    }
+    keys.push_back(std::move(key));
+  }
+  std::sort(keys.begin(), keys.end(), [](const KeyInfo& a, const KeyInfo& b) {
+    return std::tie(a.created.seconds, a.id) < std::tie(b.created.seconds, b.id);
+  });
+  return keys;
+}
+
+KeyId Repository::add_key(std::string_view password, const std::optional<crypto::ScryptParameters>& scrypt) {
+  const std::string json =
+      make_key_file(impl_->master, password, scrypt ? *scrypt : crypto::calibrate_scrypt());
+  const std::string name = hex_digest(as_bytes(json));
+  impl_->save(FileType::key, name, as_bytes(json), store::Durability::now);
+  return *KeyId::parse(name);
+}
+
+void Repository::remove_key(const KeyId& id) {
+  if (id == impl_->current_key)
+    throw Error(ErrorKind::refused, "this key is the one in use: the repository would be lost with it",
+                "open the repository with another password, then remove this key");
+  impl_->backend->remove({FileType::key, id.hex()});
+}
+
+Bytes Repository::load_unpacked(FileType type, const std::string& name) {
+  const Handle handle{type, name};
+  return in_context([&] { return fmt::format("reading {}", handle.str()); },
+                    [&] {
+                      const Bytes sealed = impl_->backend->load_all(handle);
+                      if (hex_digest(sealed) != name)
+                        throw Error(ErrorKind::corrupt,
+                                    "its contents do not match its name: the file is damaged");
+                      return impl_->with_codec([&](Codec& codec) {
+                        auto plain = codec.cipher.open(sealed);
+                        if (!plain)
+                          throw Error(ErrorKind::corrupt, "it does not open with the repository's key");
+                        if (plain->empty()) throw Error(ErrorKind::corrupt, "it is empty");
+                        const std::uint8_t first = plain->data()[0];
+                        if (first == '{' || first == '[') return std::move(*plain);
+                        if (first != kCompressedMark)
+                          throw Error(ErrorKind::corrupt, fmt::format("it begins with byte {:#x}", first));
+                        return codec.decompressor.decompress(plain->view().subspan(1), kLongestDocument);
+                      });
+                    });
+}
+
+std::string Repository::save_unpacked(FileType type, std::string_view json, store::Durability durability) {
+  Bytes plain;
+  if (impl_->config.version >= 2) {
+    plain = Bytes(1 + Compressor::bound(json.size()));
+    plain.data()[0] = kCompressedMark;
+    const std::size_t length = Compressor(kUnpackedLevel).compress(as_bytes(json), plain.span().subspan(1));
+    if (length == 0) throw Error(ErrorKind::internal, "zstd failed");
+    plain.resize(1 + length);
+  } else {
+    plain = Bytes::copy_of(as_bytes(json));
+  }
+  const Bytes sealed = impl_->with_codec([&](Codec& codec) { return codec.cipher.seal(plain); });
+  const std::string name = hex_digest(sealed);
+  impl_->save(type, name, sealed, durability);
+  return name;
+}
+
+std::vector<NamedSnapshot> Repository::snapshots(std::vector<std::string>* damaged) {
+  std::vector<NamedSnapshot> all;
+  for (const store::FileInfo& info : impl_->backend->list(FileType::snapshot)) {
+    try {
+      const Bytes json = load_unpacked(FileType::snapshot, info.name);
+      all.push_back(
+          {*SnapshotId::parse(info.name), in_context([&] { return "snapshot " + info.name.substr(0, 8); },
+                                                     [&] { return parse_snapshot(json); })});
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::not_found) continue;  // removed since it was listed
+      if (damaged == nullptr) throw;
+      damaged->push_back(error.what());
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const NamedSnapshot& a, const NamedSnapshot& b) {
+    return std::tie(a.snapshot.time.seconds, a.snapshot.time.nanoseconds, a.id) <
+           std::tie(b.snapshot.time.seconds, b.snapshot.time.nanoseconds, b.id);
+  });
+  return all;
+}
+
+Index Repository::load_index(Progress& progress, std::vector<std::string>* damaged, std::stop_token stop) {
+  const std::vector<store::FileInfo> files = impl_->backend->list(FileType::index);
+  std::uint64_t total = 0;
+  for (const store::FileInfo& file : files) total += file.size;
+  ProgressPhase phase(progress, "loading the index", total);
+  Index index;
+  std::mutex mutex;
+  std::atomic<std::size_t> next{0};
+  os::ThreadGroup threads(stop);
+  const std::size_t workers =
+      std::min<std::size_t>(std::max(1U, std::thread::hardware_concurrency()), files.size());
+  for (std::size_t w = 0; w < workers; ++w) {
+    threads.spawn([&](std::stop_token token) {
+      for (std::size_t i = next++; i < files.size(); i = next++) {
+        os::throw_if_stopped(token);
+        try {
+          const Bytes json = load_unpacked(FileType::index, files[i].name);
+          const std::vector<PackContents> packs = in_context(
+              [&] { return "index " + files[i].name.substr(0, 8); }, [&] { return parse_index(json); });
+          std::lock_guard lock(mutex);
+          for (const PackContents& pack : packs) index.add(pack);
+        } catch (const Error& error) {
+          std::lock_guard lock(mutex);
+          if (damaged == nullptr) throw;
+          damaged->push_back(error.what());
+        }
+        progress.advance(files[i].size);
+      }
+    });
+  }
+  threads.join();
+  index.freeze();
+  return index;
+}
+
+Bytes Repository::read_blob(BlobType, const BlobId& id, const BlobLocation& location) {
+  const Bytes container =
+      impl_->backend->load({FileType::pack, location.pack.hex()}, location.offset, location.length);
+  return impl_->with_codec(
+      [&](Codec& codec) { return decode_blob(BlobType::data, id, location, container, codec.cipher); });
+}
+
+Bytes Repository::decode_blob(BlobType, const BlobId& id, const BlobLocation& location, ByteView container,
+                              crypto::Cipher& cipher) const {
+  const auto damaged = [&](std::string_view why) {
+    return Error(ErrorKind::corrupt,
+                 fmt::format("blob {} at byte {} of pack {} is damaged: {}", id.short_hex(), location.offset,
+                             location.pack.short_hex(), why),
+                 "run `respaldo check --read-data` to see how far the damage goes");
+  };
+  auto opened = cipher.open(container);
+  if (!opened) throw damaged("its seal is broken");
+  if (location.uncompressed_length != 0) {
+    // A lie about the length costs no more memory than zstd could have packed into the container.
+    if (location.uncompressed_length / 65536 > opened->size() + 1)
+      throw damaged("its length cannot be right");
+    Bytes plain(location.uncompressed_length);
+    thread_local Decompressor decompressor;
+    if (!decompressor.decompress(*opened, plain)) throw damaged("it does not decompress to its length");
+    opened = std::move(plain);
+  }
+  if (crypto::sha256(*opened) != id.bytes) throw damaged("its contents do not match its ID");
+  return std::move(*opened);
+}
+
+PackContents Repository::read_pack_header(const PackId& pack, std::uint64_t pack_size) {
+  const Handle handle{FileType::pack, pack.hex()};
+  return in_context(
+      [&] { return fmt::format("reading the header of {}", handle.str()); },
+      [&] {
+        if (pack_size < 4 + crypto::kOverhead)
+          throw Error(ErrorKind::corrupt, "the pack is too short to be one");
+        const Bytes tail = impl_->backend->load(handle, pack_size - 4, 4);
+        const std::uint64_t length = load_le32(tail.data());
+        if (length < crypto::kOverhead || length > kLongestPackHeader || length > pack_size - 4)
+          throw Error(ErrorKind::corrupt, fmt::format("its header claims {} bytes", length));
+        const Bytes sealed = impl_->backend->load(handle, pack_size - 4 - length, length);
+        const auto plain = impl_->with_codec([&](Codec& codec) { return codec.cipher.open(sealed); });
+        if (!plain) throw Error(ErrorKind::corrupt, "its header does not open");
+        PackContents contents{pack, parse_pack_header(*plain)};
+        if (Index::expected_pack_size(contents) != pack_size)
+          throw Error(ErrorKind::corrupt, fmt::format("its header describes {} bytes, the file has {}",
+                                                      Index::expected_pack_size(contents), pack_size));
+        return contents;
+      });
+}
+
+Bytes IndexedRepository::load_blob(BlobType type, const BlobId& id) const {
+  const std::vector<BlobLocation> places = index_.find_all(type, id);
+  if (places.empty())
+    throw Error(
+        ErrorKind::not_found,
+        fmt::format("{} blob {} is in no index", type == BlobType::tree ? "tree" : "data", id.short_hex()),
+        "run `respaldo check`");
+  for (std::size_t i = 0; i + 1 < places.size(); ++i) {
+    try {
+      return repository_.read_blob(type, id, places[i]);
+    } catch (const Error&) {
+      // Another copy may be whole; the last one's error is told.
+    }
+  }
+  return repository_.read_blob(type, id, places.back());
+}
+
+Tree IndexedRepository::load_tree(const BlobId& id) const {
+  const Bytes json = load_blob(BlobType::tree, id);
+  return in_context([&] { return "tree " + id.short_hex(); }, [&] { return parse_tree(json); });
+}
+
+NamedSnapshot find_snapshot(const std::vector<NamedSnapshot>& all, std::string_view selector) {
+  const std::string_view word = selector;
+  const auto newest = [&](auto wanted) {
+    const NamedSnapshot* found = nullptr;
+    for (const NamedSnapshot& candidate : all)
+      if (wanted(candidate) &&
+          (found == nullptr ||
+           std::tie(candidate.snapshot.time.seconds, candidate.snapshot.time.nanoseconds) >=
+               std::tie(found->snapshot.time.seconds, found->snapshot.time.nanoseconds)))
+        found = &candidate;
+    return found;
+  };
+  if (word == "latest" || word.starts_with("latest:")) {
+    const std::string path = word == "latest" ? std::string() : "/" + std::string(word.substr(7));
+    const NamedSnapshot* found = newest([&](const NamedSnapshot& candidate) {
+      const auto& paths = candidate.snapshot.paths;
+      return path.empty() || std::find(paths.begin(), paths.end(), path) != paths.end();
+    });
+    if (found != nullptr) return *found;
+    throw Error(ErrorKind::not_found,
+                path.empty() ? std::string("the repository holds no backup")
+                             : fmt::format("the repository holds no backup of {}", printable(path.substr(1))),
+                "`respaldo list` shows what there is");
+  }
+  std::vector<const NamedSnapshot*> matches;
+  if (is_hex(word))
+    for (const NamedSnapshot& candidate : all)
+      if (candidate.id.hex().starts_with(word)) matches.push_back(&candidate);
+  if (matches.empty())
+    throw Error(ErrorKind::not_found, fmt::format("no backup has the ID {}", printable(word)),
+                "`respaldo list` shows what there is; `latest` names the newest");
+  if (matches.size() > 1) {
+    std::string ids;
+    for (const NamedSnapshot* match : matches)
+      ids += (ids.empty() ? "" : ", ") + match->id.hex().substr(0, 16);
+    throw Error(ErrorKind::usage,
+                fmt::format("{} begins the IDs of {} backups", printable(word), matches.size()),
+                "write more digits: " + ids);
+  }
+  return *matches.front();
+}
+
+}  // namespace respaldo::repo

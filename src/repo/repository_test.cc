@@ -1,0 +1,336 @@
+#include "repo/repository.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/units.h"
+#include "crypto/base64.h"
+#include "os/file.h"
+#include "os/process.h"
+#include "repo/blob_writer.h"
+#include "repo/golden_test.h"
+#include "repo/lock.h"
+#include "testing/temp.h"
+
+namespace respaldo::repo {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr crypto::ScryptParameters kQuick{1024, 8, 1};
+
+template <class Body>
+Error error_of(Body body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "no error";
+  return Error(ErrorKind::internal, "");
+}
+
+// What real restic says about a repository.
+os::CommandResult restic(const os::Path& repository, const std::vector<std::string>& arguments) {
+  const os::Path password = repository.parent_path() / "password";
+  std::ofstream(password) << "respaldo";
+  std::vector<std::string> argv = {"restic",          "-r",        repository.native(), "-p",
+                                   password.native(), "--no-cache"};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  return os::run_command(argv);
+}
+
+class Repositories : public ::testing::Test {
+ protected:
+  os::Path path() const { return folder_.path() / "repo"; }
+  std::unique_ptr<Repository> create(std::uint32_t version = 2) {
+    return Repository::create(store::open_local(path().native()), "respaldo", {version, kQuick});
+  }
+  std::unique_ptr<Repository> open() {
+    return Repository::open(store::open_local(path().native()), "respaldo");
+  }
+  static IndexedRepository indexed(Repository& repository) {
+    SilentProgress silent;
+    return IndexedRepository(repository, repository.load_index(silent));
+  }
+  // One file "f" of these parts.
+  static SnapshotId back_up(Repository& repository, const std::vector<Bytes>& parts,
+                            WriterOptions options = {}) {
+    IndexedRepository known = indexed(repository);
+    BlobWriter writer(known, options);
+    auto lane = writer.open_lane();
+    Node node;
+    node.name = "f";
+    node.mode = 0100644;
+    for (const Bytes& part : parts) {
+      node.content.push_back(lane->save(BlobType::data, part).id);
+      node.size += part.size();
+    }
+    const std::string tree = to_json(Tree{{node}});
+    Snapshot snapshot;
+    snapshot.time = now();
+    snapshot.tree = lane->save(BlobType::tree, as_bytes(tree)).id;
+    snapshot.paths = {"/f"};
+    lane->close();
+    writer.finish();
+    return save_snapshot(repository, snapshot);
+  }
+  static std::string contents(const IndexedRepository& repository, const SnapshotId& id) {
+    const auto all = repository.repository().snapshots();
+    const Tree tree = repository.load_tree(find_snapshot(all, id.hex()).snapshot.tree);
+    std::string text;
+    for (const BlobId& blob : tree.nodes.at(0).content)
+      text += as_text(repository.load_blob(BlobType::data, blob));
+    return text;
+  }
+
+  os::TemporaryFolder folder_;
+};
+
+TEST_F(Repositories, the_golden_one_is_read) {
+  auto backend = store::open_memory();
+  for (const golden::File& file : golden::kFiles) {
+    const std::string folder = file.type;
+    const store::FileType type = folder == "keys"        ? store::FileType::key
+                                 : folder == "data"      ? store::FileType::pack
+                                 : folder == "index"     ? store::FileType::index
+                                 : folder == "snapshots" ? store::FileType::snapshot
+                                                         : store::FileType::config;
+    const std::string bytes = *crypto::from_base64(file.base64);
+    const ByteView view = as_bytes(bytes);
+    backend->save({type, file.name}, std::span(&view, 1), store::Durability::now);
+  }
+  const auto repository = Repository::open(std::move(backend), "respaldo");
+  EXPECT_EQ(repository->config().polynomial, "3883229c0e9077");
+  const auto snapshots = repository->snapshots();
+  ASSERT_EQ(snapshots.size(), 1U);
+  const IndexedRepository known = indexed(*repository);
+  const std::string text = contents(known, snapshots[0].id);
+  EXPECT_EQ(to_hex(crypto::sha256(as_bytes(text))),
+            "7963639e53fc16c863dffab29617260940271b66bc4b7f2213427e442768a7ff");
+  for (const PackId& pack : known.index().packs()) {
+    const auto info = repository->backend().stat({store::FileType::pack, pack.hex()});
+    EXPECT_FALSE(repository->read_pack_header(pack, info->size).blobs.empty());
+  }
+}
+
+TEST_F(Repositories, restic_accepts_what_we_write) {
+  const auto repository = create();
+  std::vector<Bytes> parts;
+  std::string whole;
+  for (int i = 0; i < 30; ++i) {
+    parts.push_back(i % 3 == 0 ? Bytes::zeroed(512 * kKiB)
+                               : testing::random_bytes(300000 + static_cast<std::size_t>(i),
+                                                       static_cast<std::uint64_t>(i)));
+    whole += as_text(parts.back());
+  }
+  WriterOptions options;
+  options.pack_size = 4U << 20;
+  options.index_blobs = 7;
+  const SnapshotId id = back_up(*repository, parts, options);
+  const auto check = restic(path(), {"check", "--read-data"});
+  EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
+  const auto dump = restic(path(), {"dump", id.hex(), "/f"});
+  EXPECT_EQ(dump.exit_code, 0) << dump.err;
+  EXPECT_TRUE(dump.out == whole.substr(0, dump.out.size()) && dump.out.size() == whole.size());
+  EXPECT_EQ(contents(indexed(*repository), id), whole);
+}
+
+TEST_F(Repositories, what_restic_writes_is_read) {
+  for (const char* version : {"1", "2"}) {
+    SCOPED_TRACE(version);
+    std::filesystem::remove_all(path());
+    ASSERT_EQ(restic(path(), {"init", "--repository-version", version}).exit_code, 0);
+    const Bytes content = testing::random_bytes(5 * kMiB, 1);
+    std::ofstream(folder_.path() / "f")
+        .write(reinterpret_cast<const char*>(content.data()), static_cast<std::streamsize>(content.size()));
+    std::ofstream(folder_.path() / "zeros") << std::string(3 * kMiB, '\0');
+    const auto made =
+        restic(path(), {"backup", (folder_.path() / "f").native(), (folder_.path() / "zeros").native()});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    const auto repository = open();
+    const IndexedRepository known = indexed(*repository);
+    const auto snapshots = repository->snapshots();
+    ASSERT_EQ(snapshots.size(), 1U);
+    Tree tree = known.load_tree(snapshots[0].snapshot.tree);
+    while (tree.nodes.at(0).type == NodeType::dir) {
+      // Canonical trees come back byte for byte.
+      EXPECT_EQ(to_hex(crypto::sha256(as_bytes(to_json(tree)))),
+                to_hex(crypto::sha256(as_bytes(to_json(parse_tree(as_bytes(to_json(tree))))))));
+      const BlobId below = *tree.nodes[0].subtree;
+      tree = known.load_tree(below);
+      EXPECT_EQ(crypto::sha256(as_bytes(to_json(tree))), below.bytes);
+    }
+    std::string text;
+    for (const BlobId& id : tree.nodes.at(0).content) text += as_text(known.load_blob(BlobType::data, id));
+    EXPECT_TRUE(text == as_text(content));
+    // And restic goes on with what we add.
+    back_up(*repository, {});
+    const auto check = restic(path(), {"check", "--read-data"});
+    EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
+  }
+}
+
+TEST_F(Repositories, a_second_backup_stores_nothing_twice) {
+  const auto repository = create();
+  const Bytes part = testing::random_bytes(1 * kMiB, 3);
+  back_up(*repository, [&] {
+    std::vector<Bytes> p;
+    p.push_back(part.clone());
+    p.push_back(part.clone());
+    return p;
+  }());
+  EXPECT_EQ(indexed(*repository).index().blob_count(), 2U);
+  back_up(*repository, [&] {
+    std::vector<Bytes> p;
+    p.push_back(part.clone());
+    return p;
+  }());
+  EXPECT_EQ(indexed(*repository).index().blob_count(), 3U);  // one more tree
+}
+
+TEST_F(Repositories, a_wrong_password_opens_nothing) {
+  create();
+  EXPECT_EQ(error_of([&] { Repository::open(store::open_local(path().native()), "wrong"); }).kind(),
+            ErrorKind::wrong_key);
+  EXPECT_EQ(error_of([&] { Repository::open(store::open_local("/nowhere/at/all"), "x"); }).kind(),
+            ErrorKind::not_found);
+}
+
+TEST_F(Repositories, one_is_never_made_over_another) {
+  create();
+  EXPECT_EQ(error_of([&] { create(); }).kind(), ErrorKind::refused);
+}
+
+TEST_F(Repositories, keys_are_added_and_removed) {
+  const auto repository = create();
+  const KeyId second = repository->add_key("second", kQuick);
+  EXPECT_EQ(repository->keys().size(), 2U);
+  const auto other = Repository::open(store::open_local(path().native()), "second");
+  EXPECT_EQ(error_of([&] { other->remove_key(second); }).kind(), ErrorKind::refused);
+  repository->remove_key(second);
+  EXPECT_EQ(error_of([&] { Repository::open(store::open_local(path().native()), "second"); }).kind(),
+            ErrorKind::wrong_key);
+}
+
+TEST_F(Repositories, a_flipped_byte_is_told_with_its_place) {
+  const auto repository = create();
+  std::vector<Bytes> parts;
+  parts.push_back(testing::random_bytes(1 * kMiB, 9));
+  const SnapshotId id = back_up(*repository, parts);
+  const IndexedRepository known = indexed(*repository);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path() / "data")) {
+    if (!entry.is_regular_file() || entry.file_size() < 1000000) continue;
+    std::filesystem::permissions(entry.path(), std::filesystem::perms::owner_all);
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(5000);
+    file.put('x');
+  }
+  const Error error = error_of([&] { contents(known, id); });
+  EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+  EXPECT_THAT(error.what(), HasSubstr("of pack"));
+}
+
+TEST_F(Repositories, damaged_snapshots_are_told_not_hidden) {
+  const auto repository = create();
+  const SnapshotId id = back_up(*repository, {});
+  const os::Path file = path() / "snapshots" / id.hex();
+  std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+  std::ofstream(file) << "garbage";
+  std::vector<std::string> damaged;
+  EXPECT_TRUE(repository->snapshots(&damaged).empty());
+  ASSERT_EQ(damaged.size(), 1U);
+  EXPECT_THAT(damaged[0], HasSubstr(id.short_hex()));
+  EXPECT_THROW(repository->snapshots(), Error);
+}
+
+TEST_F(Repositories, a_lane_given_up_keeps_the_writer_from_finishing) {
+  const auto repository = create();
+  const IndexedRepository known = indexed(*repository);
+  BlobWriter writer(known, {});
+  {
+    auto lane = writer.open_lane();
+    lane->save(BlobType::data, as_bytes("lost"));
+  }
+  EXPECT_THROW(writer.finish(), Error);
+}
+
+TEST_F(Repositories, locks_exclude_and_agree_with_restic) {
+  const auto repository = create();
+  {
+    const auto shared = RepoLock::acquire(*repository, LockKind::shared);
+    const auto another = RepoLock::acquire(*repository, LockKind::shared);
+    EXPECT_EQ(list_locks(*repository).size(), 2U);
+    const Error error = error_of([&] { RepoLock::acquire(*repository, LockKind::exclusive); });
+    EXPECT_EQ(error.kind(), ErrorKind::busy);
+    EXPECT_THAT(error.what(), HasSubstr(std::to_string(::getpid())));
+    EXPECT_NE(restic(path(), {"check"}).exit_code, 0);  // wants it alone
+  }
+  EXPECT_TRUE(list_locks(*repository).empty());
+  EXPECT_EQ(restic(path(), {"check"}).exit_code, 0);
+  const auto exclusive = RepoLock::acquire(*repository, LockKind::exclusive);
+  EXPECT_EQ(error_of([&] { RepoLock::acquire(*repository, LockKind::shared); }).kind(), ErrorKind::busy);
+  EXPECT_EQ(remove_locks(*repository, false), 0U);
+  EXPECT_EQ(remove_locks(*repository, true), 1U);
+}
+
+TEST(FindSnapshot, names_by_prefix_and_latest) {
+  std::vector<NamedSnapshot> all(3);
+  all[0].id.bytes = {0xab, 1};
+  all[0].snapshot.time.seconds = 10;
+  all[0].snapshot.paths = {"/vg0/root"};
+  all[1].id.bytes = {0xab, 2};
+  all[1].snapshot.time.seconds = 30;
+  all[1].snapshot.paths = {"/vg0/home"};
+  all[2].id.bytes = {0xcd};
+  all[2].snapshot.time.seconds = 20;
+  EXPECT_EQ(find_snapshot(all, "latest").id, all[1].id);
+  EXPECT_EQ(find_snapshot(all, "latest:vg0/root").id, all[0].id);
+  EXPECT_EQ(find_snapshot(all, "c").id, all[2].id);
+  EXPECT_EQ(error_of([&] { find_snapshot(all, "ab"); }).kind(), ErrorKind::usage);
+  EXPECT_EQ(error_of([&] { find_snapshot(all, "ef"); }).kind(), ErrorKind::not_found);
+  EXPECT_EQ(error_of([&] { find_snapshot(all, "latest:vg0/var"); }).kind(), ErrorKind::not_found);
+  EXPECT_EQ(error_of([&] { find_snapshot({}, "latest"); }).kind(), ErrorKind::not_found);
+}
+
+TEST(Index, finds_every_copy_and_groups_by_pack) {
+  Index index;
+  for (std::uint8_t p = 0; p < 3; ++p) {
+    PackContents pack{PackId{{p}}, {}};
+    for (std::uint8_t b = 0; b < 10; ++b)
+      pack.blobs.push_back({BlobType::data, BlobId{{b}}, b * 100U, 100, 0});
+    index.add(pack);
+    index.add(pack);  // two index files may tell the same
+  }
+  index.freeze();
+  EXPECT_EQ(index.blob_count(), 30U);
+  EXPECT_EQ(index.find_all(BlobType::data, BlobId{{5}}).size(), 3U);
+  EXPECT_FALSE(index.find(BlobType::tree, BlobId{{5}}));
+  int packs = 0;
+  index.for_each_pack([&](const PackContents& pack) {
+    ++packs;
+    ASSERT_EQ(pack.blobs.size(), 10U);
+    EXPECT_EQ(pack.blobs[3].offset, 300U);
+    EXPECT_EQ(Index::expected_pack_size(pack), 10 * 100 + 10 * 37 + 36U);
+  });
+  EXPECT_EQ(packs, 3);
+  const auto back =
+      parse_index(as_bytes(to_json({PackContents{PackId{{1}}, {{BlobType::tree, BlobId{{2}}, 3, 40, 5}}}})));
+  EXPECT_EQ(back.at(0).blobs.at(0).uncompressed_length, 5U);
+}
+
+TEST(PackHeader, hostile_ones_are_refused) {
+  Bytes entry = Bytes::zeroed(41);
+  entry.data()[0] = 2;
+  EXPECT_THROW(parse_pack_header(entry), Error);  // lengths of 0
+  entry.data()[0] = 9;
+  EXPECT_THROW(parse_pack_header(entry), Error);
+  EXPECT_THROW(parse_pack_header(entry.view(0, 10)), Error);
+}
+
+}  // namespace
+}  // namespace respaldo::repo
