@@ -20,14 +20,14 @@ enum class OnReadError { fail, skip };
 
 struct BackupOptions {
   std::vector<engine::VolumeName> volumes;
-  bool from_snapshot = false;               // volumes name existing snapshots
-  std::optional<std::uint64_t> cow_size;    // bytes
+  bool from_snapshot = false;             // volumes name existing snapshots
+  std::optional<std::uint64_t> cow_size;  // bytes
   std::vector<std::string> tags;
   std::string hostname, username, program_version;
   OnReadError on_read_error = OnReadError::fail;
   repo::WriterOptions writer;
-  unsigned threads = 0;                     // 0: one for each core
-  bool dry_run = false;                     // reads and cuts, stores nothing
+  unsigned threads = 0;  // 0: one for each core
+  bool dry_run = false;  // reads and cuts, stores nothing
 };
 
 struct VolumeResult {
@@ -41,13 +41,15 @@ struct BackupSummary {
   repo::WriterTotals totals;
   double seconds = 0;
   bool incomplete = false;  // ranges were lost and skipped
+  std::vector<std::string>
+      warnings;  // the backup is sound, but something should be seen to (a stray snapshot)
 };
 
 // Runs the whole backup: leases, pass, validity of the snapshots after the last byte, packs, index, object.
 // Nothing is listed when this throws. The caller holds the repository's lock and gives its `lost` check as
 // `still_locked` (throws when lost).
 BackupSummary run_backup(engine::VolumeEngine& engine, const repo::IndexedRepository& repository,
-                         const BackupOptions& options, Progress& progress, const std::function<void()>& still_locked,
-                         std::stop_token stop);
+                         const BackupOptions& options, Progress& progress,
+                         const std::function<void()>& still_locked, std::stop_token stop);
 
 }  // namespace respaldo::backup

@@ -5,12 +5,13 @@
 #include <vector>
 
 #include "block/device.h"
+#include "view/zero_blob.h"
 
 namespace respaldo::backup {
 
 enum class SpanKind : std::uint8_t {
-  read,   // read, cut, hash, store
-  zero,   // known to be zeros: not read
+  read,  // read, cut, hash, store
+  zero,  // known to be zeros: not read
 };
 
 // How the bytes of a read span are cut into blobs.
@@ -33,8 +34,10 @@ struct CutPlan {
   std::uint64_t bytes_to_read() const;
 };
 
-inline constexpr std::uint64_t kImageChunk = 1U << 20;      // image data: fixed 1 MiB
-inline constexpr std::uint64_t kZeroChunk = 512U << 10;     // zero runs: restic's sparse restore knows this blob
+inline constexpr std::uint64_t kImageChunk = 1U << 20;  // image data: fixed 1 MiB
+inline constexpr std::uint64_t kZeroChunk =
+    view::kZeroBlobLength;                                // zero runs: restic's sparse restore knows it
+inline constexpr std::uint64_t kLongestChunk = 8U << 20;  // of any kind of cut
 
 // The image view alone: zero runs as the device tells them, everything else read in fixed chunks. Zero spans
 // are whole kZeroChunk multiples of at least one chunk, aligned; what is left over is read.

@@ -17,6 +17,7 @@ namespace respaldo::view {
 inline constexpr std::uint64_t kImagePartSize = std::uint64_t{64} << 30;
 inline constexpr std::string_view kImageName = "image.raw", kImageFolder = "image", kFilesName = "files",
                                   kFactsName = "volume.json", kGroupConfigName = "vg.conf";
+std::string part_name(std::size_t number);  // of the files in kImageFolder: "image.00000"
 
 // Ranges of the source that could not be read (stored as zeros).
 struct LostRange {
@@ -33,8 +34,8 @@ struct VolumeFacts {
   std::optional<std::uint64_t> cow_size, cow_used, cow_chunk;
   std::string snapshot_name;
   std::vector<LostRange> lost;
-  std::string to_json() const;                       // stable field order, ends with a newline
-  static VolumeFacts parse(std::string_view json);   // Error(corrupt)
+  std::string to_json() const;                      // stable field order, ends with a newline
+  static VolumeFacts parse(std::string_view json);  // Error(corrupt)
 };
 
 // One blob of the image: plain offset in the volume.
@@ -47,26 +48,32 @@ struct ImageChunk {
 // A volume found in a backup.
 struct StoredVolume {
   std::string vg, lv;
-  std::string tree_path;                    // "/vg0/root"
-  std::uint64_t image_size = 0;             // sum of the parts
+  std::string tree_path;         // "/vg0/root"
+  std::uint64_t image_size = 0;  // sum of the parts
   bool has_image = false, has_files = false;
   std::vector<std::vector<repo::BlobId>> parts;  // content lists of image.raw, or of image/image.00000...
-  std::optional<VolumeFacts> facts;
+  std::optional<VolumeFacts> facts;  // absent, too, when volume.json is damaged: the image may still be whole
   std::string str() const { return vg + "/" + lv; }
 };
 
 // The volumes of a backup, in tree order. Backups of restic (no /VG/LV/image.raw) give an empty list.
-std::vector<StoredVolume> stored_volumes(const repo::IndexedRepository& repository, const repo::Snapshot& snapshot);
-// The one that the user names; without a name, the only one. Error(usage) listing them otherwise.
+// Error(corrupt) for trees that cannot be read, or an image with missing parts.
+std::vector<StoredVolume> stored_volumes(const repo::IndexedRepository& repository,
+                                         const repo::Snapshot& snapshot);
+// The one that the user names (VG/LV, /dev/VG/LV, /dev/mapper/VG-LV); without a name, the only one.
+// Error(usage) listing them otherwise, Error(not_found) when there is none at all.
 StoredVolume select_volume(std::vector<StoredVolume> volumes, std::optional<std::string_view> name);
 
-// Offsets and lengths of all image chunks (lengths from the index). Error(corrupt) when the sum is not image_size.
+// Offsets and lengths of all image chunks (lengths from the index). Error(corrupt) when the sum is not
+// image_size.
 std::vector<ImageChunk> image_chunks(const repo::IndexedRepository& repository, const StoredVolume& volume);
 
 // The image view as a disk: reads blobs on demand, with a cache. runs() tells known zero chunks. Thread-safe.
-block::DevicePtr open_image(std::shared_ptr<const repo::IndexedRepository> repository, const StoredVolume& volume);
+block::DevicePtr open_image(std::shared_ptr<const repo::IndexedRepository> repository,
+                            const StoredVolume& volume);
 
-// A path inside a backup: "/" separated raw names. Absent when it does not exist.
+// A path inside a backup: "/" separated raw names ("" and "/" are the root: a dir without a name). Absent
+// when it does not exist.
 std::optional<repo::Node> find_node(const repo::IndexedRepository& repository, const repo::Snapshot& snapshot,
                                     std::string_view path);
 

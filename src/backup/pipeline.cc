@@ -1,0 +1,220 @@
+#include "backup/pipeline.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <mutex>
+
+#include "backup/cutter.h"
+#include "backup/source_reader.h"
+#include "backup/work_list.h"
+#include "base/error.h"
+#include "crypto/crypto.h"
+#include "os/thread_group.h"
+
+namespace respaldo::backup {
+
+namespace {
+
+constexpr std::size_t kHashBatch = 4;  // chunks hashed side by side
+constexpr std::chrono::milliseconds kValidityInterval{500};
+
+struct RangeResult {
+  std::uint64_t sequence = 0;
+  std::vector<StoredChunk> chunks;
+  std::vector<view::LostRange> lost;
+  std::uint64_t bytes_read = 0, bytes_zero = 0;
+};
+
+// Puts results back into the order of their sequence numbers.
+class InOrder {
+ public:
+  explicit InOrder(ChunkSink& sink) : sink_(sink) {}
+
+  void add(RangeResult result) {
+    std::lock_guard lock(mutex_);
+    total_.bytes_read += result.bytes_read;
+    total_.bytes_zero += result.bytes_zero;
+    waiting_.emplace(result.sequence, std::move(result));
+    for (auto at = waiting_.begin(); at != waiting_.end() && at->first == next_;
+         at = waiting_.erase(at), ++next_) {
+      for (const StoredChunk& chunk : at->second.chunks) sink_.take(chunk);
+      for (view::LostRange& range : at->second.lost) append_lost(total_.lost, std::move(range));
+    }
+  }
+  PassResult take() {
+    if (!waiting_.empty()) throw Error(ErrorKind::internal, "a range of the pass is missing");
+    return std::move(total_);
+  }
+
+ private:
+  ChunkSink& sink_;
+  std::mutex mutex_;
+  std::uint64_t next_ = 0;
+  std::map<std::uint64_t, RangeResult> waiting_;
+  PassResult total_;
+};
+
+// What all workers of a pass share.
+struct Shared {
+  Shared(const PassSource& source, ChunkSink& sink, Progress& meter)
+      : work(source.plan),
+        require_valid([this, &source] {
+          std::lock_guard lock(validity_mutex);
+          source.require_valid();
+          next_check = Clock::now() + kValidityInterval;
+        }),
+        reader(source.device, source.volume, source.on_read_error, require_valid),
+        results(sink),
+        progress(meter) {}
+
+  using Clock = std::chrono::steady_clock;
+  WorkList work;
+  std::mutex validity_mutex;
+  std::atomic<Clock::time_point> next_check{Clock::now()};
+  const std::function<void()> require_valid;
+  const SourceReader reader;
+  InOrder results;
+  std::atomic<bool> zero_is_saved = false;
+  Progress& progress;
+};
+
+class Worker {
+ public:
+  Worker(Shared& shared, ChunkSaver& saver, std::stop_token stop)
+      : shared_(shared), saver_(saver), stop_(std::move(stop)), buffer_(kRangeBytes + kLongestChunk) {
+    batch_.reserve(kHashBatch);
+  }
+
+  void run() {
+    while (auto range = shared_.work.next()) {
+      os::throw_if_stopped(stop_);
+      shared_.results.add(treat(*range));
+      if (Shared::Clock::now() >= shared_.next_check.load(std::memory_order_relaxed)) shared_.require_valid();
+    }
+  }
+
+ private:
+  RangeResult treat(const WorkRange& range) {
+    RangeResult result;
+    result.sequence = range.sequence;
+    result_ = &result;
+    for (std::size_t i = 0; i < range.spans.size();) {
+      if (range.spans[i].kind == SpanKind::zero) {
+        add_zeros(range.spans[i++].extent);
+        continue;
+      }
+      std::size_t end = i;
+      while (end < range.spans.size() && range.spans[end].kind == SpanKind::read) ++end;
+      treat_reads(std::span(range.spans).subspan(i, end - i));
+      i = end;
+    }
+    return result;
+  }
+
+  // Read spans that touch: one reading, or a window that moves along when they are longer than the buffer.
+  void treat_reads(std::span<const Span> spans) {
+    const std::uint64_t end = spans.back().extent.end();
+    std::uint64_t window = spans.front().extent.offset;  // offset of the buffer's first byte
+    std::size_t filled = 0;
+    bool begun = false;
+    while (!spans.empty()) {
+      const std::size_t wanted = std::min<std::uint64_t>(end - window - filled, buffer_.size() - filled);
+      shared_.reader.read(window + filled, buffer_.span().subspan(filled, wanted), result_->lost, stop_);
+      shared_.progress.advance(wanted);
+      result_->bytes_read += wanted;
+      filled += wanted;
+
+      std::size_t used = 0;
+      while (!spans.empty()) {
+        const Span& span = spans.front();
+        if (!begun) cutter(span.cut).begin(span);
+        begun = true;
+        const std::uint64_t here = window + used;
+        const bool last = span.extent.end() <= window + filled;
+        const ByteView rest = buffer_.view(used, last ? span.extent.end() - here : filled - used);
+        if (rest.empty()) break;
+        const Cut cut = cutter(span.cut).next(here, rest, last);
+        if (cut.length == 0) break;
+        add_chunk(here, rest.first(cut.length), cut.zero);
+        used += cut.length;
+        if (here + cut.length == span.extent.end()) {
+          spans = spans.subspan(1);
+          begun = false;
+        }
+      }
+      save_batch();  // it looks into the buffer, which moves now
+      if (used == 0) throw Error(ErrorKind::internal, fmt::format("no cut was found at byte {}", window));
+      std::memmove(buffer_.data(), buffer_.data() + used, filled - used);
+      window += used;
+      filled -= used;
+    }
+  }
+
+  void add_chunk(std::uint64_t offset, ByteView bytes, bool zero) {
+    if (zero) {
+      add_zeros({offset, bytes.size()});
+      return;
+    }
+    batch_.push_back(bytes);
+    batch_slots_[batch_.size() - 1] = result_->chunks.size();
+    result_->chunks.push_back({offset, static_cast<std::uint32_t>(bytes.size()), 1, {}});
+    if (batch_.size() == kHashBatch) save_batch();
+  }
+
+  void save_batch() {
+    for (std::size_t i = 0; i < batch_.size(); ++i) {
+      repo::BlobId& id = result_->chunks[batch_slots_[i]].id;
+      id.bytes = crypto::sha256(batch_[i]);
+      saver_.save(id, batch_[i]);
+    }
+    batch_.clear();
+  }
+
+  void add_zeros(Extent extent) {
+    if (!shared_.zero_is_saved.exchange(true)) saver_.save(view::zero_blob_id(), view::zero_blob());
+    result_->bytes_zero += extent.length;
+    auto& chunks = result_->chunks;
+    const auto count = static_cast<std::uint32_t>(extent.length / kZeroChunk);
+    if (!chunks.empty() && chunks.back().id == view::zero_blob_id()) {
+      chunks.back().repeat += count;
+    } else {
+      chunks.push_back({extent.offset, kZeroChunk, count, view::zero_blob_id()});
+    }
+  }
+
+  Cutter& cutter(CutKind kind) {
+    auto& slot = cutters_.at(static_cast<std::size_t>(kind));
+    if (!slot) slot = make_cutter(kind);
+    return *slot;
+  }
+
+  Shared& shared_;
+  ChunkSaver& saver_;
+  const std::stop_token stop_;
+  Bytes buffer_;
+  RangeResult* result_ = nullptr;
+  std::vector<ByteView> batch_;
+  std::array<std::size_t, kHashBatch> batch_slots_{};
+  std::array<std::unique_ptr<Cutter>, 4> cutters_;
+};
+
+}  // namespace
+
+PassResult run_pass(const PassSource& source, std::span<ChunkSaver* const> savers, ChunkSink& sink,
+                    Progress& progress, std::stop_token stop) {
+  require_tiling(source.plan);
+  Shared shared(source, sink, progress);
+  os::ThreadGroup workers(std::move(stop));
+  for (ChunkSaver* saver : savers)
+    workers.spawn(
+        [&shared, saver](std::stop_token token) { Worker(shared, *saver, std::move(token)).run(); });
+  workers.join();
+  shared.require_valid();
+  return shared.results.take();
+}
+
+}  // namespace respaldo::backup

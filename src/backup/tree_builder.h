@@ -1,0 +1,42 @@
+// The folders and files of a backup, built from the leaves up.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backup/file_counts.h"
+#include "repo/id.h"
+#include "repo/tree.h"
+
+namespace respaldo::backup {
+
+// Nodes that respaldo itself makes: mode 0600 (folders 0700), owner 0:0, one time for all, and inode numbers
+// made from the path, so that they are the same in each backup and differ from each other. They lie far above
+// the inode numbers of any filesystem: restic takes two files with one (inode, device_id) for hard links of
+// each other.
+class TreeBuilder {
+ public:
+  // `save` stores a tree and gives its id.
+  TreeBuilder(repo::Timestamp time, std::function<repo::BlobId(repo::Tree)> save)
+      : time_(time), save_(std::move(save)) {}
+
+  // `path` is absolute within the backup; its last part is the node's name.
+  repo::Node file(std::string_view path, std::uint64_t size, std::vector<repo::BlobId> content);
+  repo::Node folder(std::string_view path, repo::Tree tree);
+  repo::BlobId root(repo::Tree tree) { return save_(std::move(tree)); }
+  // Everything made so far.
+  const std::vector<Fingerprint>& made() const { return made_; }
+
+ private:
+  repo::Node node(std::string_view path) const;
+  const repo::Timestamp time_;
+  const std::function<repo::BlobId(repo::Tree)> save_;
+  std::vector<Fingerprint> made_;
+};
+
+// Inode number for a path of a backup.
+std::uint64_t synthetic_inode(std::string_view path);
+
+}  // namespace respaldo::backup

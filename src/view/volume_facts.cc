@@ -1,0 +1,92 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "view/volume_view.h"
+
+namespace respaldo::view {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Error not_facts(std::string_view why) {
+  return Error(ErrorKind::corrupt, fmt::format("{} does not describe a volume: {}", kFactsName, why));
+}
+
+// Fields may be absent (older or foreign writers), but what is there has its type.
+std::string text(const Json& object, const char* name) {
+  const auto at = object.find(name);
+  if (at == object.end()) return {};
+  if (!at->is_string()) throw not_facts(fmt::format("\"{}\" is not text", name));
+  return at->get<std::string>();
+}
+
+std::optional<std::uint64_t> number(const Json& object, const char* name) {
+  const auto at = object.find(name);
+  if (at == object.end()) return std::nullopt;
+  if (!at->is_number_unsigned()) throw not_facts(fmt::format("\"{}\" is not a number", name));
+  return at->get<std::uint64_t>();
+}
+
+}  // namespace
+
+std::string VolumeFacts::to_json() const {
+  Json json;
+  json["vg"] = vg;
+  json["lv"] = lv;
+  json["vg_uuid"] = vg_uuid;
+  json["lv_uuid"] = lv_uuid;
+  json["size"] = size;
+  json["segment_type"] = segment_type;
+  json["engine"] = engine;
+  json["how"] = how;
+  if (!snapshot_name.empty()) json["snapshot"] = snapshot_name;
+  if (cow_size) json["cow_size"] = *cow_size;
+  if (cow_used) json["cow_used"] = *cow_used;
+  if (cow_chunk) json["cow_chunk"] = *cow_chunk;
+  if (!filesystem.empty()) json["filesystem"] = filesystem;
+  if (!filesystem_uuid.empty()) json["filesystem_uuid"] = filesystem_uuid;
+  if (!filesystem_label.empty()) json["filesystem_label"] = filesystem_label;
+  Json ranges = Json::array();
+  for (const LostRange& range : lost)
+    ranges.push_back({{"offset", range.extent.offset}, {"length", range.extent.length}, {"why", range.why}});
+  json["lost"] = std::move(ranges);
+  // Labels come from disks: bytes that are not UTF-8 must not end a backup.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+VolumeFacts VolumeFacts::parse(std::string_view source) {
+  const Json json = Json::parse(source, nullptr, false);
+  if (!json.is_object()) throw not_facts("not a JSON object");
+  VolumeFacts facts;
+  facts.vg = text(json, "vg");
+  facts.lv = text(json, "lv");
+  facts.vg_uuid = text(json, "vg_uuid");
+  facts.lv_uuid = text(json, "lv_uuid");
+  facts.size = number(json, "size").value_or(0);
+  facts.segment_type = text(json, "segment_type");
+  facts.engine = text(json, "engine");
+  facts.how = text(json, "how");
+  facts.snapshot_name = text(json, "snapshot");
+  facts.cow_size = number(json, "cow_size");
+  facts.cow_used = number(json, "cow_used");
+  facts.cow_chunk = number(json, "cow_chunk");
+  facts.filesystem = text(json, "filesystem");
+  facts.filesystem_uuid = text(json, "filesystem_uuid");
+  facts.filesystem_label = text(json, "filesystem_label");
+  if (const auto lost = json.find("lost"); lost != json.end()) {
+    if (!lost->is_array()) throw not_facts("\"lost\" is not a list");
+    for (const Json& range : *lost) {
+      if (!range.is_object()) throw not_facts("a lost range is not an object");
+      const auto offset = number(range, "offset"), length = number(range, "length");
+      if (!offset || !length || *length > UINT64_MAX - *offset)
+        throw not_facts("a lost range has no sound borders");
+      facts.lost.push_back({{*offset, *length}, text(range, "why")});
+    }
+  }
+  return facts;
+}
+
+}  // namespace respaldo::view

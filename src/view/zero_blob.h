@@ -1,0 +1,34 @@
+// Blobs that hold nothing but zeros, recognised by their ids: never read, never decoded.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "base/bytes.h"
+#include "repo/id.h"
+
+namespace respaldo::view {
+
+// The length restic's own chunker gives to zero runs; its sparse restore looks for this very blob.
+inline constexpr std::uint32_t kZeroBlobLength = 512U << 10;
+
+// Id of kZeroBlobLength zeros. Hashed once.
+const repo::BlobId& zero_blob_id();
+// Id of `length` zeros, up to 16 MiB.
+repo::BlobId zero_blob_id(std::uint32_t length);
+// kZeroBlobLength zeros that live as long as the program.
+ByteView zero_blob();
+
+// A few zero blobs by id. A value; contains() is thread-safe.
+class ZeroBlobs {
+ public:
+  // kZeroBlobLength and 1 MiB are always known.
+  explicit ZeroBlobs(std::initializer_list<std::uint32_t> further_lengths = {});
+  bool contains(const repo::BlobId& id) const;
+
+ private:
+  std::vector<repo::BlobId> ids_;
+};
+
+}  // namespace respaldo::view
