@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/hex.h"
 #include "crypto/crypto.h"
+#include "fs/probe/probe.h"
 #include "os/thread_group.h"
 
 namespace respaldo::backup {
@@ -50,6 +51,15 @@ view::VolumeFacts gather_facts(const engine::VolumeEngine& engine, const engine:
   facts.engine = engine::to_string(engine.kind());
   facts.how = lease.how();
   facts.snapshot_name = lease.snapshot_name();
+  try {
+    if (const auto found = fs::probe(lease.device())) {
+      facts.filesystem = found->type;
+      facts.filesystem_label = found->label;
+      facts.filesystem_uuid = found->uuid;
+    }
+  } catch (const Error&) {
+    // A sector that cannot be read is met again by the pass, which tells of it.
+  }
   return facts;
 }
 
@@ -196,8 +206,8 @@ class Run {
       const std::string path = "/" + vg;
       const auto same_name = [](const repo::Node& node) { return node.name == view::kGroupConfigName; };
       if (std::ranges::any_of(tree.nodes, same_name)) {
-        summary_.warnings.push_back(fmt::format("the metadata of {} is not saved: a volume has the name {}", vg,
-                                                view::kGroupConfigName));
+        summary_.warnings.push_back(fmt::format("the metadata of {} is not saved: a volume has the name {}",
+                                                vg, view::kGroupConfigName));
       } else {
         tree.nodes.push_back(text_file(path + "/" + std::string(view::kGroupConfigName), configs_.at(vg)));
       }

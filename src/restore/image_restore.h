@@ -12,8 +12,9 @@
 namespace respaldo::restore {
 
 struct ImageRestoreOptions {
-  bool target_reads_zero = false;  // the target is known to be all zeros (a fresh sparse file): skip zero chunks
-  bool in_place = false;           // read the target and write only chunks that differ
+  bool target_reads_zero =
+      false;              // the target is known to be all zeros (a fresh sparse file): skip zero chunks
+  bool in_place = false;  // read the target and write only chunks that differ
   unsigned threads = 0;
 };
 struct ImageRestoreResult {
@@ -21,11 +22,11 @@ struct ImageRestoreResult {
   double seconds = 0;
 };
 
-// Writes volume's image onto target (size must be at least image_size; Error(no_space) otherwise) and flushes.
-// Every blob is verified before it is written.
+// Writes volume's image onto target (size must be at least image_size; Error(no_space) otherwise) and
+// flushes. Every blob is verified before it is written.
 ImageRestoreResult restore_image(const repo::IndexedRepository& repository, const view::StoredVolume& volume,
-                                 block::WritableDevice& target, const ImageRestoreOptions& options, Progress& progress,
-                                 std::stop_token stop);
+                                 block::WritableDevice& target, const ImageRestoreOptions& options,
+                                 Progress& progress, std::stop_token stop);
 
 // The image's bytes in order, to a sink (standard output).
 void stream_image(const repo::IndexedRepository& repository, const view::StoredVolume& volume,

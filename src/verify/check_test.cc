@@ -1,0 +1,234 @@
+#include "verify/check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "testing/memory_repository.h"
+#include "testing/temp.h"
+#include "verify/findings.h"
+#include "view/volume_view.h"
+
+namespace respaldo::verify {
+namespace {
+
+using namespace respaldo::testing;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::Field;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+auto Kind(const std::string& kind) { return Field(&Finding::kind, kind); }
+
+std::string facts_for(std::uint64_t size) {
+  view::VolumeFacts facts;
+  facts.vg = "vg0";
+  facts.lv = "root";
+  facts.size = size;
+  return facts.to_json();
+}
+
+class Check : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kSize = 6U << 20;
+  Check() : repository_(memory_repository()) {}
+
+  repo::SnapshotId store(std::uint64_t seed = 1) {
+    return store_image(*repository_, random_bytes(kSize, seed), facts_for(kSize), 256U << 10, small_packs());
+  }
+  CheckReport check(bool read_data, unsigned threads = 2) {
+    return check_repository(*repository_, {read_data, threads}, progress_, {});
+  }
+  // Where the first data blob of the newest backup's image lies.
+  repo::BlobLocation first_blob() { return location(repo::BlobType::data, 0); }
+  repo::BlobLocation location(repo::BlobType type, std::size_t number) {
+    const auto repo = indexed(*repository_);
+    const auto backup = repository_->snapshots().back().snapshot;
+    const repo::BlobId id = type == repo::BlobType::tree
+                                ? *view::find_node(*repo, backup, "/vg0/root")->subtree
+                                : view::stored_volumes(*repo, backup).at(0).parts.at(0).at(number);
+    return *repo->index().find(type, id);
+  }
+
+  SilentProgress progress_;
+  std::unique_ptr<repo::Repository> repository_;
+};
+
+TEST_F(Check, a_sound_repository_has_no_findings) {
+  store(1);
+  store(2);
+  for (const unsigned threads : {1U, 4U}) {
+    const CheckReport report = check(true, threads);
+    EXPECT_THAT(report.findings, IsEmpty());
+    EXPECT_TRUE(report.ok());
+    EXPECT_EQ(report.snapshots, 2U);
+    EXPECT_EQ(report.packs, pack_names(*repository_).size());
+    std::uint64_t bytes = 0;
+    for (const auto& file : repository_->backend().list(store::FileType::pack)) bytes += file.size;
+    EXPECT_EQ(report.bytes_read, bytes);
+  }
+  EXPECT_EQ(check(false).bytes_read, 0U);
+}
+
+TEST_F(Check, an_empty_repository_is_sound) { EXPECT_TRUE(check(true).ok()); }
+
+TEST_F(Check, a_missing_pack_is_found) {
+  store();
+  repository_->backend().remove({store::FileType::pack, first_blob().pack.hex()});
+  for (const bool read_data : {false, true}) {
+    const CheckReport report = check(read_data);
+    EXPECT_FALSE(report.ok());
+    EXPECT_THAT(report.findings, Contains(Kind("missing_pack")));
+  }
+}
+
+TEST_F(Check, a_pack_that_was_cut_off_is_found) {
+  store();
+  const store::Handle handle{store::FileType::pack, first_blob().pack.hex()};
+  const Bytes pack = repository_->backend().load_all(handle);
+  repository_->backend().remove(handle);
+  const ByteView half = pack.view(0, pack.size() / 2);
+  repository_->backend().save(handle, {&half, 1}, store::Durability::now);
+  EXPECT_THAT(check(false).findings, Contains(Kind("bad_pack_size")));
+  const CheckReport report = check(true);
+  EXPECT_THAT(report.findings, Contains(Kind("bad_pack_size")));
+  EXPECT_THAT(report.findings, Contains(Kind("bad_pack_hash")));
+  EXPECT_THAT(report.findings, Contains(Kind("bad_pack_header")));
+  EXPECT_THAT(report.findings, Contains(Kind("bad_blob")));
+}
+
+TEST_F(Check, a_flipped_byte_anywhere_in_a_pack_is_found_by_reading_it) {
+  store();
+  const auto blob = first_blob();
+  const store::Handle handle{store::FileType::pack, blob.pack.hex()};
+  const std::uint64_t size = repository_->backend().stat(handle)->size;
+  for (const std::uint64_t offset : {std::uint64_t{blob.offset}, blob.offset + blob.length / 2ULL,
+                                     blob.offset + blob.length - 1ULL, size - 50, size - 1}) {
+    flip(*repository_, handle, offset);
+    EXPECT_TRUE(check(false).ok()) << offset;
+    const CheckReport report = check(true);
+    EXPECT_THAT(report.findings, Contains(Kind("bad_pack_hash"))) << offset;
+    if (offset < blob.offset + blob.length) {
+      EXPECT_THAT(report.findings, Contains(Kind("bad_blob"))) << offset;
+      EXPECT_THAT(report.findings, Each(Field(&Finding::message, HasSubstr(blob.pack.short_hex()))))
+          << offset;
+    } else {
+      EXPECT_THAT(report.findings, Contains(Kind("bad_pack_header"))) << offset;
+    }
+    flip(*repository_, handle, offset);
+  }
+  EXPECT_TRUE(check(true).ok());
+}
+
+TEST_F(Check, a_damaged_tree_is_found_without_reading_data) {
+  store();
+  const auto tree = location(repo::BlobType::tree, 0);
+  flip(*repository_, {store::FileType::pack, tree.pack.hex()}, tree.offset + 20);
+  const CheckReport report = check(false);
+  EXPECT_THAT(report.findings, Contains(Kind("bad_tree")));
+  EXPECT_THAT(report.findings, Contains(Kind("bad_backup")));
+}
+
+TEST_F(Check, missing_index_files_make_missing_trees) {
+  store();
+  for (const auto& file : repository_->backend().list(store::FileType::index))
+    repository_->backend().remove({store::FileType::index, file.name});
+  const CheckReport report = check(false);
+  EXPECT_THAT(report.findings, Contains(Kind("missing_tree")));
+  EXPECT_THAT(report.findings,
+              Contains(AllOf(Kind("unreferenced_pack"), Field(&Finding::severity, Severity::info))));
+}
+
+TEST_F(Check, a_damaged_index_file_is_found_and_the_rest_goes_on) {
+  store(1);
+  const std::string first = repository_->backend().list(store::FileType::index).at(0).name;
+  store(2);
+  flip(*repository_, {store::FileType::index, first}, 40);
+  const CheckReport report = check(true);
+  EXPECT_THAT(report.findings, Contains(Kind("bad_index")));
+  EXPECT_THAT(report.findings, Contains(Kind("missing_tree")));
+  EXPECT_GT(report.bytes_read, kSize);
+}
+
+TEST_F(Check, a_damaged_backup_object_is_found) {
+  const auto id = store();
+  flip(*repository_, {store::FileType::snapshot, id.hex()}, 20);
+  EXPECT_THAT(check(false).findings, Contains(Kind("bad_backup")));
+}
+
+TEST_F(Check, packs_left_by_an_interrupted_run_are_no_error) {
+  store();
+  const Bytes stray = random_bytes(1000, 5);
+  const ByteView view = stray;
+  repository_->backend().save({store::FileType::pack, to_hex(crypto::sha256(view))}, {&view, 1},
+                              store::Durability::now);
+  const CheckReport report = check(true);
+  EXPECT_TRUE(report.ok());
+  EXPECT_THAT(report.findings, ElementsAre(Kind("unreferenced_pack")));
+}
+
+TEST_F(Check, blobs_that_no_index_knows_are_found_once) {
+  HandMadeBackup backup(*repository_);
+  repo::BlobId nowhere;
+  nowhere.bytes[0] = 1;
+  const auto folder = backup.tree({file_node("a", 5, {nowhere}), file_node("b", 5, {nowhere})});
+  backup.save(backup.tree({folder_node("home", folder)}), "restic 0.14");
+  const CheckReport report = check(false);
+  ASSERT_EQ(report.findings.size(), 1U);
+  EXPECT_EQ(report.findings[0].kind, "missing_blob");
+  EXPECT_THAT(report.findings[0].message, HasSubstr("/home"));
+}
+
+TEST_F(Check, an_image_whose_blobs_do_not_add_up_is_found) {
+  HandMadeBackup backup(*repository_);
+  repo::Node image = backup.file("image.raw", random_bytes(1000, 1));
+  image.size = 999;
+  const auto lv = backup.tree({image, backup.file("volume.json", as_bytes(facts_for(999)))});
+  backup.save(backup.tree({folder_node("vg0", backup.tree({folder_node("root", lv)}))}));
+  EXPECT_THAT(check(false).findings,
+              ElementsAre(AllOf(Kind("bad_image"), Field(&Finding::message, HasSubstr("vg0/root")))));
+}
+
+TEST_F(Check, facts_that_disagree_or_are_damaged_are_found) {
+  store_image(*repository_, random_bytes(1000, 1), facts_for(1001));
+  EXPECT_THAT(check(false).findings, ElementsAre(Kind("facts_disagree")));
+  repository_ = memory_repository();
+  store_image(*repository_, random_bytes(1000, 1), "nonsense");
+  EXPECT_THAT(check(false).findings, ElementsAre(Kind("bad_facts")));
+  repository_ = memory_repository();
+  store_image(*repository_, random_bytes(1000, 1));
+  EXPECT_THAT(check(false).findings, ElementsAre(Kind("bad_facts")));
+}
+
+TEST_F(Check, lost_ranges_are_a_warning) {
+  view::VolumeFacts facts = view::VolumeFacts::parse(facts_for(1000));
+  facts.lost = {{{0, 512}, "Input/output error"}};
+  store_image(*repository_, random_bytes(1000, 1), facts.to_json());
+  const CheckReport report = check(false);
+  EXPECT_TRUE(report.ok());
+  EXPECT_THAT(report.findings, ElementsAre(Kind("lost_ranges")));
+}
+
+TEST_F(Check, a_stop_request_ends_it) {
+  store();
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_THROW(check_repository(*repository_, {true, 2}, progress_, stop.get_token()), Cancelled);
+}
+
+TEST(Findings, are_bounded_and_in_order) {
+  Findings findings;
+  for (int i = 0; i < 1500; ++i) findings.add(Severity::error, "b", "x" + std::to_string(i % 10));
+  findings.add(Severity::info, "a", "small");
+  const auto all = findings.take();
+  ASSERT_EQ(all.size(), kMostOfAKind + 2);
+  EXPECT_EQ(all.front().message, "x0");
+  EXPECT_EQ(all[kMostOfAKind].message, "and 500 more of this kind");
+  EXPECT_EQ(all.back().message, "small");
+  EXPECT_THAT(findings.take(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace respaldo::verify

@@ -1,0 +1,155 @@
+#include "verify/tree_walk.h"
+
+#include <fmt/format.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "os/thread_group.h"
+
+namespace respaldo::verify {
+
+namespace {
+
+struct TreeTask {
+  repo::BlobId id;
+  std::size_t backup = 0;
+  std::string path;  // "" for the root
+};
+
+// Last in, first out, so that what waits stays small. Remembers what was ever put in. Thread-safe.
+class TreeStack {
+ public:
+  void push(TreeTask task) {
+    std::lock_guard lock(mutex_);
+    if (!seen_.insert(task.id).second) return;
+    tasks_.push_back(std::move(task));
+    changed_.notify_one();
+  }
+  // Absent when nothing is left and nobody is working, or when asked to stop. done() ends each task.
+  std::optional<TreeTask> pop(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, stop, [&] { return !tasks_.empty() || working_ == 0; });
+    if (stop.stop_requested() || tasks_.empty()) return std::nullopt;
+    TreeTask task = std::move(tasks_.back());
+    tasks_.pop_back();
+    ++working_;
+    return task;
+  }
+  void done() {
+    std::lock_guard lock(mutex_);
+    if (--working_ == 0 && tasks_.empty()) changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::vector<TreeTask> tasks_;
+  std::unordered_set<repo::BlobId> seen_;
+  std::size_t working_ = 0;
+};
+
+class Walk {
+ public:
+  Walk(const repo::IndexedRepository& repository, const std::vector<repo::NamedSnapshot>& backups,
+       Findings& findings)
+      : repository_(repository), backups_(backups), findings_(findings) {}
+
+  void run(unsigned threads, const std::stop_token& stop) {
+    for (std::size_t i = backups_.size(); i-- > 0;) stack_.push({backups_[i].snapshot.tree, i, ""});
+    os::ThreadGroup workers(stop);
+    for (unsigned i = 0; i < threads; ++i)
+      workers.spawn([this](const std::stop_token& token) {
+        while (auto task = stack_.pop(token)) {
+          check(*task, token);
+          stack_.done();
+        }
+      });
+    workers.join();
+  }
+
+ private:
+  std::string place(const TreeTask& task) const {
+    return fmt::format("backup {}, folder {}", backups_[task.backup].id.short_hex(),
+                       printable(task.path.empty() ? "/" : task.path));
+  }
+  void error(std::string kind, std::string message) {
+    findings_.add(Severity::error, std::move(kind), std::move(message),
+                  "backups made before or after may be whole; a new backup stores the contents again");
+  }
+
+  void check(const TreeTask& task, const std::stop_token& stop) {
+    repo::Tree tree;
+    try {
+      if (!repository_.index().contains(repo::BlobType::tree, task.id)) {
+        error("missing_tree",
+              fmt::format("{}: its tree {} is in no index", place(task), task.id.short_hex()));
+        return;
+      }
+      tree = repository_.load_tree(task.id);
+    } catch (const Error& failure) {
+      error("bad_tree", fmt::format("{}: its tree {} cannot be read: {}", place(task), task.id.short_hex(),
+                                    failure.what()));
+      return;
+    }
+    for (const repo::Node& node : tree.nodes) {
+      os::throw_if_stopped(stop);
+      check_node(task, node);
+    }
+  }
+
+  void check_node(const TreeTask& task, const repo::Node& node) {
+    const auto named = [&] { return fmt::format("{}, \"{}\"", place(task), printable(node.name)); };
+    if (node.name.empty()) error("bad_node", fmt::format("{}: an entry has no name", place(task)));
+    switch (node.type) {
+      case repo::NodeType::unknown:
+        error("bad_node", fmt::format("{}: is of an unknown type", named()));
+        break;
+      case repo::NodeType::dir:
+        if (!node.subtree || node.subtree->is_null()) {
+          error("bad_node", fmt::format("{}: is a folder without a tree", named()));
+        } else {
+          stack_.push({*node.subtree, task.backup, task.path + "/" + node.name});
+        }
+        break;
+      case repo::NodeType::file:
+        check_content(node, named);
+        break;
+      default:
+        break;
+    }
+  }
+
+  template <class Named>
+  void check_content(const repo::Node& node, const Named& named) {
+    for (const repo::BlobId& id : node.content) {
+      if (repository_.index().contains(repo::BlobType::data, id)) continue;
+      {
+        std::lock_guard lock(missing_mutex_);
+        if (!missing_.insert(id).second) continue;
+      }
+      error("missing_blob", fmt::format("{}: its blob {} is in no index", named(), id.short_hex()));
+    }
+  }
+
+  const repo::IndexedRepository& repository_;
+  const std::vector<repo::NamedSnapshot>& backups_;
+  Findings& findings_;
+  TreeStack stack_;
+  std::mutex missing_mutex_;
+  std::unordered_set<repo::BlobId> missing_;
+};
+
+}  // namespace
+
+void check_trees(const repo::IndexedRepository& repository, const std::vector<repo::NamedSnapshot>& backups,
+                 unsigned threads, Findings& findings, Progress& progress, const std::stop_token& stop) {
+  const ProgressPhase phase(progress, "check trees", 0);
+  Walk(repository, backups, findings).run(threads, stop);
+}
+
+}  // namespace respaldo::verify

@@ -1,0 +1,103 @@
+#include "verify/volume_check.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "os/thread_group.h"
+#include "view/volume_view.h"
+
+namespace respaldo::verify {
+
+namespace {
+
+constexpr const char* kOlderBackup = "another backup of this volume may be whole";
+
+void check_facts(const view::StoredVolume& volume, const std::string& name, bool ours, bool has_facts_file,
+                 Findings& findings) {
+  if (!volume.facts) {
+    if (has_facts_file) {
+      findings.add(Severity::error, "bad_facts",
+                   fmt::format("{}: its {} cannot be read", name, view::kFactsName),
+                   "the image can be restored without it");
+    } else if (ours) {
+      findings.add(Severity::error, "bad_facts", fmt::format("{}: it has no {}", name, view::kFactsName),
+                   "the image can be restored without it");
+    }
+    return;
+  }
+  const view::VolumeFacts& facts = *volume.facts;
+  if (facts.vg != volume.vg || facts.lv != volume.lv)
+    findings.add(Severity::error, "facts_disagree",
+                 fmt::format("{}: its {} is about {}/{}", name, view::kFactsName, printable(facts.vg),
+                             printable(facts.lv)));
+  if (volume.has_image && facts.size != volume.image_size)
+    findings.add(Severity::error, "facts_disagree",
+                 fmt::format("{}: its image has {} bytes, {} says {}", name, volume.image_size,
+                             view::kFactsName, facts.size),
+                 kOlderBackup);
+  std::uint64_t lost = 0;
+  for (const view::LostRange& range : facts.lost) {
+    lost += range.extent.length;
+    if (range.extent.end() > facts.size)
+      findings.add(Severity::error, "facts_disagree",
+                   fmt::format("{}: {} tells of a lost range past its end", name, view::kFactsName));
+  }
+  if (lost > 0)
+    findings.add(Severity::warning, "lost_ranges",
+                 fmt::format("{}: {} bytes in {} ranges could not be read when it was made", name, lost,
+                             facts.lost.size()),
+                 kOlderBackup);
+}
+
+void check_backup(const repo::IndexedRepository& repository, const repo::NamedSnapshot& backup,
+                  Findings& findings, const std::stop_token& stop) {
+  const std::string id = backup.id.short_hex();
+  const bool ours = backup.snapshot.program_version.starts_with("respaldo");
+  std::vector<view::StoredVolume> volumes;
+  try {
+    volumes = view::stored_volumes(repository, backup.snapshot);
+  } catch (const Error& failure) {
+    findings.add(Severity::error, "bad_backup",
+                 fmt::format("backup {}: its volumes cannot be found: {}", id, failure.what()), kOlderBackup);
+    return;
+  }
+  for (const view::StoredVolume& volume : volumes) {
+    os::throw_if_stopped(stop);
+    const std::string name = fmt::format("backup {}, {}", id, printable(volume.str()));
+    try {
+      if (volume.has_image) view::image_chunks(repository, volume);
+    } catch (const Error& failure) {
+      findings.add(Severity::error, "bad_image", fmt::format("backup {}, {}", id, failure.what()),
+                   kOlderBackup);
+    }
+    bool has_facts_file = false;
+    try {
+      const std::string path = volume.tree_path + "/" + std::string(view::kFactsName);
+      has_facts_file = volume.facts || view::find_node(repository, backup.snapshot, path).has_value();
+    } catch (const Error&) {
+      // The walk over the trees tells of it.
+    }
+    check_facts(volume, name, ours, has_facts_file, findings);
+  }
+}
+
+}  // namespace
+
+void check_volumes(const repo::IndexedRepository& repository, const std::vector<repo::NamedSnapshot>& backups,
+                   unsigned threads, Findings& findings, const std::stop_token& stop) {
+  std::atomic<std::size_t> next = 0;
+  os::ThreadGroup workers(stop);
+  for (unsigned i = 0; i < threads; ++i)
+    workers.spawn([&](const std::stop_token& token) {
+      for (std::size_t at = next++; at < backups.size(); at = next++) {
+        os::throw_if_stopped(token);
+        check_backup(repository, backups[at], findings, token);
+      }
+    });
+  workers.join();
+}
+
+}  // namespace respaldo::verify
