@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "block/file_device.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 #include "view/zero_blob.h"

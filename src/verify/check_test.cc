@@ -104,8 +104,8 @@ TEST_F(Check, a_flipped_byte_anywhere_in_a_pack_is_found_by_reading_it) {
   const auto blob = first_blob();
   const store::Handle handle{store::FileType::pack, blob.pack.hex()};
   const std::uint64_t size = repository_->backend().stat(handle)->size;
-  for (const std::uint64_t offset : {std::uint64_t{blob.offset}, blob.offset + blob.length / 2ULL,
-                                     blob.offset + blob.length - 1ULL, size - 50, size - 1}) {
+  for (const std::uint64_t offset : std::vector<std::uint64_t>{
+           blob.offset, blob.offset + blob.length / 2, blob.offset + blob.length - 1, size - 50, size - 1}) {
     flip(*repository_, handle, offset);
     EXPECT_TRUE(check(false).ok()) << offset;
     const CheckReport report = check(true);
