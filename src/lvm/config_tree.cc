@@ -13,7 +13,6 @@ namespace respaldo::lvm {
 
 namespace {
 
-constexpr std::size_t kLongestText = 64U << 20;
 constexpr int kDeepest = 32;
 
 class Parser {

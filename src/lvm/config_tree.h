@@ -45,7 +45,8 @@ void set(ConfigSection& section, std::string_view key,
          std::variant<ConfigScalar, ConfigArray, ConfigSection> value);
 void erase(ConfigSection& section, std::string_view key);
 
-// Error(corrupt) names the line. Bounds: 64 MiB of text, depth 32.
+inline constexpr std::size_t kLongestText = std::size_t{64} << 20;
+// Error(corrupt) names the line. Bounds: kLongestText bytes of text, depth 32.
 ConfigSection parse_config(std::string_view text);
 
 enum class TextStyle {

@@ -15,6 +15,7 @@ namespace respaldo::lvm {
 namespace {
 
 constexpr std::uint64_t kTextAlignment = 512;
+constexpr std::uint64_t kLargestRescue = std::uint64_t{1} << 30;  // areas larger than this are not searched
 
 Bytes header_sector(MdaHeaderDisk header) {
   Bytes sector = Bytes::zeroed(kMdaHeaderSize);
@@ -36,7 +37,8 @@ MdaHeaderDisk empty_header(Extent area) {
 std::optional<MdaHeaderDisk> read_header(const block::Device& device, Extent area, std::string& problem) {
   if (area.length < 2 * kMdaHeaderSize || area.offset > device.size() ||
       area.length > device.size() - area.offset) {
-    problem = fmt::format("the area at byte {} does not lie on the device", area.offset);
+    problem = fmt::format("an area of {} bytes at byte {} is too small or does not lie on the device",
+                          area.length, area.offset);
     return std::nullopt;
   }
   Bytes sector(kMdaHeaderSize);
@@ -97,6 +99,13 @@ std::uint64_t next_offset(const RawLocationDisk& current, std::uint64_t area_siz
   return next > area_size - kTextAlignment ? kMdaHeaderSize : next;
 }
 
+// Bytes of the buffer from `from` on that end before the sector in which `to` lies; all of it when both are
+// one.
+std::uint64_t gap(std::uint64_t from, std::uint64_t to, std::uint64_t area_size) {
+  const std::uint64_t ring = area_size - kMdaHeaderSize, end = to / kTextAlignment * kTextAlignment;
+  return end > from ? end - from : ring - (from - end);
+}
+
 bool sound(const RawLocationDisk& slot, std::uint64_t area_size) {
   return slot.offset.get() >= kMdaHeaderSize && slot.offset.get() < area_size && slot.size.get() > 0 &&
          slot.size.get() <= area_size - kMdaHeaderSize;
@@ -119,6 +128,10 @@ MetadataAreaState read_metadata_area(const block::Device& device, Extent area) {
                                 slot.offset.get());
     return state;
   }
+  if (slot.size.get() > kLongestText + 1) {
+    state.problem = fmt::format("its text of {} bytes is longer than any group's", slot.size.get());
+    return state;
+  }
   try {
     const Bytes text = read_circular(device, area, slot.offset.get(), slot.size.get());
     if (lvm_crc(text) != slot.crc.get()) {
@@ -135,30 +148,30 @@ MetadataAreaState read_metadata_area(const block::Device& device, Extent area) {
 }
 
 std::vector<MetadataCopy> find_old_copies(const block::Device& device, Extent area) {
-  // A copy begins at a multiple of 512, ends at its NUL, and parses; it may wrap.
+  // A copy begins at a multiple of 512 behind a NUL, ends at its NUL, and parses; it may wrap. So every byte
+  // belongs to one candidate at most, the ones of the wrap to two.
   std::vector<std::pair<std::uint64_t, MetadataCopy>> found;
-  if (area.length < 2 * kMdaHeaderSize || area.length > (std::uint64_t{1} << 30) ||
-      area.offset > device.size() || area.length > device.size() - area.offset)
+  if (area.length < 2 * kMdaHeaderSize || area.length > kLargestRescue || area.offset > device.size() ||
+      area.length > device.size() - area.offset)
     return {};
   const Bytes ring = block::read(device, area.offset + kMdaHeaderSize, area.length - kMdaHeaderSize);
-  for (std::uint64_t at = 0; at < ring.size(); at += kTextAlignment) {
-    if (ring.data()[at] == 0 || (at > 0 && ring.data()[at - 1] != 0)) continue;
-    std::string text;
-    for (std::uint64_t i = 0; i < ring.size(); ++i) {
-      const char c = static_cast<char>(ring.data()[(at + i) % ring.size()]);
-      if (c == '\0') break;
-      text += c;
-    }
+  const std::string_view all = as_text(ring);
+  for (std::uint64_t at = 0; at < all.size(); at += kTextAlignment) {
+    if (all[at] == '\0' || (at > 0 && all[at - 1] != '\0')) continue;
+    std::string text(all.substr(at, all.find('\0', at) - at));
+    if (at + text.size() == all.size()) text += all.substr(0, std::min(at, all.find('\0')));
+    if (text.size() > kLongestText) continue;
     try {
       const VolumeGroup vg = VolumeGroup::parse(text);
-      Bytes with_nul = Bytes::zeroed(text.size() + 1);
-      std::memcpy(with_nul.data(), text.data(), text.size());
-      found.emplace_back(vg.seqno, MetadataCopy{text, lvm_crc(with_nul), at + kMdaHeaderSize});
+      const std::uint32_t crc =
+          lvm_crc({reinterpret_cast<const std::uint8_t*>(text.c_str()), text.size() + 1});
+      found.emplace_back(vg.seqno, MetadataCopy{std::move(text), crc, at + kMdaHeaderSize});
     } catch (const Error&) {
       // Not a whole copy.
     }
   }
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
   std::vector<MetadataCopy> copies;
   for (auto& [seqno, copy] : found) copies.push_back(std::move(copy));
   return copies;
@@ -189,22 +202,30 @@ void commit_metadata(const std::vector<CommitTarget>& targets, std::string_view 
   };
   std::vector<Work> work;
   for (const CommitTarget& target : targets) {
-    // Two copies must fit, so that the committed one is never overwritten.
-    const std::uint64_t most = (target.area.length - kMdaHeaderSize) / 2 - kTextAlignment;
-    if (with_nul.size() > most)
-      throw Error(ErrorKind::no_space,
-                  fmt::format("{}: the metadata of {} bytes does not fit its area, which takes {} at most",
-                              target.device->describe(), with_nul.size(), most),
-                  "use PVs with larger metadata areas (pvcreate --metadatasize)");
+    const auto refuse = [&](std::string_view why) {
+      throw Error(ErrorKind::corrupt, fmt::format("{}: the metadata area at byte {} cannot be written: {}",
+                                                  target.device->describe(), target.area.offset, why));
+    };
     std::string problem;
     auto header = read_header(*target.device, target.area, problem);
-    if (!header)
-      throw Error(ErrorKind::corrupt, fmt::format("{}: the metadata area at byte {} cannot be written: {}",
-                                                  target.device->describe(), target.area.offset, problem));
-    RawLocationDisk location{};
+    if (!header) refuse(problem);
     const RawLocationDisk& current = header->slots[0];
-    location.offset.set(sound(current, target.area.length) ? next_offset(current, target.area.length)
-                                                           : kMdaHeaderSize);
+    if ((current.flags.get() & kSlotIgnored) != 0) refuse("it is marked as not to be used");
+    // Two copies must fit, so that the committed one is never overwritten.
+    const std::uint64_t half = (target.area.length - kMdaHeaderSize) / 2;
+    const std::uint64_t most = half - std::min(half, kTextAlignment);
+    std::uint64_t room = most, offset = kMdaHeaderSize;
+    if (sound(current, target.area.length)) {
+      offset = next_offset(current, target.area.length);
+      room = std::min(room, gap(offset, current.offset.get(), target.area.length));
+    }
+    if (with_nul.size() > room)
+      throw Error(ErrorKind::no_space,
+                  fmt::format("{}: the metadata of {} bytes does not fit its area, which takes {} at most",
+                              target.device->describe(), with_nul.size(), room),
+                  "use PVs with larger metadata areas (pvcreate --metadatasize)");
+    RawLocationDisk location{};
+    location.offset.set(offset);
     location.size.set(with_nul.size());
     location.crc.set(lvm_crc(with_nul));
     work.push_back({target, *header, location});

@@ -43,7 +43,7 @@ struct MetadataAreaState {
 };
 // Reads one area: header, slot 0, circular text. Never throws for damage: it is told in `problem`.
 MetadataAreaState read_metadata_area(const block::Device& device, Extent area);
-// Superseded copies still in the buffer, newest seqno first (for rescue).
+// Every whole copy that is still in the buffer, the committed one too, newest seqno first (for rescue).
 std::vector<MetadataCopy> find_old_copies(const block::Device& device, Extent area);
 
 // Empty header (orphan PV), flushed by the caller.
@@ -56,7 +56,8 @@ struct CommitTarget {
 };
 // Writes `text` (a NUL is added) to all areas in lvm2's order: text everywhere, flush; precommit headers,
 // flush; committed headers, flush. `before_step` is called before each of these writes (tests kill there).
-// Error(no_space) when the text does not fit, with nothing written.
+// Error(no_space) when the text does not fit, Error(corrupt) for an area that is damaged or marked as
+// ignored; nothing has been written then.
 void commit_metadata(const std::vector<CommitTarget>& targets, std::string_view text,
                      const std::function<void(std::string_view step)>& before_step = {});
 // Zeroes both slots (vgremove, vgreduce).

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -19,45 +20,49 @@ constexpr std::size_t kMostObjects = 1U << 20;
 
 [[noreturn]] void bad(std::string message) { throw Error(ErrorKind::corrupt, std::move(message)); }
 
-// Reads keys of a section and remembers which, so that the rest can be kept.
+// Reads keys of a section and remembers which, so that the rest can be kept. The first of equal keys counts.
 class Reader {
  public:
-  Reader(const ConfigSection& section, std::string place) : section_(section), place_(std::move(place)) {}
+  Reader(const ConfigSection& section, std::string place) : section_(section), place_(std::move(place)) {
+    entries_.reserve(section.size());
+    for (const ConfigNode& node : section) entries_.try_emplace(node.key, Entry{&node});
+  }
 
   std::uint64_t number(std::string_view key, std::uint64_t most = kMostSectors) {
-    auto value = maybe_number(key, most);
-    if (!value) bad(fmt::format("{}: '{}' is missing", place_, key));
-    return *value;
+    return required(maybe_number(key, most), key);
   }
   std::optional<std::uint64_t> maybe_number(std::string_view key, std::uint64_t most = kMostSectors) {
-    seen_.insert(std::string(key));
-    const auto value = get_integer(section_, key);
+    const auto value = maybe_signed(key);
     if (!value) return std::nullopt;
     if (*value < 0 || static_cast<std::uint64_t>(*value) > most)
       bad(fmt::format("{}: '{}' is {}, which cannot be", place_, key, *value));
     return static_cast<std::uint64_t>(*value);
   }
   std::optional<std::int64_t> maybe_signed(std::string_view key) {
-    seen_.insert(std::string(key));
-    return get_integer(section_, key);
+    return maybe_scalar<std::int64_t>(key, "a whole number");
   }
-  std::string text(std::string_view key) {
-    auto value = maybe_text(key);
-    if (!value) bad(fmt::format("{}: '{}' is missing", place_, key));
-    return *value;
-  }
+  std::string text(std::string_view key) { return required(maybe_text(key), key); }
   std::optional<std::string> maybe_text(std::string_view key) {
-    seen_.insert(std::string(key));
-    return get_string(section_, key);
+    return maybe_scalar<std::string>(key, "a string");
   }
   std::vector<std::string> words(std::string_view key) {
-    seen_.insert(std::string(key));
+    const ConfigNode* node = get(key);
+    if (node == nullptr) return {};
+    std::vector<std::string> result;
+    const auto add = [&](const ConfigScalar& scalar) {
+      const auto* word = std::get_if<std::string>(&scalar);
+      if (word == nullptr) wrong_type(key, "an array of strings");
+      result.push_back(*word);
+    };
     // An old text may have a single word where an array is usual.
-    const ConfigNode* node = find(section_, key);
-    if (node != nullptr)
-      if (const auto* scalar = std::get_if<ConfigScalar>(&node->value))
-        if (const auto* word = std::get_if<std::string>(scalar)) return {*word};
-    return get_string_array(section_, key);
+    if (const auto* scalar = std::get_if<ConfigScalar>(&node->value)) {
+      add(*scalar);
+    } else if (const auto* array = std::get_if<ConfigArray>(&node->value)) {
+      for (const ConfigScalar& item : *array) add(item);
+    } else {
+      wrong_type(key, "an array of strings");
+    }
+    return result;
   }
   Uuid uuid(std::string_view key) {
     const std::string given = text(key);
@@ -66,42 +71,66 @@ class Reader {
     return *id;
   }
   std::vector<SegmentArea> areas(std::string_view key) {
-    seen_.insert(std::string(key));
-    const ConfigNode* node = find(section_, key);
+    const ConfigNode* node = get(key);
     const auto* array = node != nullptr ? std::get_if<ConfigArray>(&node->value) : nullptr;
-    if (array == nullptr || array->size() % 2 != 0)
-      bad(fmt::format("{}: '{}' is not a list of places", place_, key));
+    if (array == nullptr || array->size() % 2 != 0) wrong_type(key, "a list of places");
     std::vector<SegmentArea> result;
     for (std::size_t i = 0; i < array->size(); i += 2) {
       const auto* name = std::get_if<std::string>(&(*array)[i]);
       const auto* extent = std::get_if<std::int64_t>(&(*array)[i + 1]);
       if (name == nullptr || extent == nullptr || *extent < 0 ||
           static_cast<std::uint64_t>(*extent) > kMostSectors)
-        bad(fmt::format("{}: '{}' is not a list of places", place_, key));
+        wrong_type(key, "a list of places");
       result.push_back({*name, static_cast<std::uint64_t>(*extent)});
     }
     return result;
   }
   const ConfigSection* section(std::string_view key) {
-    seen_.insert(std::string(key));
-    const ConfigNode* node = find(section_, key);
+    const ConfigNode* node = get(key);
     if (node == nullptr) return nullptr;
-    if (node->section() == nullptr) bad(fmt::format("{}: '{}' is not a section", place_, key));
+    if (node->section() == nullptr) wrong_type(key, "a section");
     return node->section();
   }
-  void ignore(std::string_view key) { seen_.insert(std::string(key)); }
   ConfigSection rest() const {
     ConfigSection result;
     for (const ConfigNode& node : section_)
-      if (!seen_.contains(node.key)) result.push_back(node);
+      if (!entries_.at(node.key).seen) result.push_back(node);
     return result;
   }
   const std::string& place() const { return place_; }
 
  private:
+  struct Entry {
+    const ConfigNode* node;
+    bool seen = false;
+  };
+  [[noreturn]] void wrong_type(std::string_view key, std::string_view wanted) const {
+    bad(fmt::format("{}: '{}' is not {}", place_, key, wanted));
+  }
+  const ConfigNode* get(std::string_view key) {
+    auto it = entries_.find(key);
+    if (it == entries_.end()) return nullptr;
+    it->second.seen = true;
+    return it->second.node;
+  }
+  template <class T>
+  T required(std::optional<T> value, std::string_view key) const {
+    if (!value) bad(fmt::format("{}: '{}' is missing", place_, key));
+    return std::move(*value);
+  }
+  template <class T>
+  std::optional<T> maybe_scalar(std::string_view key, std::string_view wanted) {
+    const ConfigNode* node = get(key);
+    if (node == nullptr) return std::nullopt;
+    const auto* scalar = std::get_if<ConfigScalar>(&node->value);
+    const auto* value = scalar != nullptr ? std::get_if<T>(scalar) : nullptr;
+    if (value == nullptr) wrong_type(key, wanted);
+    return *value;
+  }
+
   const ConfigSection& section_;
   std::string place_;
-  std::set<std::string> seen_;
+  std::unordered_map<std::string_view, Entry> entries_;
 };
 
 PhysicalVolume read_pv(const ConfigNode& node) {
@@ -261,121 +290,174 @@ LogicalVolume read_lv(const ConfigNode& node, const std::string& vg) {
   return lv;
 }
 
-// Names of LVs that a segment stands on, with the extents needed where it names them.
-std::vector<SegmentArea> lv_references(const VolumeGroup& vg, const Segment& segment) {
-  std::vector<SegmentArea> result;
-  const auto whole = [&](const std::string& lv_name) { result.push_back({lv_name, 0}); };
+// Who is who in a group, found without walking its lists: hostile groups have many of everything.
+struct Names {
+  std::unordered_map<std::string_view, const PhysicalVolume*> pvs;
+  std::unordered_map<std::string_view, const LogicalVolume*> lvs;
+  // The LV whose place a name takes where PV keys come first, as lvm2 looks them up.
+  const LogicalVolume* area_lv(std::string_view name) const {
+    return pvs.contains(name) ? nullptr : lv(name);
+  }
+  const LogicalVolume* lv(std::string_view name) const {
+    auto it = lvs.find(name);
+    return it != lvs.end() ? it->second : nullptr;
+  }
+};
+
+Names names_of(const VolumeGroup& vg) {
+  Names names;
+  for (const PhysicalVolume& pv : vg.pvs) names.pvs.emplace(pv.key, &pv);
+  for (const LogicalVolume& lv : vg.lvs) names.lvs.emplace(lv.name, &lv);
+  return names;
+}
+
+// Names of LVs that a segment stands on.
+std::vector<std::string_view> lv_references(const Names& names, const Segment& segment) {
+  std::vector<std::string_view> result;
   std::visit(
       [&](const auto& body) {
         using Body = std::decay_t<decltype(body)>;
         if constexpr (std::is_same_v<Body, StripedSegment> || std::is_same_v<Body, MirrorSegment>) {
           for (const SegmentArea& area : body.areas)
-            if (vg.find_pv(area.name) == nullptr) result.push_back(area);
+            if (!names.pvs.contains(area.name)) result.push_back(area.name);
           if constexpr (std::is_same_v<Body, MirrorSegment>)
-            if (body.log) whole(*body.log);
+            if (body.log) result.push_back(*body.log);
         } else if constexpr (std::is_same_v<Body, RaidSegment>) {
-          for (const auto& name : body.metadata) whole(name);
-          for (const auto& name : body.images) whole(name);
+          result.insert(result.end(), body.metadata.begin(), body.metadata.end());
+          result.insert(result.end(), body.images.begin(), body.images.end());
         } else if constexpr (std::is_same_v<Body, SnapshotSegment>) {
-          whole(body.origin);
-          whole(body.cow);
+          result = {body.origin, body.cow};
         } else if constexpr (std::is_same_v<Body, ThinPoolSegment>) {
-          whole(body.metadata);
-          whole(body.data);
+          result = {body.metadata, body.data};
         } else if constexpr (std::is_same_v<Body, ThinSegment>) {
-          whole(body.pool);
-          if (body.external_origin) whole(*body.external_origin);
+          result.push_back(body.pool);
+          if (body.external_origin) result.push_back(*body.external_origin);
         }
       },
       segment.body);
   return result;
 }
 
-// Every name exists, no LV stands on itself.
-void require_sound_references(const VolumeGroup& vg) {
-  enum class Mark { open, done };
-  std::map<const LogicalVolume*, Mark> marks;
-  std::map<std::string_view, const LogicalVolume*> by_name;
-  for (const LogicalVolume& lv : vg.lvs) by_name[lv.name] = &lv;
+// Every name exists, no LV stands on itself, no stack is higher than who reads it can bear.
+class ReferenceJudge {
+ public:
+  ReferenceJudge(const VolumeGroup& vg, const Names& names) : vg_(vg), names_(names) {
+    for (const LogicalVolume& lv : vg.lvs)
+      for (const Segment& segment : lv.segments) add_edges(lv, segment);
+  }
+
+  void judge() {
+    for (const LogicalVolume& lv : vg_.lvs)
+      if (!heights_.contains(&lv)) visit(&lv);
+  }
+
+ private:
+  static constexpr int kOpen = 0, kHighest = 256;
   struct Frame {
     const LogicalVolume* lv;
-    std::vector<const LogicalVolume*> next;
+    std::size_t next = 0;
+    int height = 1;
   };
-  const auto targets = [&](const LogicalVolume& lv) {
-    std::vector<const LogicalVolume*> result;
-    for (const Segment& segment : lv.segments) {
-      for (const SegmentArea& area : lv_references(vg, segment)) {
-        auto it = by_name.find(area.name);
-        if (it == by_name.end())
-          bad(fmt::format("volume {}/{} stands on '{}', which does not exist", vg.name, lv.name,
-                          printable(area.name)));
-        result.push_back(it->second);
-      }
+
+  const LogicalVolume* named(const LogicalVolume& lv, std::string_view name) const {
+    const LogicalVolume* found = names_.lv(name);
+    if (found == nullptr)
+      bad(fmt::format("volume {}/{} stands on '{}', which does not exist", vg_.name, lv.name,
+                      printable(name)));
+    return found;
+  }
+
+  void add_edges(const LogicalVolume& lv, const Segment& segment) {
+    for (std::string_view name : lv_references(names_, segment)) edges_[&lv].push_back(named(lv, name));
+    // What a COW LV shows needs its origin; while it merges, what the origin shows needs the COW LV.
+    if (const auto* snapshot = std::get_if<SnapshotSegment>(&segment.body)) {
+      const LogicalVolume* origin = named(lv, snapshot->origin);
+      const LogicalVolume* cow = named(lv, snapshot->cow);
+      if (snapshot->merging) std::swap(origin, cow);
+      edges_[cow].push_back(origin);
     }
-    return result;
-  };
-  for (const LogicalVolume& start : vg.lvs) {
-    if (marks.contains(&start)) continue;
-    std::vector<Frame> stack;
-    stack.push_back({&start, targets(start)});
-    marks[&start] = Mark::open;
+  }
+
+  // Depth first, on a stack of its own.
+  void visit(const LogicalVolume* start) {
+    std::vector<Frame> stack{{start}};
+    heights_[start] = kOpen;
     while (!stack.empty()) {
-      if (stack.back().next.empty()) {
-        marks[stack.back().lv] = Mark::done;
+      Frame& top = stack.back();
+      const auto& below = edges_[top.lv];
+      if (top.next == below.size()) {
+        const int height = top.height;
+        heights_[top.lv] = height;
         stack.pop_back();
+        if (!stack.empty()) raise(stack.back(), height);
         continue;
       }
-      const LogicalVolume* next = stack.back().next.back();
-      stack.back().next.pop_back();
-      auto mark = marks.find(next);
-      if (mark == marks.end()) {
-        marks[next] = Mark::open;
-        stack.push_back({next, targets(*next)});
-      } else if (mark->second == Mark::open) {
-        bad(fmt::format("volume {}/{} stands on itself", vg.name, next->name));
+      const LogicalVolume* next = below[top.next++];
+      auto seen = heights_.find(next);
+      if (seen == heights_.end()) {
+        heights_[next] = kOpen;
+        stack.push_back({next});
+      } else if (seen->second == kOpen) {
+        bad(fmt::format("volume {}/{} stands on itself", vg_.name, next->name));
+      } else {
+        raise(top, seen->second);
       }
     }
   }
-}
 
-// No extent of a PV belongs to two segments, none lies past the PV's end; areas of LVs lie inside them.
-void require_sound_areas(const VolumeGroup& vg) {
+  void raise(Frame& frame, int below) const {
+    frame.height = std::max(frame.height, below + 1);
+    if (frame.height > kHighest)
+      bad(fmt::format("volume {}/{} is a stack of more than {} volumes", vg_.name, frame.lv->name, kHighest));
+  }
+
+  const VolumeGroup& vg_;
+  const Names& names_;
+  std::unordered_map<const LogicalVolume*, std::vector<const LogicalVolume*>> edges_;
+  std::unordered_map<const LogicalVolume*, int> heights_;
+};
+
+// No extent of a PV or of an LV below belongs to two segments, none lies past the end.
+void require_sound_areas(const VolumeGroup& vg, const Names& names) {
   struct Use {
     std::uint64_t begin, end;
     const LogicalVolume* lv;
   };
   std::map<std::string_view, std::vector<Use>> uses;
+  std::unordered_map<const LogicalVolume*, std::uint64_t> lengths;
+  for (const LogicalVolume& lv : vg.lvs) lengths[&lv] = lv.extents();
+  const auto use = [&](const LogicalVolume& lv, std::string_view below, std::uint64_t extent,
+                       std::uint64_t count, std::uint64_t room) {
+    if (extent + count > room)
+      bad(fmt::format("volume {}/{} uses extents {} to {} of '{}', which has only {}", vg.name, lv.name,
+                      extent, extent + count - 1, below, room));
+    uses[below].push_back({extent, extent + count, &lv});
+  };
+  const auto use_area = [&](const LogicalVolume& lv, const SegmentArea& area, std::uint64_t count) {
+    const LogicalVolume* below = names.area_lv(area.name);
+    use(lv, area.name, area.extent, count,
+        below != nullptr ? lengths.at(below) : names.pvs.at(area.name)->pe_count);
+  };
   for (const LogicalVolume& lv : vg.lvs) {
     for (const Segment& segment : lv.segments) {
-      const std::vector<SegmentArea>* areas = nullptr;
-      std::uint64_t count = segment.count;
       if (const auto* striped = std::get_if<StripedSegment>(&segment.body)) {
-        areas = &striped->areas;
-        count /= striped->areas.size();
+        for (const SegmentArea& area : striped->areas)
+          use_area(lv, area, segment.count / striped->areas.size());
       } else if (const auto* mirror = std::get_if<MirrorSegment>(&segment.body)) {
-        areas = &mirror->areas;
-      }
-      if (areas == nullptr) continue;
-      for (const SegmentArea& area : *areas) {
-        std::uint64_t room = 0;
-        if (const PhysicalVolume* pv = vg.find_pv(area.name)) {
-          room = pv->pe_count;
-          uses[pv->key].push_back({area.extent, area.extent + count, &lv});
-        } else {
-          room = vg.find_lv(area.name)->extents();
-        }
-        if (area.extent + count > room)
-          bad(fmt::format("volume {}/{} uses extents {} to {} of '{}', which has only {}", vg.name, lv.name,
-                          area.extent, area.extent + count - 1, area.name, room));
+        for (const SegmentArea& area : mirror->areas) use_area(lv, area, segment.count);
+      } else if (const auto* raid = std::get_if<RaidSegment>(&segment.body)) {
+        for (const std::string& image : raid->images)
+          if (const LogicalVolume* below = names.area_lv(image))
+            use(lv, image, 0, lengths.at(below), lengths.at(below));
       }
     }
   }
-  for (auto& [pv, list] : uses) {
+  for (auto& [below, list] : uses) {
     std::sort(list.begin(), list.end(), [](const Use& a, const Use& b) { return a.begin < b.begin; });
     for (std::size_t i = 1; i < list.size(); ++i)
       if (list[i].begin < list[i - 1].end)
         bad(fmt::format("volumes {0}/{1} and {0}/{2} both claim extent {3} of {4}", vg.name,
-                        list[i - 1].lv->name, list[i].lv->name, list[i].begin, pv));
+                        list[i - 1].lv->name, list[i].lv->name, list[i].begin, below));
   }
 }
 
@@ -453,8 +535,9 @@ VolumeGroup VolumeGroup::parse(std::string_view text) {
       vg.lvs, [](const LogicalVolume& lv) { return lv.id.plain(); }, "logical volume UUID");
   vg.extra = reader.rest();
 
-  require_sound_references(vg);
-  require_sound_areas(vg);
+  const Names names = names_of(vg);
+  ReferenceJudge(vg, names).judge();
+  require_sound_areas(vg, names);
   return vg;
 }
 

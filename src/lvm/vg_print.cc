@@ -49,7 +49,7 @@ class Builder {
 
 void print_body(Builder& out, const StripedSegment& body) {
   out.number("stripe_count", body.areas.size());
-  if (body.areas.size() > 1) out.number("stripe_size", body.stripe_sectors);
+  if (body.areas.size() > 1 || body.stripe_sectors != 0) out.number("stripe_size", body.stripe_sectors);
   out.areas("stripes", body.areas);
 }
 void print_body(Builder& out, const MirrorSegment& body) {
@@ -111,10 +111,8 @@ ConfigSection lv_section(const LogicalVolume& lv) {
   out.words("status", lv.status);
   out.words("flags", lv.flags);
   out.tags(lv.tags);
-  if (lv.creation_time) {
-    out.number("creation_time", static_cast<std::uint64_t>(*lv.creation_time));
-    out.text("creation_host", lv.creation_host);
-  }
+  if (lv.creation_time) out.number("creation_time", static_cast<std::uint64_t>(*lv.creation_time));
+  if (lv.creation_time || !lv.creation_host.empty()) out.text("creation_host", lv.creation_host);
   out.text("allocation_policy", lv.allocation_policy);
   out.rest(lv.extra);
   out.number("segment_count", lv.segments.size());

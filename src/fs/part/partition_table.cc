@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <set>
 
 #include "base/endian.h"
 #include "base/error.h"
@@ -164,13 +165,29 @@ std::optional<PartitionTable> read_gpt_at(const block::Device& disk, std::uint64
   return table;
 }
 
-std::optional<PartitionTable> read_gpt(const block::Device& disk) {
+// What sector 0 says about a GPT. As in the kernel, a GPT counts only where a protective entry announces it:
+// an old one may have survived a new MBR, or a filesystem made over it.
+enum class Announced { yes, no, unreadable };
+
+Announced gpt_announced(ByteView mbr) {
+  if (mbr[510] != 0x55 || mbr[511] != 0xaa) return Announced::unreadable;
+  for (std::size_t i = 0; i < 4; ++i) {
+    MbrEntryDisk entry;
+    std::memcpy(&entry, mbr.data() + 446 + i * sizeof entry, sizeof entry);
+    if (entry.type == 0xee && entry.first.get() == 1) return Announced::yes;
+  }
+  return Announced::no;
+}
+
+std::optional<PartitionTable> read_gpt(const block::Device& disk, Announced announced) {
+  std::string problem, backup_problem;
   // 4096-byte sectors put the header elsewhere.
   for (const std::uint64_t sector : {std::uint64_t{512}, std::uint64_t{4096}}) {
-    std::string problem;
-    if (auto table = read_gpt_at(disk, 1, sector, problem)) return table;
-    if (disk.size() < 4 * sector) continue;
-    std::string backup_problem;
+    if (auto table = read_gpt_at(disk, 1, sector, problem)) {
+      if (announced != Announced::yes) table->problems.emplace_back("the protective MBR is damaged");
+      return table;
+    }
+    if (announced != Announced::yes || disk.size() < 4 * sector) continue;
     if (auto table = read_gpt_at(disk, disk.size() / sector - 1, sector, backup_problem)) {
       table->problems.push_back(
           fmt::format("the primary GPT is damaged{}; its backup at the end of the disk is used",
@@ -178,7 +195,14 @@ std::optional<PartitionTable> read_gpt(const block::Device& disk) {
       return table;
     }
   }
-  return std::nullopt;
+  if (announced != Announced::yes) return std::nullopt;
+  PartitionTable table;
+  table.kind = "gpt";
+  table.problems.push_back(
+      fmt::format("the disk's MBR announces a GPT, but both copies are damaged or missing{}{}",
+                  problem.empty() ? "" : "; the primary: " + problem,
+                  backup_problem.empty() ? "" : "; the backup: " + backup_problem));
+  return table;
 }
 
 bool is_extended(std::uint8_t type) { return type == 0x05 || type == 0x0f || type == 0x85; }
@@ -187,9 +211,8 @@ class MbrReader {
  public:
   explicit MbrReader(const block::Device& disk) : disk_(disk) { table_.kind = "dos"; }
 
-  std::optional<PartitionTable> read() {
-    const Bytes mbr = block::read(disk_, 0, 512);
-    if (mbr.data()[510] != 0x55 || mbr.data()[511] != 0xaa) return std::nullopt;
+  // REQUIRES the signature.
+  std::optional<PartitionTable> read(ByteView mbr) {
     std::array<MbrEntryDisk, 4> entries;
     std::memcpy(entries.data(), mbr.data() + 446, sizeof entries);
     bool any = false;
@@ -233,9 +256,14 @@ class MbrReader {
   void read_logical(std::uint64_t extended) {
     std::uint64_t at = extended;
     unsigned number = 5;
+    std::set<std::uint64_t> seen;
     for (int links = 0; links < 256; ++links) {
       if (at >= disk_.size() / kSector) {
         table_.problems.emplace_back("the chain of logical partitions leaves the disk");
+        return;
+      }
+      if (!seen.insert(at).second) {
+        table_.problems.emplace_back("the chain of logical partitions bites its tail");
         return;
       }
       const Bytes record = block::read(disk_, at * kSector, 512);
@@ -247,7 +275,7 @@ class MbrReader {
       if (!is_extended(entries[1].type) || entries[1].count.get() == 0) return;
       at = extended + entries[1].first.get();
     }
-    table_.problems.emplace_back("the chain of logical partitions does not end");
+    table_.problems.emplace_back("the chain of logical partitions is too long; what follows is left out");
   }
 
   const block::Device& disk_;
@@ -270,8 +298,14 @@ void find_overlaps(PartitionTable& table) {
 
 std::optional<PartitionTable> read_partition_table(const block::Device& disk) {
   if (disk.size() < 1024) return std::nullopt;
-  auto table = read_gpt(disk);
-  if (!table) table = MbrReader(disk).read();
+  const Bytes mbr = block::read(disk, 0, 512);
+  const Announced announced = gpt_announced(mbr);
+  std::optional<PartitionTable> table;
+  if (announced == Announced::no) {
+    table = MbrReader(disk).read(mbr);
+  } else {
+    table = read_gpt(disk, announced);
+  }
   if (table) find_overlaps(*table);
   return table;
 }

@@ -25,7 +25,10 @@ struct PartitionTable {
   std::vector<std::string> problems;  // overlaps, entries past the end (dropped), damaged primary GPT
 };
 
-// Absent when the disk has none. Hostile tables cost bounded work. (Own reader: the disk is any Device.)
+// Absent when the disk has none. As the kernel judges: a GPT needs a protective MBR (or, so that a disk whose
+// sector 0 was wiped can still be read, no MBR at all and a sound primary GPT); an MBR with a protective
+// entry and no sound GPT gives a table without partitions and with the problem. Hostile tables cost bounded
+// work. (Own reader: the disk is any Device.)
 std::optional<PartitionTable> read_partition_table(const block::Device& disk);
 
 }  // namespace respaldo::fs
