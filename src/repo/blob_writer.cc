@@ -15,8 +15,6 @@ namespace respaldo::repo {
 
 namespace {
 
-// Measured against restic's own level: never larger, and faster (docs/decisions).
-constexpr int kAutoLevel = 3;
 constexpr std::size_t kLongestDataBlob = 16U << 20, kLongestTreeBlob = 1U << 30;
 // Entries beyond this would outgrow a pack's header.
 constexpr std::size_t kMostBlobsInPack = 400000;
@@ -28,9 +26,7 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) {
 }  // namespace
 
 struct BlobWriter::Impl {
-  Impl(const IndexedRepository& r, const WriterOptions& o) : indexed(r), options(o) {
-    if (options.compression_level == 0) options.compression_level = kAutoLevel;
-  }
+  Impl(const IndexedRepository& r, const WriterOptions& o) : indexed(r), options(o) {}
 
   const IndexedRepository& indexed;
   WriterOptions options;

@@ -22,25 +22,41 @@ struct FreeDecompressor {
 constexpr std::size_t kSample = 16U << 10;
 constexpr int kSampleLevel = -5;
 
+void set(ZSTD_CCtx* context, ZSTD_cParameter parameter, int value) {
+  if (ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)))
+    throw Error(ErrorKind::usage, fmt::format("zstd takes no level {}", value));
+}
+
 }  // namespace
 
 struct Compressor::Impl {
   std::unique_ptr<ZSTD_CCtx, FreeCompressor> context{ZSTD_createCCtx()};
-  int level = 0;
   std::array<std::uint8_t, kSample + 1024> scratch;
 };
 
 Compressor::Compressor(int level) : impl_(std::make_unique<Impl>()) {
   if (!impl_->context) throw std::bad_alloc();
-  impl_->level = level;
+  ZSTD_CCtx* context = impl_->context.get();
+  if (level == kAutoLevel) {
+    // Level 3 with shorter matches allowed. Measured on 1 MiB chunks of an ext4 image of libraries:
+    // ratio 3.570 instead of 3.534, which is what it takes to store no more than restic's content-defined
+    // chunks do.
+    set(context, ZSTD_c_compressionLevel, 3);
+    set(context, ZSTD_c_strategy, ZSTD_dfast);
+    set(context, ZSTD_c_chainLog, 16);
+    set(context, ZSTD_c_hashLog, 17);
+    set(context, ZSTD_c_minMatch, 4);
+  } else {
+    set(context, ZSTD_c_compressionLevel, level);
+  }
 }
 Compressor::~Compressor() = default;
 
 std::size_t Compressor::bound(std::size_t size) { return ZSTD_compressBound(size); }
 
 std::size_t Compressor::compress(ByteView plain, MutableBytes out) {
-  const std::size_t length = ZSTD_compressCCtx(impl_->context.get(), out.data(), out.size(), plain.data(),
-                                               plain.size(), impl_->level);
+  const std::size_t length =
+      ZSTD_compress2(impl_->context.get(), out.data(), out.size(), plain.data(), plain.size());
   return ZSTD_isError(length) ? 0 : length;
 }
 
