@@ -20,6 +20,8 @@ namespace respaldo::backup {
 namespace {
 
 constexpr std::size_t kHashBatch = 4;  // chunks hashed side by side
+constexpr std::uint64_t kReadStep =
+    kImageChunk;  // read in one go: small enough to stay in the cache until stored
 constexpr std::chrono::milliseconds kValidityInterval{500};
 
 struct RangeResult {
@@ -85,7 +87,7 @@ struct Shared {
 class Worker {
  public:
   Worker(Shared& shared, ChunkSaver& saver, std::stop_token stop)
-      : shared_(shared), saver_(saver), stop_(std::move(stop)), buffer_(kRangeBytes + kLongestChunk) {
+      : shared_(shared), saver_(saver), stop_(std::move(stop)), buffer_(kLongestChunk + kReadStep) {
     batch_.reserve(kHashBatch);
   }
 
@@ -122,8 +124,12 @@ class Worker {
     std::size_t filled = 0;
     bool begun = false;
     while (!spans.empty()) {
-      const std::size_t wanted = std::min<std::uint64_t>(end - window - filled, buffer_.size() - filled);
-      shared_.reader.read(window + filled, buffer_.span().subspan(filled, wanted), result_->lost, stop_);
+      os::throw_if_stopped(stop_);
+      const std::uint64_t position = window + filled;
+      const std::size_t wanted = std::min(
+          {end - position, kReadStep - position % kReadStep, std::uint64_t{buffer_.size() - filled}});
+      if (wanted == 0) throw Error(ErrorKind::internal, fmt::format("no cut was found at byte {}", window));
+      shared_.reader.read(position, buffer_.span().subspan(filled, wanted), result_->lost, stop_);
       shared_.progress.advance(wanted);
       result_->bytes_read += wanted;
       filled += wanted;
@@ -147,7 +153,7 @@ class Worker {
         }
       }
       save_batch();  // it looks into the buffer, which moves now
-      if (used == 0) throw Error(ErrorKind::internal, fmt::format("no cut was found at byte {}", window));
+      if (used == 0) continue;
       std::memmove(buffer_.data(), buffer_.data() + used, filled - used);
       window += used;
       filled -= used;
