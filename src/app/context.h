@@ -20,39 +20,46 @@ inline constexpr const char* kVersion = "0.1.0";
 
 // The outside world, given by main and by tests.
 struct World {
-  std::vector<std::string> arguments;                                // without the program's name
+  std::vector<std::string> arguments;  // without the program's name
   std::function<std::optional<std::string>(const char*)> environment;
-  std::function<void(std::string_view)> out, err;                    // standard output and error
+  std::function<void(std::string_view)> out, err;  // standard output and error
   bool out_is_terminal = false, err_is_terminal = false, in_is_terminal = false;
   unsigned columns = 80;
-  std::function<std::optional<std::string>(std::string_view question, bool secret)> ask;  // absent answer: end of input
-  int out_fd = 1;                                                    // for raw bytes (dump, cat, export)
+  std::function<std::optional<std::string>(std::string_view question, bool secret)>
+      ask;         // absent answer: end of input
+  int out_fd = 1;  // for raw bytes (dump, cat, export)
   std::stop_token stop;
 };
 
 struct CommonOptions {
-  std::string repository;              // -r, else RESPALDO_REPOSITORY, else RESTIC_REPOSITORY
+  std::string repository;  // -r, else RESPALDO_REPOSITORY, else RESTIC_REPOSITORY
   std::string password_file, password_command;
-  std::vector<std::string> disks;      // --disk
+  std::vector<std::string> disks;  // --disk
   bool json = false;
-  int verbosity = 1;                   // 0 quiet, 1 normal, 2 verbose
+  int verbosity = 1;                              // 0 quiet, 1 normal, 2 verbose
   std::optional<unsigned> lock_patience_seconds;  // --retry-lock
 };
 
 // Documented in docs/exit-codes.md and the manual page; an interface.
 enum class ExitCode : int {
   ok = 0,
-  failed = 1,            // nothing was saved or changed
+  failed = 1,  // nothing was saved or changed
   usage = 2,
-  incomplete = 3,        // a backup was saved, but ranges or files are missing from it
-  not_found = 10,        // no such repository (as restic)
-  locked = 11,           // (as restic)
-  wrong_password = 12,   // (as restic)
-  damaged = 20,          // check found errors
-  overflow = 21,         // the snapshot died during the backup
+  incomplete = 3,       // a backup was saved, but ranges or files are missing from it
+  not_found = 10,       // no such repository (as restic)
+  locked = 11,          // (as restic)
+  wrong_password = 12,  // (as restic)
+  damaged = 20,         // check found errors
+  overflow = 21,        // the snapshot died during the backup
   interrupted = 130,
 };
 ExitCode exit_code_for(const Error& error);
+
+// There is nothing at the repository's place: its exit code is restic's.
+class NoRepository : public Error {
+ public:
+  explicit NoRepository(const Error& error) : Error(error) {}
+};
 
 class Context {
  public:
@@ -62,18 +69,23 @@ class Context {
   const CommonOptions& options() const;
   World& world();
   std::stop_token stop() const;
-  Progress& progress();                     // a bar on a terminal, lines otherwise, JSON events with --json, silent with -q
-  void print(std::string_view text);        // standard output, newline added
-  void warn(std::string_view text);         // "warning: ..." on standard error, or a JSON event
-  void print_json(std::string_view json);   // one line on standard output
+  Progress& progress();  // a bar on a terminal, lines otherwise, JSON events with --json, silent with -q
+  void print(std::string_view text);       // standard output, newline added
+  void warn(std::string_view text);        // "warning: ..." on standard error, or a JSON event
+  void print_json(std::string_view json);  // one line on standard output: the command's result
 
   // Opened on first use. Error(usage) when no repository is given.
   repo::Repository& repository();
   std::shared_ptr<const repo::IndexedRepository> indexed();
-  engine::VolumeEngine& engine();           // the image engine when --disk was given
-  std::string new_password(std::string_view question);  // for init and key add: asked twice
+  engine::VolumeEngine& engine();        // the image engine when --disk was given
+  std::vector<os::Path> images() const;  // of --disk; Error(usage) without
+  std::string repository_location() const;
   std::string password();
-  // True when the user (or --yes) agreed. Without a terminal and without yes: Error(refused) saying to give --yes.
+  bool has_password() const;  // given other than by a prompt
+  // For init and key add: out of `file`, or asked for twice.
+  std::string new_password(std::string_view question, const std::string& file);
+  // True when the user (or --yes) agreed. Without a terminal and without yes: Error(refused) saying to give
+  // --yes.
   bool confirm(std::string_view question, bool yes);
 
  private:

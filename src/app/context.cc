@@ -1,0 +1,217 @@
+#include "app/context.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "app/progress.h"
+#include "crypto/secret.h"
+#include "engine/image/image_engine.h"
+#include "os/process.h"
+
+namespace respaldo::app {
+
+namespace {
+
+// Passwords out of files and commands lose the white space around them, as in restic.
+std::string trimmed(std::string text) {
+  constexpr std::string_view kSpace = " \t\r\n\v\f";
+  text.erase(0, std::min(text.find_first_not_of(kSpace), text.size()));
+  text.erase(text.find_last_not_of(kSpace) + 1);
+  return text;
+}
+
+// A command line in words: quotation marks and backslashes as in a shell, nothing else.
+std::vector<std::string> words_of(const std::string& line) {
+  std::vector<std::string> words;
+  std::string word;
+  bool in_word = false;
+  char quote = 0;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (c == '\\' && quote != '\'' && i + 1 < line.size()) {
+      word += line[++i];
+      in_word = true;
+    } else if (quote != 0) {
+      if (c == quote)
+        quote = 0;
+      else
+        word += c;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+      in_word = true;
+    } else if (c == ' ' || c == '\t' || c == '\n') {
+      if (in_word) words.push_back(std::move(word));
+      word.clear();
+      in_word = false;
+    } else {
+      word += c;
+      in_word = true;
+    }
+  }
+  if (quote != 0) throw Error(ErrorKind::usage, "the password command has an open quotation mark");
+  if (in_word) words.push_back(std::move(word));
+  return words;
+}
+
+std::string password_from_command(const std::string& line) {
+  const auto words = words_of(line);
+  if (words.empty()) throw Error(ErrorKind::usage, "the password command is empty");
+  auto result = os::run_command(words);
+  if (result.exit_code != 0)
+    throw Error(ErrorKind::usage, fmt::format("the password command ended with exit code {}: {}",
+                                              result.exit_code, trimmed(result.err)));
+  std::string password = trimmed(result.out);
+  crypto::wipe(result.out.data(), result.out.size());
+  return password;
+}
+
+}  // namespace
+
+ExitCode exit_code_for(const Error& error) {
+  if (dynamic_cast<const NoRepository*>(&error) != nullptr) return ExitCode::not_found;
+  switch (error.kind()) {
+    case ErrorKind::usage:
+      return ExitCode::usage;
+    case ErrorKind::busy:
+      return ExitCode::locked;
+    case ErrorKind::wrong_key:
+      return ExitCode::wrong_password;
+    case ErrorKind::overflow:
+      return ExitCode::overflow;
+    default:
+      return ExitCode::failed;
+  }
+}
+
+struct Context::Impl {
+  World world;
+  CommonOptions options;
+  std::unique_ptr<Progress> progress;
+  std::unique_ptr<repo::Repository> repository;
+  std::shared_ptr<const repo::IndexedRepository> indexed;
+  std::unique_ptr<engine::VolumeEngine> engine;
+
+  std::optional<std::string> environment(const std::string& name) const {
+    for (const char* prefix : {"RESPALDO_", "RESTIC_"})
+      if (auto value = world.environment((prefix + name).c_str()); value && !value->empty()) return value;
+    return std::nullopt;
+  }
+};
+
+Context::Context(World world, CommonOptions options) : impl_(std::make_unique<Impl>()) {
+  impl_->world = std::move(world);
+  impl_->options = std::move(options);
+  const auto& o = impl_->options;
+  const ProgressStyle style = o.json                         ? ProgressStyle::json
+                              : o.verbosity == 0             ? ProgressStyle::silent
+                              : impl_->world.err_is_terminal ? ProgressStyle::terminal
+                                                             : ProgressStyle::lines;
+  impl_->progress = make_progress(style, impl_->world.columns, impl_->world.err);
+}
+Context::~Context() = default;
+
+const CommonOptions& Context::options() const { return impl_->options; }
+World& Context::world() { return impl_->world; }
+std::stop_token Context::stop() const { return impl_->world.stop; }
+Progress& Context::progress() { return *impl_->progress; }
+
+void Context::print(std::string_view text) { impl_->world.out(fmt::format("{}\n", text)); }
+
+void Context::warn(std::string_view text) {
+  if (!impl_->options.json) {
+    impl_->world.err(fmt::format("warning: {}\n", text));
+    return;
+  }
+  const nlohmann::json event = {{"event", "warning"}, {"message", text}};
+  impl_->world.err(event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void Context::print_json(std::string_view json) { print(json); }
+
+std::string Context::repository_location() const {
+  if (!impl_->options.repository.empty()) return impl_->options.repository;
+  if (auto value = impl_->environment("REPOSITORY")) return *value;
+  throw Error(ErrorKind::usage, "no repository is given", "name it with -r, or in $RESPALDO_REPOSITORY");
+}
+
+repo::Repository& Context::repository() {
+  if (!impl_->repository) {
+    const std::string location = repository_location();
+    auto backend = store::open_location(location);
+    // Before the password is asked for.
+    if (!backend->stat({store::FileType::config, ""}))
+      throw NoRepository(Error(ErrorKind::not_found, fmt::format("there is no repository at {}", location),
+                               "make one with `respaldo init`, or correct the path"));
+    std::string secret = password();
+    const crypto::SecretText kept(secret);
+    crypto::wipe(secret.data(), secret.size());
+    impl_->repository = repo::Repository::open(std::move(backend), kept.view());
+  }
+  return *impl_->repository;
+}
+
+std::shared_ptr<const repo::IndexedRepository> Context::indexed() {
+  if (!impl_->indexed) {
+    repo::Repository& repository = this->repository();
+    impl_->indexed = std::make_shared<repo::IndexedRepository>(
+        repository, repository.load_index(progress(), nullptr, stop()));
+  }
+  return impl_->indexed;
+}
+
+engine::VolumeEngine& Context::engine() {
+  if (!impl_->engine) impl_->engine = engine::make_image_engine(images());
+  return *impl_->engine;
+}
+
+std::vector<os::Path> Context::images() const {
+  if (impl_->options.disks.empty())
+    throw Error(
+        ErrorKind::usage, "no disk image is given",
+        "name each disk image (or block device) with --disk; the volumes of the running system are not "
+        "handled yet");
+  return {impl_->options.disks.begin(), impl_->options.disks.end()};
+}
+
+std::string Context::password() {
+  const auto& o = impl_->options;
+  if (!o.password_file.empty()) return trimmed(os::read_text(o.password_file, 1U << 20));
+  if (!o.password_command.empty()) return password_from_command(o.password_command);
+  if (auto value = impl_->environment("PASSWORD")) return *value;
+  if (auto file = impl_->environment("PASSWORD_FILE")) return trimmed(os::read_text(*file, 1U << 20));
+  if (auto command = impl_->environment("PASSWORD_COMMAND")) return password_from_command(*command);
+  if (impl_->world.in_is_terminal)
+    if (auto answer = impl_->world.ask("password of the repository: ", true)) return *answer;
+  throw Error(ErrorKind::usage, "no password is given",
+              "use --password-file, --password-command, or $RESPALDO_PASSWORD");
+}
+
+std::string Context::new_password(std::string_view question, const std::string& file) {
+  if (!file.empty()) return trimmed(os::read_text(file, 1U << 20));
+  if (!impl_->world.in_is_terminal)
+    throw Error(ErrorKind::usage, "no new password is given",
+                "name a file that holds it with --new-password-file");
+  const auto first = impl_->world.ask(fmt::format("{}: ", question), true);
+  const auto second = impl_->world.ask("once more: ", true);
+  if (!first || !second || first->empty()) throw Error(ErrorKind::usage, "no password was typed");
+  if (*first != *second) throw Error(ErrorKind::usage, "the two passwords differ");
+  return *first;
+}
+
+bool Context::has_password() const {
+  const auto& o = impl_->options;
+  return !o.password_file.empty() || !o.password_command.empty() || impl_->environment("PASSWORD") ||
+         impl_->environment("PASSWORD_FILE") || impl_->environment("PASSWORD_COMMAND");
+}
+
+bool Context::confirm(std::string_view question, bool yes) {
+  if (yes) return true;
+  if (!impl_->world.in_is_terminal)
+    throw Error(ErrorKind::refused, fmt::format("not done without a yes: {}", question),
+                "give --yes if it is meant");
+  const auto answer = impl_->world.ask(fmt::format("{} [y/N] ", question), false);
+  return answer && (*answer == "y" || *answer == "Y" || *answer == "yes");
+}
+
+}  // namespace respaldo::app

@@ -1,0 +1,18 @@
+// How progress is shown: a line that is redrawn, lines now and then, or JSON events.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "base/progress.h"
+
+namespace respaldo::app {
+
+enum class ProgressStyle { terminal, lines, json, silent };
+
+// `write` takes text for standard error as it is. Thread-safe.
+std::unique_ptr<Progress> make_progress(ProgressStyle style, unsigned columns,
+                                        std::function<void(std::string_view)> write);
+
+}  // namespace respaldo::app
