@@ -68,6 +68,10 @@ std::vector<std::shared_ptr<block::FileDevice>> lock_images(const std::vector<os
       struct stat st {};
       if (::stat(image.c_str(), &st) != 0) throw os::system_error(errno, "stat", image);
       int flags = (exclusive ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+      if (mode == LockMode::none) {
+        devices.push_back(std::make_shared<block::FileDevice>(image, block::FileDevice::Access::read_only));
+        continue;
+      }
       // The kernel refuses a device that is mounted or part of something active.
       if (exclusive && S_ISBLK(st.st_mode)) flags |= O_EXCL;
       auto lock = os::FileLock::try_lock(

@@ -17,6 +17,7 @@
 namespace respaldo::engine {
 
 enum class LockMode {
+  none,       // only to look: what is read may change meanwhile
   shared,     // others may read
   exclusive,  // nobody else may read or write
 };

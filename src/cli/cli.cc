@@ -1,0 +1,252 @@
+#include "cli/cli.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/printable.h"
+#include "cli/command.h"
+#include "engine/image/image_engine.h"
+#include "os/signals.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+using app::CommonOptions;
+using app::ExitCode;
+using app::World;
+
+constexpr const char* kAbout =
+    "respaldo backs up LVM volumes and brings them back.\n"
+    "A backup is taken from a snapshot, in one pass, into a repository in restic's format.";
+
+constexpr const char* kFooter =
+    "\nExamples:\n"
+    "  respaldo --disk server.img layout                  what is on the disk\n"
+    "  respaldo -r /backups init                          make a repository\n"
+    "  respaldo -r /backups --disk server.img backup vg0/root\n"
+    "  respaldo -r /backups list                          what was saved\n"
+    "  respaldo -r /backups restore latest:vg0/root --to-file root.img\n"
+    "\n`respaldo COMMAND --help` explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 saved "
+    "but incomplete,\n"
+    "10 no repository, 11 locked, 12 wrong password, 20 damage found, 21 snapshot overflowed, 130 "
+    "interrupted.";
+
+const std::vector<Command> kCommands = {
+    {"layout", "Look at disks", "Show disks, partitions, physical volumes, groups, volumes and filesystems.",
+     "respaldo --disk a.img --disk b.img layout", configure_layout},
+    {"dump", "Look at disks", "Write a volume's bytes to standard output or a file; needs no repository.",
+     "respaldo --disk server.img dump vg0/root -o root.img", configure_dump},
+    {"activate", "Look at disks", "Show the volumes of disk images as files that can be read and written.",
+     "respaldo --disk server.img activate /mnt/volumes\n  mkfs.ext4 /mnt/volumes/vg0/data\n  fusermount3 -u "
+     "/mnt/volumes",
+     configure_activate},
+    {"lvm", "Look at disks",
+     "LVM on disk images: pvcreate, vgcreate, lvcreate, lvs, ... with lvm2's options.",
+     "respaldo --disk server.img lvm lvcreate -s -L 1G -n rootsnapshot vg0/root", configure_lvm},
+    {"init", "Back up", "Make a repository.", "respaldo -r /backups init", configure_init},
+    {"backup", "Back up", "Save volumes: snapshot, one pass, snapshot gone.",
+     "respaldo -r /backups --disk server.img backup vg0/root vg0/home --tag nightly", configure_backup},
+    {"list", "Look into backups", "List the backups of a repository.", "respaldo -r /backups list",
+     configure_list},
+    {"show", "Look into backups", "Show everything known about one backup.",
+     "respaldo -r /backups show latest", configure_show},
+    {"ls", "Look into backups", "List the files inside a backup.", "respaldo -r /backups ls latest /vg0",
+     configure_ls},
+    {"cat", "Look into backups", "Write a file inside a backup to standard output.",
+     "respaldo -r /backups cat latest /vg0/vg.conf", configure_cat},
+    {"restore", "Bring back", "Write a volume back: onto a volume, or into a file.",
+     "respaldo -r /backups --disk server.img restore latest --to vg0/root\n"
+     "  respaldo -r /backups restore 4f2c:vg0/root --to-file root.img",
+     configure_restore},
+    {"export", "Bring back", "Write a backup in a form that other tools take.",
+     "respaldo -r /backups export latest:vg0/root --raw - | ssh host 'cat > /dev/vg0/root'",
+     configure_export},
+    {"check", "Care of the repository", "Find damage in the repository.",
+     "respaldo -r /backups check --read-data", configure_check},
+    {"key", "Care of the repository", "List, add, remove and change passwords.",
+     "respaldo -r /backups key add", configure_key},
+    {"unlock", "Care of the repository", "Remove locks that their owners left behind.",
+     "respaldo -r /backups unlock", configure_unlock},
+    {"version", "Help", "Show the version.", "respaldo version", configure_version},
+};
+
+void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, bool& quiet) {
+  app.add_option("-r,--repo", options.repository,
+                 "the repository's folder [$RESPALDO_REPOSITORY, $RESTIC_REPOSITORY]")
+      ->type_name("REPO");
+  app.add_option("--disk", options.disks,
+                 "a disk image or block device that holds LVM; may be given several times")
+      ->type_name("IMG")
+      ->take_all()
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("-p,--password-file", options.password_file, "a file that holds the password")
+      ->type_name("FILE");
+  app.add_option("--password-command", options.password_command, "a command that prints the password")
+      ->type_name("COMMAND");
+  app.add_option("--retry-lock", options.lock_patience_seconds,
+                 "wait so many seconds for a locked repository")
+      ->type_name("SECONDS");
+  app.add_flag("--json", options.json, "the result as JSON on standard output, events on standard error");
+  app.add_flag("-q,--quiet", quiet, "errors and results only");
+  app.add_flag("-v,--verbose", verbose, "say more");
+}
+
+void print_error(const World& world, const CommonOptions& options, const Error& error) {
+  if (options.json) {
+    const nlohmann::json event = {{"event", "error"},
+                                  {"kind", to_string(error.kind())},
+                                  {"message", error.what()},
+                                  {"hint", error.hint()},
+                                  {"exit_code", static_cast<int>(app::exit_code_for(error))}};
+    world.err(event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    return;
+  }
+  world.err(fmt::format("respaldo: {}\n", error.what()));
+  if (!error.hint().empty()) world.err(fmt::format("hint: {}\n", error.hint()));
+  if (options.verbosity > 1)
+    world.err(fmt::format("from: {}:{}\n", error.where().file_name(), error.where().line()));
+}
+
+// Names close to a mistyped command.
+std::string similar(const std::string& word) {
+  std::string best;
+  std::size_t best_distance = 3;
+  for (const Command& command : kCommands) {
+    const std::string name = command.name;
+    std::vector<std::size_t> row(name.size() + 1);
+    for (std::size_t i = 0; i <= name.size(); ++i) row[i] = i;
+    for (std::size_t w = 1; w <= word.size(); ++w) {
+      std::size_t diagonal = row[0];
+      row[0] = w;
+      for (std::size_t i = 1; i <= name.size(); ++i) {
+        const std::size_t changed = diagonal + (word[w - 1] == name[i - 1] ? 0 : 1);
+        diagonal = row[i];
+        row[i] = std::min({row[i] + 1, row[i - 1] + 1, changed});
+      }
+    }
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = name;
+    }
+  }
+  return best;
+}
+
+struct Parsed {
+  CommonOptions options;
+  Action action;
+  std::optional<ExitCode> done;  // help was printed, or the words are wrong
+};
+
+// What follows `lvm` belongs to the verb, whatever it looks like.
+std::size_t position_of_lvm(const std::vector<std::string>& words) {
+  constexpr std::string_view kWithValue[] = {
+      "-r", "--repo", "--disk", "-p", "--password-file", "--password-command", "--retry-lock"};
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == "lvm") return i;
+    if (std::find(std::begin(kWithValue), std::end(kWithValue), words[i]) != std::end(kWithValue))
+      ++i;
+    else if (words[i].empty() || words[i][0] != '-')
+      return words.size();
+  }
+  return words.size();
+}
+
+Parsed parse(const World& world) {
+  Parsed parsed;
+  CLI::App app(kAbout, "respaldo");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.set_help_flag("-h,--help", "show this help");
+  app.get_formatter()->column_width(34);
+  app.option_defaults()->group("Common options");
+  int verbose = 0;
+  bool quiet = false;
+  add_common_options(app, parsed.options, verbose, quiet);
+  app.option_defaults()->group("Options");
+  std::vector<std::pair<CLI::App*, Action>> actions;
+  for (const Command& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    sub->group(command.group);
+    sub->footer(fmt::format(
+        "\nExample:\n  {}\n\n`respaldo --help` lists the common options (-r, --disk, --json, ...).",
+        command.example));
+    actions.emplace_back(sub, command.configure(*sub));
+  }
+  std::vector<std::string> words = world.arguments;
+  if (words.empty()) words.emplace_back("--help");
+  const std::size_t lvm = position_of_lvm(words);
+  if (lvm + 1 < words.size()) words.insert(words.begin() + static_cast<std::ptrdiff_t>(lvm) + 1, "--");
+  std::reverse(words.begin(), words.end());
+  try {
+    app.parse(std::move(words));
+  } catch (const CLI::Success& success) {
+    std::ostringstream out, err;
+    app.exit(success, out, err);
+    world.out(out.str());
+    parsed.done = ExitCode::ok;
+    return parsed;
+  } catch (const CLI::ParseError& error) {
+    std::string hint = "`respaldo --help` lists the commands and options";
+    for (const CLI::App* sub : app.get_subcommands())
+      hint = fmt::format("see `respaldo {} --help`", sub->get_name());
+    if (app.get_subcommands().empty() && !world.arguments.empty())
+      for (const std::string& word : world.arguments)
+        if (!word.empty() && word[0] != '-')
+          if (const std::string close = similar(word); !close.empty() && close != word)
+            hint = fmt::format("did you mean `{}`?", close);
+    std::string what = error.what();
+    std::replace(what.begin(), what.end(), '\n', ' ');
+    print_error(world, parsed.options, Error(ErrorKind::usage, printable(what), hint));
+    parsed.done = ExitCode::usage;
+    return parsed;
+  }
+  parsed.options.verbosity = quiet ? 0 : 1 + verbose;
+  for (auto& [sub, action] : actions)
+    if (sub->parsed()) parsed.action = std::move(action);
+  // The actions own what their options point to; the parser may go.
+  return parsed;
+}
+
+}  // namespace
+
+const std::vector<Command>& commands() { return kCommands; }
+
+int run(World world) {
+  Parsed parsed = parse(world);
+  if (parsed.done) return static_cast<int>(*parsed.done);
+  const CommonOptions options = parsed.options;
+  // Copies of the callbacks: the context owns the world from here on.
+  const World outside = world;
+  ExitCode code = ExitCode::failed;
+  try {
+    app::Context context(std::move(world), std::move(parsed.options));
+    code = parsed.action(context);
+  } catch (const Error& error) {
+    print_error(outside, options, error);
+    code = app::exit_code_for(error);
+  } catch (const Cancelled&) {
+    print_error(outside, options, Error(ErrorKind::usage, "interrupted; nothing was saved"));
+    return static_cast<int>(ExitCode::interrupted);
+  } catch (const engine::HeldByActivation& held) {
+    print_error(outside, options,
+                Error(ErrorKind::busy,
+                      fmt::format("the images are served at {} by process {}",
+                                  held.address().mount_point.native(), held.address().pid),
+                      "end that activation first (fusermount3 -u)"));
+    code = ExitCode::locked;
+  } catch (const std::bad_alloc&) {
+    print_error(outside, options, Error(ErrorKind::io, "out of memory"));
+  } catch (const std::exception& error) {
+    print_error(outside, options,
+                Error(ErrorKind::internal, error.what(), "this is a bug in respaldo; please report it"));
+  }
+  return static_cast<int>(code);
+}
+
+}  // namespace respaldo::cli

@@ -1,0 +1,82 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/printable.h"
+#include "base/units.h"
+#include "block/file_device.h"
+#include "cli/command.h"
+#include "cli/shared.h"
+#include "os/thread_group.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+constexpr std::uint64_t kStep = 4 * kMiB, kHole = 64 * kKiB;
+
+struct Options {
+  std::string volume, output;
+};
+
+// Zeros become holes.
+void write_sparse(int fd, std::uint64_t offset, ByteView bytes, const os::Path& name) {
+  for (std::size_t at = 0; at < bytes.size(); at += kHole) {
+    const ByteView part = bytes.subspan(at, std::min<std::size_t>(kHole, bytes.size() - at));
+    if (!is_zero(part)) os::write_all_at(fd, offset + at, part, name);
+  }
+}
+
+app::ExitCode dump_volume(app::Context& context, const Options& options) {
+  const engine::VolumeName name = engine::VolumeName::parse(options.volume);
+  const bool to_file = !options.output.empty() && options.output != "-";
+  const block::DevicePtr device = context.engine().open_read(name);
+  for (const std::string& warning : context.engine().warnings()) context.warn(warning);
+  std::optional<os::AtomicFile> file;
+  if (to_file) {
+    file.emplace(options.output, 0600);
+    if (::ftruncate(file->fd(), static_cast<off_t>(device->size())) != 0)
+      throw os::system_error(errno, "ftruncate", options.output);
+  }
+  {
+    ProgressPhase phase(context.progress(), "reading " + name.str(), device->size());
+    Bytes buffer(kStep);
+    for (std::uint64_t at = 0; at < device->size();) {
+      os::throw_if_stopped(context.stop());
+      const std::uint64_t length = std::min(kStep, device->size() - at);
+      for (const block::Run& run : device->runs({at, length})) {
+        const MutableBytes part = buffer.span().first(run.extent.length);
+        if (run.kind == block::RunKind::zero) {
+          if (!to_file) std::memset(part.data(), 0, part.size());
+        } else {
+          in_context(
+              [&] { return fmt::format("reading {} at byte {}", printable(name.str()), run.extent.offset); },
+              [&] { device->read_at(run.extent.offset, part); });
+          if (to_file) write_sparse(file->fd(), run.extent.offset, part, options.output);
+        }
+        if (!to_file) write_out(context, part);
+      }
+      context.progress().advance(length);
+      at += length;
+    }
+  }
+  if (!to_file) return app::ExitCode::ok;
+  file->commit();
+  if (context.options().json)
+    context.print_json(dump({{"volume", name.str()}, {"file", options.output}, {"size", device->size()}}));
+  else if (context.options().verbosity > 0)
+    context.print(fmt::format("wrote {} ({} bytes) to {}", printable(name.str()), device->size(),
+                              printable(options.output)));
+  return app::ExitCode::ok;
+}
+
+}  // namespace
+
+Action configure_dump(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("volume", options->volume, "the volume or snapshot")->required()->type_name("VG/LV");
+  app.add_option("-o,--output", options->output, "a file (made sparse) instead of standard output")
+      ->type_name("FILE");
+  return [options](app::Context& context) { return dump_volume(context, *options); };
+}
+
+}  // namespace respaldo::cli

@@ -1,0 +1,164 @@
+// list and show.
+#include "base/printable.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/shared.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+Json snapshot_json(const repo::NamedSnapshot& named) {
+  const repo::Snapshot& s = named.snapshot;
+  Json json = {{"id", named.id.hex()},
+               {"short_id", named.id.short_hex()},
+               {"time", format_time(s.time)},
+               {"hostname", s.hostname},
+               {"username", s.username},
+               {"paths", s.paths},
+               {"tags", s.tags},
+               {"tree", s.tree.hex()},
+               {"program_version", s.program_version}};
+  if (s.parent) json["parent"] = s.parent->hex();
+  if (s.summary)
+    json["summary"] = {{"total_bytes", s.summary->total_bytes_processed},
+                       {"new_bytes", s.summary->data_added},
+                       {"stored_bytes", s.summary->data_added_packed}};
+  return json;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ",") + printable(word);
+  return text;
+}
+
+std::string volume_of(const std::string& path) {
+  return printable(path.starts_with("/dev/") ? path.substr(5) : path);
+}
+
+struct ListOptions {
+  std::string volume, host;
+  std::vector<std::string> tags;
+};
+
+bool wanted(const repo::Snapshot& snapshot, const ListOptions& options) {
+  const auto has = [](const std::vector<std::string>& all, const std::string& one) {
+    return std::find(all.begin(), all.end(), one) != all.end();
+  };
+  if (!options.host.empty() && snapshot.hostname != options.host) return false;
+  if (!options.volume.empty() &&
+      !has(snapshot.paths, "/dev/" + engine::VolumeName::parse(options.volume).str()))
+    return false;
+  return std::all_of(options.tags.begin(), options.tags.end(),
+                     [&](const std::string& tag) { return has(snapshot.tags, tag); });
+}
+
+app::ExitCode list(app::Context& context, const ListOptions& options) {
+  std::vector<std::string> damaged;
+  std::vector<repo::NamedSnapshot> all = context.repository().snapshots(&damaged);
+  std::erase_if(all, [&](const repo::NamedSnapshot& named) { return !wanted(named.snapshot, options); });
+  for (const std::string& problem : damaged) context.warn(problem);
+  if (context.options().json) {
+    Json json = Json::array();
+    for (const repo::NamedSnapshot& named : all) json.push_back(snapshot_json(named));
+    context.print_json(dump(json));
+  } else {
+    if (!all.empty())
+      context.print(fmt::format("{:<8}  {:<19}  {:<16}  {:>11}  {:>11}  {}", "ID", "Time", "Host", "Size",
+                                "Added", "Volumes  [tags]"));
+    for (const repo::NamedSnapshot& named : all) {
+      const repo::Snapshot& s = named.snapshot;
+      std::string volumes;
+      for (const std::string& path : s.paths) volumes += (volumes.empty() ? "" : ", ") + volume_of(path);
+      if (!s.tags.empty()) volumes += fmt::format("  [{}]", joined(s.tags));
+      context.print(fmt::format("{:<8}  {:<19}  {:<16}  {:>11}  {:>11}  {}", named.id.short_hex(),
+                                local_time(s.time), printable(s.hostname),
+                                s.summary ? format_size(s.summary->total_bytes_processed) : "",
+                                s.summary ? format_size(s.summary->data_added_packed) : "", volumes));
+    }
+    if (context.options().verbosity > 0)
+      context.print(fmt::format("{} backup{}", all.size(), all.size() == 1 ? "" : "s"));
+  }
+  return damaged.empty() ? app::ExitCode::ok : app::ExitCode::damaged;
+}
+
+app::ExitCode show(app::Context& context, const std::string& selector) {
+  const FoundBackup found = find_backup(context, selector);
+  const repo::Snapshot& s = found.backup.snapshot;
+  const auto volumes = view::stored_volumes(*context.indexed(), s);
+  if (context.options().json) {
+    Json json = snapshot_json(found.backup);
+    json["volumes"] = Json::array();
+    for (const view::StoredVolume& volume : volumes) {
+      Json one = {{"volume", volume.str()},
+                  {"image", volume.has_image},
+                  {"image_size", volume.image_size},
+                  {"files", volume.has_files}};
+      if (volume.facts) one["facts"] = Json::parse(volume.facts->to_json());
+      json["volumes"].push_back(std::move(one));
+    }
+    context.print_json(dump(json));
+    return app::ExitCode::ok;
+  }
+  const auto line = [&](std::string_view name, const std::string& value) {
+    if (!value.empty()) context.print(fmt::format("{:<16}{}", name, value));
+  };
+  line("backup", found.backup.id.hex());
+  line("time", local_time(s.time));
+  line("host", printable(s.hostname));
+  line("user", printable(s.username));
+  line("made by", printable(s.program_version));
+  line("tags", joined(s.tags));
+  if (s.parent) line("parent", s.parent->short_hex());
+  if (s.summary) {
+    line("size", format_size(s.summary->total_bytes_processed));
+    line("added", fmt::format("{}, stored as {}", format_size(s.summary->data_added),
+                              format_size(s.summary->data_added_packed)));
+  }
+  for (const view::StoredVolume& volume : volumes) {
+    context.print("");
+    line("volume", printable(volume.str()));
+    line("  image", volume.has_image ? format_size(volume.image_size) : std::string("none"));
+    line("  files", volume.has_files ? "yes" : "no");
+    if (!volume.facts) continue;
+    const view::VolumeFacts& facts = *volume.facts;
+    line("  kind", printable(facts.segment_type));
+    line("  UUID", printable(facts.lv_uuid));
+    line("  filesystem",
+         printable(facts.filesystem +
+                   (facts.filesystem_label.empty() ? "" : " \"" + facts.filesystem_label + "\"")));
+    line("  read from", facts.how == "direct" ? std::string("the volume, which nobody could write")
+                                              : fmt::format("snapshot {}", printable(facts.snapshot_name)));
+    if (facts.cow_size && facts.cow_used)
+      line("  COW store",
+           fmt::format("{} of {} used", format_size(*facts.cow_used), format_size(*facts.cow_size)));
+    for (const view::LostRange& lost : facts.lost)
+      line("  LOST", fmt::format("{} at byte {}: {}", format_size(lost.extent.length), lost.extent.offset,
+                                 printable(lost.why)));
+  }
+  if (volumes.empty()) line("paths", joined(s.paths));
+  return app::ExitCode::ok;
+}
+
+}  // namespace
+
+Action configure_list(CLI::App& app) {
+  auto options = std::make_shared<ListOptions>();
+  app.add_option("--volume", options->volume, "only backups of this volume")->type_name("VG/LV");
+  app.add_option("--host", options->host, "only backups of this host")->type_name("NAME");
+  app.add_option("--tag", options->tags, "only backups with this tag")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return [options](app::Context& context) { return list(context, *options); };
+}
+
+Action configure_show(CLI::App& app) {
+  auto selector = std::make_shared<std::string>();
+  app.add_option("backup", *selector, "an ID, the beginning of one, latest, or latest:VG/LV")
+      ->required()
+      ->type_name("BACKUP");
+  return [selector](app::Context& context) { return show(context, *selector); };
+}
+
+}  // namespace respaldo::cli

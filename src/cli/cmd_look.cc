@@ -1,0 +1,133 @@
+// ls and cat: the trees of a backup.
+#include "base/printable.h"
+#include "cli/command.h"
+#include "cli/shared.h"
+#include "os/thread_group.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+constexpr int kDeepest = 4096;  // trees of a hostile repository may name each other in a circle
+
+const char* type_name(repo::NodeType type) {
+  constexpr const char* kNames[] = {"file", "dir", "symlink", "dev", "chardev", "fifo", "socket", "unknown"};
+  return kNames[static_cast<std::size_t>(type)];
+}
+
+std::string mode_text(const repo::Node& node) {
+  constexpr char kTypes[] = "-dlbcps?";
+  std::string text(1, kTypes[static_cast<std::size_t>(node.type)]);
+  for (int shift = 6; shift >= 0; shift -= 3) {
+    const std::uint32_t bits = node.mode >> shift & 7;
+    text += (bits & 4) != 0 ? 'r' : '-';
+    text += (bits & 2) != 0 ? 'w' : '-';
+    text += (bits & 1) != 0 ? 'x' : '-';
+  }
+  return text;
+}
+
+struct LsOptions {
+  std::string backup = "latest", path = "/";
+  bool flat = false, long_form = false;
+};
+
+class Lister {
+ public:
+  Lister(app::Context& context, const LsOptions& options)
+      : context_(context), options_(options), indexed_(context.indexed()) {}
+
+  void list(const repo::Node& node, const std::string& path, int depth) {
+    if (depth > kDeepest)
+      throw Error(ErrorKind::corrupt, fmt::format("{} lies too deep", printable(path.substr(0, 200))));
+    os::throw_if_stopped(context_.stop());
+    if (depth > 0 || node.type != repo::NodeType::dir) print(node, path);
+    if (node.type != repo::NodeType::dir || !node.subtree || (options_.flat && depth > 0)) return;
+    const repo::Tree tree = indexed_->load_tree(*node.subtree);
+    for (const repo::Node& child : tree.nodes)
+      list(child, (path == "/" ? "" : path) + "/" + child.name, depth + 1);
+  }
+  Json take() { return std::move(json_); }
+
+ private:
+  void print(const repo::Node& node, const std::string& path) {
+    if (context_.options().json) {
+      json_.push_back({{"path", path},
+                       {"type", type_name(node.type)},
+                       {"mode", node.mode & 07777},
+                       {"uid", node.uid},
+                       {"gid", node.gid},
+                       {"size", node.size},
+                       {"mtime", format_time(node.mtime)}});
+    } else if (options_.long_form) {
+      context_.print(fmt::format("{} {:>5} {:>5} {:>14} {} {}{}", mode_text(node), node.uid, node.gid,
+                                 node.size, local_time(node.mtime), printable(path),
+                                 node.link_target.empty() ? "" : " -> " + printable(node.link_target)));
+    } else {
+      context_.print(printable(path));
+    }
+  }
+  app::Context& context_;
+  const LsOptions& options_;
+  std::shared_ptr<const repo::IndexedRepository> indexed_;
+  Json json_ = Json::array();
+};
+
+repo::Node require_node(app::Context& context, const FoundBackup& found, const std::string& path) {
+  auto node = view::find_node(*context.indexed(), found.backup.snapshot, path);
+  if (!node)
+    throw Error(ErrorKind::not_found,
+                fmt::format("backup {} holds no {}", found.backup.id.short_hex(), printable(path)),
+                "`respaldo ls` shows what there is");
+  return std::move(*node);
+}
+
+app::ExitCode ls(app::Context& context, const LsOptions& options) {
+  const FoundBackup found = find_backup(context, options.backup);
+  std::string path = options.path;
+  if (found.volume && path == "/") path = "/" + engine::VolumeName::parse(*found.volume).str();
+  Lister lister(context, options);
+  lister.list(require_node(context, found, path), path, 0);
+  if (context.options().json) context.print_json(dump(lister.take()));
+  return app::ExitCode::ok;
+}
+
+app::ExitCode cat(app::Context& context, const std::string& backup, const std::string& path) {
+  const FoundBackup found = find_backup(context, backup);
+  const repo::Node node = require_node(context, found, path);
+  if (node.type != repo::NodeType::file)
+    throw Error(ErrorKind::usage,
+                fmt::format("{} is not a file but a {}", printable(path), type_name(node.type)));
+  const auto indexed = context.indexed();
+  for (const repo::BlobId& id : node.content) {
+    os::throw_if_stopped(context.stop());
+    write_out(context, indexed->load_blob(repo::BlobType::data, id));
+  }
+  return app::ExitCode::ok;
+}
+
+}  // namespace
+
+Action configure_ls(CLI::App& app) {
+  auto options = std::make_shared<LsOptions>();
+  app.add_option("backup", options->backup, "an ID, the beginning of one, latest, or latest:VG/LV")
+      ->type_name("BACKUP")
+      ->capture_default_str();
+  app.add_option("path", options->path, "a folder or file inside the backup")
+      ->type_name("PATH")
+      ->capture_default_str();
+  app.add_flag("-l,--long", options->long_form, "with mode, owner, size and time");
+  app.add_flag("--flat", options->flat, "this folder only, not what lies below");
+  return [options](app::Context& context) { return ls(context, *options); };
+}
+
+Action configure_cat(CLI::App& app) {
+  auto words = std::make_shared<std::pair<std::string, std::string>>();
+  app.add_option("backup", words->first, "an ID, the beginning of one, latest, or latest:VG/LV")
+      ->required()
+      ->type_name("BACKUP");
+  app.add_option("path", words->second, "a file inside the backup")->required()->type_name("PATH");
+  return [words](app::Context& context) { return cat(context, words->first, words->second); };
+}
+
+}  // namespace respaldo::cli

@@ -1,0 +1,191 @@
+// restore and export: a stored image back into the world.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/printable.h"
+#include "base/units.h"
+#include "block/file_device.h"
+#include "cli/command.h"
+#include "cli/shared.h"
+#include "restore/image_restore.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+struct RestoreOptions {
+  std::string backup, volume, to, to_file;
+  bool in_place = false, yes = false;
+  unsigned threads = 0;
+};
+
+void report(app::Context& context, const view::StoredVolume& volume, const std::string& target,
+            const restore::ImageRestoreResult& result) {
+  if (context.options().json) {
+    context.print_json(dump({{"volume", volume.str()},
+                             {"target", target},
+                             {"size", volume.image_size},
+                             {"bytes_written", result.bytes_written},
+                             {"bytes_zero", result.bytes_zero},
+                             {"bytes_unchanged", result.bytes_unchanged},
+                             {"seconds", result.seconds}}));
+    return;
+  }
+  if (context.options().verbosity == 0) return;
+  context.print(fmt::format(
+      "restored {} onto {}: {} in {} ({}); written {}, zeros {}{}", printable(volume.str()),
+      printable(target), format_size(volume.image_size), format_duration(result.seconds),
+      format_rate(static_cast<double>(volume.image_size) / std::max(result.seconds, 1e-3)),
+      format_size(result.bytes_written), format_size(result.bytes_zero),
+      result.bytes_unchanged > 0 ? fmt::format(", unchanged {}", format_size(result.bytes_unchanged)) : ""));
+}
+
+void warn_of_losses(app::Context& context, const view::StoredVolume& volume) {
+  if (!volume.facts) return;
+  for (const view::LostRange& lost : volume.facts->lost)
+    context.warn(fmt::format("{} at byte {} were unreadable when the backup was made, and are zeros in it",
+                             format_size(lost.extent.length), lost.extent.offset));
+}
+
+app::ExitCode to_volume(app::Context& context, const RestoreOptions& options,
+                        const view::StoredVolume& volume) {
+  const engine::VolumeName name = engine::VolumeName::parse(options.to);
+  engine::VolumeEngine& engine = context.engine();
+  const engine::VolumeInfo info = engine.find(name);
+  if (info.size < volume.image_size)
+    throw Error(ErrorKind::no_space,
+                fmt::format("{} has {}, the backup of {} needs {}", printable(name.str()),
+                            format_size(info.size), printable(volume.str()), format_size(volume.image_size)),
+                fmt::format("make it larger first: lvm lvextend -L {}b {}", volume.image_size, name.str()));
+  if (!context.confirm(fmt::format("overwrite {} ({}, UUID {}) with the backup of {}?", printable(name.str()),
+                                   format_size(info.size), info.uuid, printable(volume.str())),
+                       options.yes))
+    throw Error(ErrorKind::refused, "nothing was written");
+  const auto target = engine.open_write(name);
+  restore::ImageRestoreOptions how;
+  how.in_place = options.in_place;
+  how.threads = options.threads;
+  const auto result =
+      restore::restore_image(*context.indexed(), volume, *target, how, context.progress(), context.stop());
+  report(context, volume, name.str(), result);
+  return app::ExitCode::ok;
+}
+
+// A new file gets its name when it is whole.
+app::ExitCode to_new_file(app::Context& context, const std::string& file, unsigned threads,
+                          const view::StoredVolume& volume) {
+  const os::Path path = file;
+  os::AtomicFile made(path, 0600);
+  if (::ftruncate(made.fd(), static_cast<off_t>(volume.image_size)) != 0)
+    throw os::system_error(errno, "ftruncate", path);
+  const int copy = ::fcntl(made.fd(), F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) throw os::system_error(errno, "dup", path);
+  block::FileDevice target(path, os::UniqueFd(copy), block::FileDevice::Access::read_write);
+  restore::ImageRestoreOptions how;
+  how.target_reads_zero = true;
+  how.threads = threads;
+  const auto result =
+      restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
+  made.commit();
+  report(context, volume, file, result);
+  return app::ExitCode::ok;
+}
+
+app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
+                      const view::StoredVolume& volume) {
+  struct stat st {};
+  if (::stat(options.to_file.c_str(), &st) != 0)
+    return to_new_file(context, options.to_file, options.threads, volume);
+  if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+    throw Error(ErrorKind::usage,
+                fmt::format("{} is neither a file nor a block device", printable(options.to_file)));
+  if (!context.confirm(fmt::format("overwrite {}?", printable(options.to_file)), options.yes))
+    throw Error(ErrorKind::refused, "nothing was written");
+  if (S_ISREG(st.st_mode) && !options.in_place)
+    return to_new_file(context, options.to_file, options.threads, volume);
+  // A device that is mounted, or part of something active, is refused by the kernel.
+  const int flags = O_RDWR | O_CLOEXEC | (S_ISBLK(st.st_mode) ? O_EXCL : 0);
+  block::FileDevice target(options.to_file, os::open_file(options.to_file, flags),
+                           block::FileDevice::Access::read_write);
+  restore::ImageRestoreOptions how;
+  how.in_place = options.in_place;
+  how.threads = options.threads;
+  const auto result =
+      restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
+  report(context, volume, options.to_file, result);
+  return app::ExitCode::ok;
+}
+
+app::ExitCode restore_volume(app::Context& context, const RestoreOptions& options) {
+  if (options.to.empty() == options.to_file.empty())
+    throw Error(ErrorKind::usage, "say where to restore to", "give either --to VG/LV or --to-file FILE");
+  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const FoundBackup found = find_backup(context, options.backup);
+  const view::StoredVolume volume = find_volume(context, found, options.volume);
+  if (!volume.has_image)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("the backup of {} has no image", printable(volume.str())));
+  warn_of_losses(context, volume);
+  return options.to.empty() ? to_file(context, options, volume) : to_volume(context, options, volume);
+}
+
+struct ExportOptions {
+  std::string backup, volume, raw;
+  bool yes = false;
+};
+
+app::ExitCode export_image(app::Context& context, const ExportOptions& options) {
+  if (options.raw != "-") {
+    RestoreOptions as_file;
+    as_file.backup = options.backup;
+    as_file.volume = options.volume;
+    as_file.to_file = options.raw;
+    as_file.yes = options.yes;
+    return restore_volume(context, as_file);
+  }
+  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const FoundBackup found = find_backup(context, options.backup);
+  const view::StoredVolume volume = find_volume(context, found, options.volume);
+  warn_of_losses(context, volume);
+  restore::stream_image(
+      *context.indexed(), volume, [&](ByteView bytes) { write_out(context, bytes); }, context.progress(),
+      context.stop());
+  return app::ExitCode::ok;
+}
+
+constexpr const char* kBackupHelp =
+    "an ID, the beginning of one, or latest; with :VG/LV to choose the volume";
+
+}  // namespace
+
+Action configure_restore(CLI::App& app) {
+  auto options = std::make_shared<RestoreOptions>();
+  app.add_option("backup", options->backup, kBackupHelp)->required()->type_name("BACKUP");
+  app.add_option("--volume", options->volume, "which volume of the backup, when it holds several")
+      ->type_name("VG/LV");
+  app.add_option("--to", options->to, "the volume to write onto")->type_name("VG/LV");
+  app.add_option("--to-file", options->to_file, "the file (made sparse) or block device to write")
+      ->type_name("FILE");
+  app.add_flag("--in-place", options->in_place, "read the target and write only what differs");
+  app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
+      ->capture_default_str();
+  app.add_flag("-y,--yes", options->yes, "do not ask before overwriting");
+  return [options](app::Context& context) { return restore_volume(context, *options); };
+}
+
+Action configure_export(CLI::App& app) {
+  auto options = std::make_shared<ExportOptions>();
+  app.add_option("backup", options->backup, kBackupHelp)->required()->type_name("BACKUP");
+  app.add_option("--volume", options->volume, "which volume of the backup, when it holds several")
+      ->type_name("VG/LV");
+  app.add_option("--raw", options->raw, "the image, into a sparse file, or - for standard output")
+      ->required()
+      ->type_name("FILE|-");
+  app.add_flag("-y,--yes", options->yes, "do not ask before overwriting");
+  return [options](app::Context& context) { return export_image(context, *options); };
+}
+
+}  // namespace respaldo::cli

@@ -1,0 +1,43 @@
+// What a command is: a name, a help text, options, and what it does.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <vector>
+
+#include "app/context.h"
+
+namespace respaldo::cli {
+
+using Action = std::function<app::ExitCode(app::Context&)>;
+
+struct Command {
+  const char* name;
+  const char* group;    // heading in --help
+  const char* summary;  // one line
+  const char* example;  // shown below the options
+  // Adds options and arguments to `app`; the action runs after they were parsed.
+  Action (*configure)(CLI::App& app);
+};
+
+// In the order of --help.
+const std::vector<Command>& commands();
+
+Action configure_init(CLI::App& app);
+Action configure_backup(CLI::App& app);
+Action configure_list(CLI::App& app);
+Action configure_show(CLI::App& app);
+Action configure_ls(CLI::App& app);
+Action configure_cat(CLI::App& app);
+Action configure_restore(CLI::App& app);
+Action configure_export(CLI::App& app);
+Action configure_dump(CLI::App& app);
+Action configure_check(CLI::App& app);
+Action configure_key(CLI::App& app);
+Action configure_unlock(CLI::App& app);
+Action configure_layout(CLI::App& app);
+Action configure_activate(CLI::App& app);
+Action configure_lvm(CLI::App& app);
+Action configure_version(CLI::App& app);
+
+}  // namespace respaldo::cli

@@ -1,0 +1,175 @@
+#include "cli/lvm/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/printable.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    if (comma > 0) words.emplace_back(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return words;
+}
+
+const ReportField* require_field(std::string_view name, std::string_view prefix) {
+  const ReportField* field = find_report_field(name, prefix);
+  if (field == nullptr)
+    throw Error(ErrorKind::usage, fmt::format("Unrecognised field: {}", printable(name)),
+                "-o help lists the fields");
+  return field;
+}
+
+}  // namespace
+
+engine::SizeUnits units_of(const LvmArguments& arguments) {
+  engine::SizeUnits units;
+  if (arguments.has("units")) {
+    const auto given = engine::SizeUnits::parse(arguments.value("units"));
+    if (!given)
+      throw Error(ErrorKind::usage,
+                  fmt::format("Invalid units specification: {}", printable(arguments.value("units"))));
+    units = *given;
+  }
+  units.suffix = !arguments.has("nosuffix");
+  return units;
+}
+
+Report::Report(std::string_view kind, std::string_view fields, std::string_view sort,
+               const LvmArguments& arguments)
+    : kind_(kind), units_(units_of(arguments)) {
+  if (arguments.has("select")) throw Error(ErrorKind::unsupported, "--select is not supported here");
+  choose_fields(fields, arguments.values("options"));
+  for (std::string word : split(arguments.value("sort", sort))) {
+    const bool descending = word[0] == '-';
+    if (word[0] == '-' || word[0] == '+') word.erase(0, 1);
+    sort_.push_back({require_field(word, kind_), descending});
+  }
+  headings_ = !arguments.has("noheadings");
+  if (arguments.has("separator")) {
+    separator_ = arguments.value("separator");
+    aligned_ = arguments.has("aligned");
+  }
+  const std::string format = arguments.value("reportformat", "basic");
+  if (format != "basic" && format != "json" && format != "json_std")
+    throw Error(ErrorKind::usage, fmt::format("Unknown report format '{}'.", printable(format)));
+  json_ = format != "basic";
+  prefixes_ = arguments.has("nameprefixes");
+  quoted_ = !arguments.has("unquoted");
+  if (prefixes_) {
+    aligned_ = false;
+    headings_ = false;
+  }
+}
+
+void Report::choose_fields(std::string_view defaults, const std::vector<std::string>& options) {
+  for (const std::string& name : split(defaults)) fields_.push_back(require_field(name, kind_));
+  bool replaced = false;
+  for (const std::string& option : options) {
+    std::string_view list = option;
+    const char first = list.empty() ? ' ' : list[0];
+    if (first == '+' || first == '-' || first == '#')
+      list.remove_prefix(1);
+    else if (!replaced)
+      fields_.clear(), replaced = true;
+    for (const std::string& name : split(list)) {
+      if (name == "all" || name == kind_ + "_all") {
+        for (const ReportField& field : lvm_report_fields())
+          if (name == "all" || field.section == kind_[0]) fields_.push_back(&field);
+        continue;
+      }
+      const ReportField* field = require_field(name, kind_);
+      if (first == '-')
+        std::erase(fields_, field);
+      else
+        fields_.push_back(field);
+    }
+  }
+}
+
+bool Report::needs(char section) const {
+  return std::any_of(fields_.begin(), fields_.end(),
+                     [&](const ReportField* field) { return field->section == section; });
+}
+
+std::string Report::render(std::vector<ReportRow> rows, ReportContext& context) const {
+  std::stable_sort(rows.begin(), rows.end(), [&](const ReportRow& a, const ReportRow& b) {
+    for (const SortKey& key : sort_) {
+      const ReportValue left = key.field->value(a, context), right = key.field->value(b, context);
+      const bool numbers = left.number && right.number;
+      const int order = numbers ? (*left.number < *right.number   ? -1
+                                   : *left.number > *right.number ? 1
+                                                                  : 0)
+                                : left.text.compare(right.text);
+      if (order != 0) return key.descending ? order > 0 : order < 0;
+    }
+    return false;
+  });
+  std::vector<std::vector<ReportValue>> table;
+  for (const ReportRow& row : rows) {
+    std::vector<ReportValue> values;
+    for (const ReportField* field : fields_) values.push_back(field->value(row, context));
+    table.push_back(std::move(values));
+  }
+  return json_ ? render_json(table) : render_table(table);
+}
+
+std::string Report::render_table(const std::vector<std::vector<ReportValue>>& rows) const {
+  std::vector<std::size_t> widths(fields_.size(), 0);
+  for (std::size_t c = 0; c < fields_.size(); ++c) {
+    if (headings_) widths[c] = fields_[c]->heading.size();
+    for (const auto& row : rows) widths[c] = std::max(widths[c], row[c].text.size());
+  }
+  std::string out;
+  const auto line = [&](auto cell) {
+    out += "  ";
+    for (std::size_t c = 0; c < fields_.size(); ++c) {
+      if (c > 0) out += separator_;
+      const std::string text = cell(c);
+      if (!aligned_)
+        out += text;
+      else if (fields_[c]->right)
+        out += fmt::format("{:>{}}", text, widths[c]);
+      else
+        out += fmt::format("{:<{}}", text, widths[c]);
+    }
+    out += '\n';
+  };
+  if (headings_ && !rows.empty()) line([&](std::size_t c) { return std::string(fields_[c]->heading); });
+  for (const auto& row : rows)
+    line([&](std::size_t c) {
+      if (!prefixes_) return row[c].text;
+      std::string name(fields_[c]->id);
+      std::transform(name.begin(), name.end(), name.begin(),
+                     [](unsigned char ch) { return std::toupper(ch); });
+      return quoted_ ? fmt::format("LVM2_{}='{}'", name, row[c].text)
+                     : fmt::format("LVM2_{}={}", name, row[c].text);
+    });
+  return out;
+}
+
+// In lvm2's layout, down to the blanks.
+std::string Report::render_json(const std::vector<std::vector<ReportValue>>& rows) const {
+  std::string out = "  {\n      \"report\": [\n          {\n              \"" + kind_ + "\": [\n";
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    out += "                  {";
+    for (std::size_t c = 0; c < fields_.size(); ++c)
+      out += fmt::format(
+          "{}\"{}\":{}", c == 0 ? "" : ", ", fields_[c]->id,
+          nlohmann::json(rows[r][c].text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    out += r + 1 < rows.size() ? "},\n" : "}\n";
+  }
+  return out + "              ]\n          }\n      ]\n  }\n";
+}
+
+}  // namespace respaldo::cli

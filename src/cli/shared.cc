@@ -1,0 +1,52 @@
+#include "cli/shared.h"
+
+#include <ctime>
+
+#include "os/file.h"
+
+namespace respaldo::cli {
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+std::string local_time(const repo::Timestamp& time) {
+  const std::time_t seconds = time.seconds;
+  std::tm broken{};
+  ::localtime_r(&seconds, &broken);
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", broken.tm_year + 1900, broken.tm_mon + 1,
+                     broken.tm_mday, broken.tm_hour, broken.tm_min, broken.tm_sec);
+}
+
+std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind) {
+  return repo::RepoLock::acquire(context.repository(), kind,
+                                 std::chrono::seconds(context.options().lock_patience_seconds.value_or(0)),
+                                 context.stop());
+}
+
+FoundBackup find_backup(app::Context& context, const std::string& selector) {
+  std::vector<std::string> damaged;
+  const auto all = context.repository().snapshots(&damaged);
+  for (const std::string& problem : damaged) context.warn(problem);
+  const std::size_t colon = selector.find(':');
+  FoundBackup found;
+  if (colon != std::string::npos) found.volume = selector.substr(colon + 1);
+  const bool newest_of_volume = selector.starts_with("latest:");
+  // Paths are stored as /dev/VG/LV.
+  const std::string wanted = newest_of_volume ? "latest:dev/" + engine::VolumeName::parse(*found.volume).str()
+                                              : selector.substr(0, colon);
+  found.backup = repo::find_snapshot(all, wanted);
+  return found;
+}
+
+view::StoredVolume find_volume(app::Context& context, const FoundBackup& found, const std::string& option) {
+  std::optional<std::string> name = found.volume;
+  if (!option.empty()) name = option;
+  auto volumes = view::stored_volumes(*context.indexed(), found.backup.snapshot);
+  return view::select_volume(std::move(volumes),
+                             name ? std::optional<std::string_view>(*name) : std::nullopt);
+}
+
+void write_out(app::Context& context, ByteView bytes) {
+  os::write_all(context.world().out_fd, bytes, "standard output");
+}
+
+}  // namespace respaldo::cli

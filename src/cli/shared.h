@@ -1,0 +1,36 @@
+// What several commands do alike.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "app/context.h"
+#include "repo/lock.h"
+#include "view/volume_view.h"
+
+namespace respaldo::cli {
+
+using Json = nlohmann::ordered_json;
+
+std::string dump(const Json& json);                   // one line; bytes that are not UTF-8 are replaced
+std::string local_time(const repo::Timestamp& time);  // "2026-11-23 18:40:34"
+
+// The repository's lock for this command, with --retry-lock.
+std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind);
+
+struct FoundBackup {
+  repo::NamedSnapshot backup;
+  std::optional<std::string> volume;  // of "latest:VG/LV" or "ID:VG/LV"
+};
+// BACKUP as users write it: an ID, a prefix, "latest", each with ":VG/LV" or without.
+FoundBackup find_backup(app::Context& context, const std::string& selector);
+// The volume of a backup: the one named in the selector or by --volume, else the only one.
+view::StoredVolume find_volume(app::Context& context, const FoundBackup& found, const std::string& option);
+
+// Writes to the command's standard output; Error(io) when that fails.
+void write_out(app::Context& context, ByteView bytes);
+
+}  // namespace respaldo::cli
