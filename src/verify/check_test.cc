@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "repo/pack.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 #include "verify/findings.h"
@@ -167,6 +168,51 @@ TEST_F(Check, packs_left_by_an_interrupted_run_are_no_error) {
   const CheckReport report = check(true);
   EXPECT_TRUE(report.ok());
   EXPECT_THAT(report.findings, ElementsAre(Kind("unreferenced_pack")));
+}
+
+TEST_F(Check, an_index_that_tells_other_blobs_than_the_pack_is_found) {
+  store();
+  const std::string name = repository_->backend().list(store::FileType::index).at(0).name;
+  auto packs = repo::parse_index(repository_->load_unpacked(store::FileType::index, name));
+  const repo::BlobLocation blob = first_blob();
+  for (repo::PackContents& pack : packs)
+    if (pack.pack == blob.pack) pack.blobs.pop_back();
+  repository_->backend().remove({store::FileType::index, name});
+  repository_->save_unpacked(store::FileType::index, repo::to_json(packs), store::Durability::now);
+  EXPECT_THAT(check(false).findings, Contains(Kind("bad_pack_size")));
+  const CheckReport report = check(true);
+  EXPECT_THAT(report.findings, Contains(Kind("index_mismatch")));
+  EXPECT_THAT(report.findings, Contains(Kind("missing_blob")));
+  EXPECT_THAT(report.findings, Contains(Kind("bad_image")));
+  EXPECT_THAT(report.findings, Not(Contains(Kind("bad_pack_hash"))));
+}
+
+TEST_F(Check, a_pack_of_trees_and_data_is_told_and_sound) {
+  const std::string tree = repo::to_json(repo::Tree{});
+  const Bytes data = random_bytes(1000, 1);
+  crypto::Cipher cipher(repository_->master_key());
+  std::string bytes;
+  repo::PackContents pack;
+  for (const auto& [type, plain] :
+       {std::pair(repo::BlobType::data, data.view()), std::pair(repo::BlobType::tree, as_bytes(tree))}) {
+    const Bytes sealed = cipher.seal(plain);
+    pack.blobs.push_back({type,
+                          {crypto::sha256(plain)},
+                          static_cast<std::uint32_t>(bytes.size()),
+                          static_cast<std::uint32_t>(sealed.size()),
+                          0});
+    bytes += as_text(sealed);
+  }
+  const Bytes header = cipher.seal(repo::pack_header(pack.blobs));
+  bytes += as_text(header);
+  for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(header.size() >> shift);
+  const ByteView whole = as_bytes(bytes);
+  pack.pack.bytes = crypto::sha256(whole);
+  repository_->backend().save({store::FileType::pack, pack.pack.hex()}, {&whole, 1}, store::Durability::now);
+  repository_->save_unpacked(store::FileType::index, repo::to_json({pack}), store::Durability::now);
+  const CheckReport report = check(true);
+  EXPECT_TRUE(report.ok());
+  EXPECT_THAT(report.findings, ElementsAre(Kind("mixed_pack")));
 }
 
 TEST_F(Check, blobs_that_no_index_knows_are_found_once) {
