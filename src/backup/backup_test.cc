@@ -202,6 +202,12 @@ TEST_F(Backup, stopped_anywhere_it_lists_nothing) {
   }
 }
 
+TEST_F(Backup, stopped_after_the_last_byte_it_lists_nothing) {
+  std::stop_source stop;
+  engine_.on_release = [&] { stop.request_stop(); };
+  expect_nothing_is_listed<Cancelled>(stop.get_token());
+}
+
 TEST_F(Backup, a_lost_lock_lists_nothing) {
   still_locked_ = [] { throw Error(ErrorKind::busy, "the lock was lost"); };
   expect_nothing_is_listed<Error>();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,6 +27,7 @@ class FakeEngine final : public engine::VolumeEngine {
   std::atomic<bool> snapshots_live = true;  // false: every lease is dead
   int acquired = 0, held = 0;
   std::optional<std::uint64_t> asked_cow_size;
+  std::function<void()> on_release = [] {};
 
   engine::EngineKind kind() const override { return engine::EngineKind::image; }
   std::vector<engine::VolumeInfo> list() override { return {}; }
@@ -77,6 +79,7 @@ class FakeEngine final : public engine::VolumeEngine {
     void release() override {
       if (volume_.release_fails) throw Error(ErrorKind::busy, "somebody has it open");
       released_ = true;
+      engine_.on_release();
       --engine_.held;
     }
 
