@@ -99,11 +99,14 @@ std::uint64_t next_offset(const RawLocationDisk& current, std::uint64_t area_siz
   return next > area_size - kTextAlignment ? kMdaHeaderSize : next;
 }
 
-// Bytes of the buffer from `from` on that end before the sector in which `to` lies; all of it when both are
-// one.
-std::uint64_t gap(std::uint64_t from, std::uint64_t to, std::uint64_t area_size) {
-  const std::uint64_t ring = area_size - kMdaHeaderSize, end = to / kTextAlignment * kTextAlignment;
-  return end > from ? end - from : ring - (from - end);
+// Bytes of the buffer from `from` on, in whole sectors, that are not the current copy's.
+std::uint64_t free_from(std::uint64_t from, const RawLocationDisk& current, std::uint64_t area_size) {
+  const std::uint64_t ring = area_size - kMdaHeaderSize, begin = current.offset.get();
+  const std::uint64_t beyond = from >= begin ? from - begin : ring - (begin - from);
+  if (beyond < current.size.get()) return 0;
+  const std::uint64_t end = begin / kTextAlignment * kTextAlignment;
+  if (from > begin) return ring - (from - end);
+  return end > from ? end - from : 0;
 }
 
 bool sound(const RawLocationDisk& slot, std::uint64_t area_size) {
@@ -217,7 +220,7 @@ void commit_metadata(const std::vector<CommitTarget>& targets, std::string_view 
     std::uint64_t room = most, offset = kMdaHeaderSize;
     if (sound(current, target.area.length)) {
       offset = next_offset(current, target.area.length);
-      room = std::min(room, gap(offset, current.offset.get(), target.area.length));
+      room = std::min(room, free_from(offset, current, target.area.length));
     }
     if (with_nul.size() > room)
       throw Error(ErrorKind::no_space,

@@ -126,7 +126,7 @@ TEST_F(MetadataArea, a_tiny_area_takes_nothing) {
 // Another writer may have left a text that is larger than what we would write, or one at an odd place.
 TEST_F(MetadataArea, a_committed_text_is_never_overwritten_wherever_it_lies) {
   for (const std::uint64_t offset : {512, 700, 5000, 20000, 32000}) {
-    for (const std::uint64_t length : {100, 15000, 20000, 31000}) {
+    for (const std::uint64_t length : {100, 15000, 20000, 31000, 32200, 32256}) {
       block::MemoryDevice other(64U << 10);
       format_metadata_area(other, kArea);
       Bytes text = Bytes::zeroed(length);

@@ -129,7 +129,8 @@ void write_label(block::WritableDevice& device, const PvLabel& label) {
   std::memcpy(pv.id, label.id.plain().data(), sizeof pv.id);
   pv.device_size.set(label.device_size);
   put(pv);
-  put_area(label.data_offset, 0);  // size 0: to the end of the device, as lvm2 writes it
+  // Size 0: to the end of the device, as lvm2 writes it. An offset of 0 would end the list.
+  if (label.data_offset != 0) put_area(label.data_offset, 0);
   put_area(0, 0);
   for (const Extent& area : label.metadata_areas) put_area(area.offset, area.length);
   put_area(0, 0);

@@ -54,6 +54,7 @@ TEST(PvLabel, what_is_written_is_read) {
     label.label_sector = sector;
     if (sector == 2) label.bootloader_area = Extent{1U << 20, 64U << 10};
     if (sector == 3) label.metadata_areas.clear();
+    if (sector == 0) label.data_offset = 0;
     write_label(device, label);
     std::vector<std::string> problems;
     const auto read = read_label(device, &problems);

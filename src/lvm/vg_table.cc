@@ -108,6 +108,7 @@ class TableMaker {
 
 dm::Table VolumeGroup::table(const LogicalVolume& lv, std::string_view layer) const {
   const dm::Table segments = TableMaker(*this, lv).segments();
+  if (segments.empty()) return {};
   if (!layer.empty()) {
     if (layer != "real" && layer != "cow" && layer != "tpool")
       throw Error(ErrorKind::corrupt, fmt::format("volume {}/{} has no layer '{}'", name, lv.name, layer));

@@ -127,6 +127,14 @@ TEST(VgTable, a_move_reads_where_the_data_still_is) {
   EXPECT_EQ(mirror.legs, (std::vector<dm::DeviceRef>{{pv(0), 2048 + 4 * 8192}}));
 }
 
+TEST(VgTable, a_volume_without_segments_has_an_empty_table) {
+  const VolumeGroup vg = VolumeGroup::parse(group_with(
+      "o {\nid = \"" + uuid(1) + "\"\nstatus = []\nsegment_count = 0\n}\n" + linear("c", 2, 10, "pv0", 0) +
+      lv_text("snapshot0", 3, 10,
+              "type = \"snapshot\"\nchunk_size = 16\norigin = \"o\"\ncow_store = \"c\"")));
+  EXPECT_TRUE(table_of(vg, "o").empty());
+}
+
 TEST(VgTable, caches_are_known_by_name_only) {
   const VolumeGroup vg = VolumeGroup::parse(real_text("mixed.vg"));
   EXPECT_EQ(only<dm::UnsupportedTarget>(table_of(vg, "cached")).type, "cache");
