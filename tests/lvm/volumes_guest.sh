@@ -1,4 +1,4 @@
-# One group with a volume of every kind that is read, a group in partitions, and a group of one snapshot's many faces.
+# One group with volumes of every kind that is read, one of snapshots, one in partitions; eleven disks.
 # Leaves "SHA-256 VG/LV" of all that the kernel shows, and the groups' texts.
 set -- $DISKS
 disk5=$5 disk6=$6
@@ -55,7 +55,7 @@ for lv in raid1 raid4 raid5 raid5n raid10; do
   until [ "$(lvs --noheadings -o sync_percent vg0/$lv | tr -d ' ')" = 100.00 ]; do sleep 0.2; done
 done
 
-# Thick snapshots of one origin: different chunks, written to themselves, made at different times; one overflows.
+# Thick snapshots of one origin: different chunks, written to themselves, made at different times.
 lvcreate -qq -n origin -L 12M six
 pattern /dev/six/origin 0 12288
 lvcreate -qq -s -n snap4k -c 4k -L 8M six/origin
