@@ -189,12 +189,34 @@ int truncate_volume(const char* path, off_t, fuse_file_info* info) {
   });
 }
 
+// Lets readers skip what is known to be zeros: backups of mostly empty volumes depend on it.
+off_t seek_volume(const char*, off_t offset, int whence, fuse_file_info* info) {
+  off_t found = 0;
+  const int failure = guarded([&] {
+    const auto kind = whence == SEEK_DATA ? block::RunKind::data : block::RunKind::zero;
+    const std::uint64_t size = handle(info).size();
+    auto at = static_cast<std::uint64_t>(offset);
+    if (offset < 0 || at >= size) return -ENXIO;
+    // Small steps first, so that a scan through a fragmented volume does not list all of it at each call.
+    for (std::uint64_t step = 4U << 20; at < size; step = std::min<std::uint64_t>(step * 2, 1U << 30)) {
+      for (const block::Run& run : handle(info).runs({at, std::min(step, size - at)}))
+        if (run.kind == kind) {
+          found = static_cast<off_t>(run.extent.offset);
+          return 0;
+        }
+      at += std::min(step, size - at);
+    }
+    found = static_cast<off_t>(size);  // where the last hole begins, by convention
+    return whence == SEEK_DATA ? -ENXIO : 0;
+  });
+  return failure != 0 ? failure : found;
+}
+
 int accept_times(const char*, const timespec*, fuse_file_info*) { return 0; }
 
 void* start(fuse_conn_info* connection, fuse_config* config) {
   config->attr_timeout = config->entry_timeout = config->negative_timeout =
       0;  // lvm verbs change sizes and names
-  config->nullpath_ok = 1;
   connection->max_write = 1U << 20;
   connection->max_readahead = 1U << 20;
   return fuse_get_context()->private_data;
@@ -210,6 +232,7 @@ fuse_operations operations() {
   ops.read = read_volume;
   ops.write = write_volume;
   ops.fsync = sync_volume;
+  ops.lseek = seek_volume;
   ops.fallocate = allocate_in_volume;
   ops.truncate = truncate_volume;
   ops.utimens = accept_times;

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
+#include <thread>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -165,7 +167,16 @@ class ServedLease final : public SnapshotLease {
     device_.reset();
     if (!ours_) return;
     ours_ = false;
-    client_.remove(snapshot_);
+    // FUSE tells the activation of our close a moment later.
+    for (int tries = 50;; --tries) {
+      try {
+        client_.remove(snapshot_);
+        return;
+      } catch (const Error& error) {
+        if (tries == 0 || error.kind() == ErrorKind::not_found) throw;
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      }
+    }
   }
 
  private:
@@ -204,6 +215,7 @@ class QuietVolume final : public block::WritableDevice {
     block::require_within(*this, offset, out.size());
     handle_->read(offset, out);
   }
+  std::vector<block::Run> runs(Extent range) const override { return handle_->runs(range); }
   void write_at(std::uint64_t offset, ByteView bytes) override { handle_->write(offset, bytes); }
   void zero(Extent range) override { handle_->zero(range); }
   void flush() override { handle_->flush(); }

@@ -24,13 +24,13 @@ enum class LockMode {
 
 // One PV found on an image: the whole disk or a partition of it.
 struct FoundPv {
-  std::size_t disk = 0;                  // index into DiskSet::disks()
+  std::size_t disk = 0;  // index into DiskSet::disks()
   std::optional<unsigned> partition;
-  Extent extent;                         // bytes of the disk
+  Extent extent;  // bytes of the disk
   lvm::PvLabel label;
   std::vector<lvm::MetadataAreaState> areas;
-  std::string name;                      // "disk.img" or "disk.img:1" (partition 1)
-  std::string vg;                        // the group whose winning metadata lists it; empty for an orphan
+  std::string name;  // "disk.img" or "disk.img:1" (partition 1)
+  std::string vg;    // the group whose winning metadata lists it; empty for an orphan
 };
 
 struct FoundDisk {
@@ -40,7 +40,8 @@ struct FoundDisk {
 };
 
 // The images given with --disk, locked, scanned and assembled into their volume groups. A group's metadata is
-// the valid copy of the highest seqno over all areas of all its PVs. Not thread-safe, but the devices it hands out are.
+// the valid copy of the highest seqno over all areas of all its PVs. Not thread-safe, but the devices it
+// hands out are.
 class DiskSet {
  public:
   struct Group {
@@ -54,7 +55,8 @@ class DiskSet {
 
   // Error(busy) when a lock cannot be had within `patience` milliseconds; its message names the owner and its
   // hint says what to do. When the owner is an activation, HeldByActivation is thrown instead.
-  static std::unique_ptr<DiskSet> open(const std::vector<os::Path>& images, LockMode mode, int patience_ms = 5000);
+  static std::unique_ptr<DiskSet> open(const std::vector<os::Path>& images, LockMode mode,
+                                       int patience_ms = 5000);
   ~DiskSet();
 
   const std::vector<FoundDisk>& disks() const;
@@ -66,24 +68,27 @@ class DiskSet {
   const std::vector<std::string>& warnings() const;
 
   block::DevicePtr disk_device(std::size_t disk) const;
-  block::WritableDevicePtr writable_disk(std::size_t disk);    // REQUIRES exclusive
-  block::WritableDevicePtr writable_pv(std::size_t pv);        // REQUIRES exclusive
+  block::WritableDevicePtr writable_disk(std::size_t disk);  // REQUIRES exclusive
+  block::WritableDevicePtr writable_pv(std::size_t pv);      // REQUIRES exclusive
 
   // What the user sees under this name, readable. Errors as dm::assemble's, context names the volume.
   block::DevicePtr open_lv(const Group& group, const lvm::LogicalVolume& lv) const;
   // A layer: "real" (below snapshot-origin), "cow" (the store itself).
   block::DevicePtr open_layer(const Group& group, const lvm::LogicalVolume& lv, std::string_view layer) const;
   // The same two, writable, linear and striped only. No copy on write: for SnapshotSet and for fresh LVs.
-  block::WritableDevicePtr open_layer_writable(const Group& group, const lvm::LogicalVolume& lv, std::string_view layer);
+  block::WritableDevicePtr open_layer_writable(const Group& group, const lvm::LogicalVolume& lv,
+                                               std::string_view layer);
 
-  // Replaces the group by `next` (whose seqno becomes the old one + 1): labels that need it, then the commit of
-  // lvm/pv_label.h over all areas of all present PVs. Error(refused) when a PV is missing, the group is
+  // Replaces the group by `next` (whose seqno becomes the old one + 1): labels that need it, then the commit
+  // of lvm/pv_label.h over all areas of all present PVs. Error(refused) when a PV is missing, the group is
   // inconsistent, foreign (system_id), shared (lock_type), exported, or has types that must not be touched.
-  // A name that no group has makes a new group with `next`'s UUID and seqno 1. PVs that are new in `next` must be
-  // orphans on these images: their labels are marked in use after the commit. PVs that `next` no longer lists are cleared and
-  // marked unused after the commit. A `next` with another name renames the group. Scans again at the end.
+  // A name that no group has makes a new group with `next`'s UUID and seqno 1. PVs that are new in `next`
+  // must be orphans on these images: their labels are marked in use after the commit. PVs that `next` no
+  // longer lists are cleared and marked unused after the commit. A `next` with another name renames the
+  // group. Scans again at the end.
   void commit(const std::string& vg_name, lvm::VolumeGroup next, std::string_view description);
-  // Takes the group away: all its metadata areas are cleared, its labels marked unused. Same refusals. Scans again.
+  // Takes the group away: all its metadata areas are cleared, its labels marked unused. Same refusals. Scans
+  // again.
   void remove_group(const std::string& vg_name);
   // Scans again after labels changed.
   void rescan();
@@ -100,7 +105,7 @@ class DiskSet {
 // The images belong to a running `respaldo activate`: talk to it instead.
 struct ActivationAddress {
   long pid = 0;
-  os::Path socket;      // control socket
+  os::Path socket;  // control socket
   os::Path mount_point;
 };
 class HeldByActivation : public std::exception {

@@ -255,6 +255,12 @@ class LiveVolumes::OpenVolume final : public Handle {
     mapped.readable->read_at(offset, out.first(n));
     return n;
   }
+  std::vector<block::Run> runs(Extent range) const override {
+    std::shared_lock lock(impl_->gate);
+    const Mapped& mapped = impl_->at(name_);
+    const Extent inside = intersect(range, {0, mapped.info.size});
+    return inside.empty() ? std::vector<block::Run>{} : mapped.readable->runs(inside);
+  }
   void write(std::uint64_t offset, ByteView bytes) override {
     std::shared_lock lock(impl_->gate);
     writable_part(offset, bytes.size()).write_at(offset, bytes);

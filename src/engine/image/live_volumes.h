@@ -41,6 +41,7 @@ class LiveVolumes {
     virtual ~Handle() = default;
     virtual std::uint64_t size() const = 0;
     virtual std::size_t read(std::uint64_t offset, MutableBytes out) const = 0;  // short only at the end
+    virtual std::vector<block::Run> runs(Extent range) const = 0;                // cut at size()
     // A read-only volume is Error(refused); past the end is Error(no_space).
     virtual void write(std::uint64_t offset, ByteView bytes) = 0;
     virtual void zero(Extent range) = 0;
