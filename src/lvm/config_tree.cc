@@ -45,6 +45,10 @@ class Parser {
     }
   }
 
+  void count() {
+    if (++values_ > kMostValues) fail("there are too many values");
+  }
+
   bool eat(char c) {
     skip();
     if (at_ >= text_.size() || text_[at_] != c) return false;
@@ -104,6 +108,7 @@ class Parser {
         return section;
       }
       if (text_[at_] == '}') return section;
+      count();
       ConfigNode node;
       node.key = at_quote() ? quoted() : bare("#={}");
       if (node.key.empty()) fail("a name is missing");
@@ -114,6 +119,7 @@ class Parser {
         if (eat('[')) {
           ConfigArray array;
           while (!eat(']')) {
+            count();
             array.push_back(scalar());
             if (!eat(',')) {
               if (!eat(']')) fail("an array does not end");
@@ -132,7 +138,7 @@ class Parser {
   }
 
   std::string_view text_;
-  std::size_t at_ = 0;
+  std::size_t at_ = 0, values_ = 0;
 };
 
 std::string quote(std::string_view text) {

@@ -46,7 +46,11 @@ void set(ConfigSection& section, std::string_view key,
 void erase(ConfigSection& section, std::string_view key);
 
 inline constexpr std::size_t kLongestText = std::size_t{64} << 20;
-// Error(corrupt) names the line. Bounds: kLongestText bytes of text, depth 32.
+// A group of ten thousand volumes has some 200,000 values; more than this many would be an attack on our
+// memory.
+inline constexpr std::size_t kMostValues = std::size_t{4} << 20;
+// Error(corrupt) names the line. Bounds: kLongestText bytes of text, kMostValues nodes and items of arrays,
+// depth 32.
 ConfigSection parse_config(std::string_view text);
 
 enum class TextStyle {

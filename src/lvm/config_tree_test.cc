@@ -1,5 +1,7 @@
 #include "lvm/config_tree.h"
 
+#include <gmock/gmock.h>
+
 #include "lvm/texts_test.h"
 
 namespace respaldo::lvm {
@@ -88,6 +90,17 @@ TEST(ConfigTree, depth_is_bounded) {
   EXPECT_NO_THROW(parse_config(nested(32)));
   EXPECT_EQ(error_of([&] { parse_config(nested(33)); }).kind(), ErrorKind::corrupt);
   EXPECT_EQ(error_of([&] { parse_config(nested(1000000)); }).kind(), ErrorKind::corrupt);
+}
+
+TEST(ConfigTree, the_number_of_values_is_bounded) {
+  std::string nodes, items = "a=[";
+  for (std::size_t i = 0; i < kMostValues; ++i) {
+    nodes += "a=1 ";
+    items += "1,";
+  }
+  EXPECT_EQ(parse_config(nodes).size(), kMostValues);
+  EXPECT_THAT(error_of([&] { parse_config(nodes + "a=1"); }).what(), ::testing::HasSubstr("too many values"));
+  EXPECT_THAT(error_of([&] { parse_config(items + "]"); }).what(), ::testing::HasSubstr("too many values"));
 }
 
 TEST(ConfigTree, real_texts_come_back) {

@@ -15,7 +15,7 @@ namespace respaldo::lvm {
 namespace {
 
 constexpr std::uint64_t kTextAlignment = 512;
-constexpr std::uint64_t kLargestRescue = std::uint64_t{1} << 30;  // areas larger than this are not searched
+constexpr std::uint64_t kLargestRescue = std::uint64_t{1} << 28;  // areas larger than this are not searched
 
 Bytes header_sector(MdaHeaderDisk header) {
   Bytes sector = Bytes::zeroed(kMdaHeaderSize);

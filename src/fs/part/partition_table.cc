@@ -7,6 +7,7 @@
 #include <cstring>
 #include <set>
 
+#include "base/crc.h"
 #include "base/endian.h"
 #include "base/error.h"
 #include "base/units.h"
@@ -15,15 +16,8 @@ namespace respaldo::fs {
 
 namespace {
 
-// CRC-32 of GPT (IEEE, initial and final inversion).
-std::uint32_t gpt_crc(ByteView bytes) {
-  std::uint32_t crc = 0xffffffffU;
-  for (std::uint8_t byte : bytes) {
-    crc ^= byte;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc & 1) != 0 ? crc >> 1 ^ 0xEDB88320U : crc >> 1;
-  }
-  return ~crc;
-}
+// CRC-32 of GPT: LVM2's polynomial, but with the usual start and a final inversion.
+std::uint32_t gpt_crc(ByteView bytes) { return ~lvm_crc(bytes, 0xffffffffU); }
 
 struct TypeName {
   std::string_view type, name;

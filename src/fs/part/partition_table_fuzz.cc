@@ -2,6 +2,7 @@
 // order.
 #include "fs/part/partition_table.h"
 
+#include "base/crc.h"
 #include "base/endian.h"
 #include "base/error.h"
 #include "block/file_device.h"
@@ -12,14 +13,7 @@ namespace {
 
 constexpr std::uint64_t kMost = 256U << 10;
 
-std::uint32_t crc(ByteView bytes) {
-  std::uint32_t value = ~0U;
-  for (std::uint8_t byte : bytes) {
-    value ^= byte;
-    for (int bit = 0; bit < 8; ++bit) value = (value & 1) != 0 ? value >> 1 ^ 0xEDB88320U : value >> 1;
-  }
-  return ~value;
-}
+std::uint32_t crc(ByteView bytes) { return ~lvm_crc(bytes, 0xffffffffU); }
 
 void look(const block::Device& disk) {
   const auto table = fs::read_partition_table(disk);
