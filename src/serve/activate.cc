@@ -292,7 +292,7 @@ void unmount_when_stopped(const os::Path& point, Progress& progress, std::stop_t
                                   printable(point.native())));
       told = true;
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
 
@@ -300,8 +300,14 @@ void unmount_when_stopped(const os::Path& point, Progress& progress, std::stop_t
 
 void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& progress, std::stop_token stop) {
   struct stat st {};
-  if (::stat(options.mount_point.c_str(), &st) != 0)
+  if (::stat(options.mount_point.c_str(), &st) != 0) {
+    const std::string point = printable(options.mount_point.native());
+    // Nobody is behind the mount any more: its process was killed.
+    if (errno == ENOTCONN)
+      throw Error(ErrorKind::busy, fmt::format("{} is the mount of an activation that has died", point),
+                  fmt::format("clear it away with: fusermount3 -u {}", point));
     throw os::system_error(errno, "stat", options.mount_point).set_hint("make the folder first");
+  }
   if (!S_ISDIR(st.st_mode))
     throw Error(ErrorKind::usage, fmt::format("{} is not a folder", printable(options.mount_point.native())));
   auto disks = engine::DiskSet::open(
@@ -324,6 +330,8 @@ void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& prog
     std::jthread watcher([&] { unmount_when_stopped(point, progress, stop, over); });
     if (options.ready) options.ready();
     mount.loop();
+    // From here on others wait for the lock instead of asking us.
+    record.reset();
     over = true;
   }
   volumes.flush();

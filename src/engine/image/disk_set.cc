@@ -56,6 +56,12 @@ Error busy(const os::Path& image) {
                "wait until it has finished, or stop it");
 }
 
+bool is_mounted(const os::Path& point) {
+  struct stat inside {}, outside {};
+  return ::stat(point.c_str(), &inside) == 0 && ::stat(point.parent_path().c_str(), &outside) == 0 &&
+         inside.st_dev != outside.st_dev;
+}
+
 // All locks, or none. Waits, so that two commands on the same images take turns.
 std::vector<std::shared_ptr<block::FileDevice>> lock_images(const std::vector<os::Path>& images,
                                                             LockMode mode, int patience_ms) {
@@ -89,8 +95,11 @@ std::vector<std::shared_ptr<block::FileDevice>> lock_images(const std::vector<os
     }
     if (held == nullptr) return devices;
     devices.clear();
-    if (auto activation = find_activation(*held)) throw HeldByActivation(*activation);
-    if (std::chrono::steady_clock::now() >= deadline) throw busy(*held);
+    const bool late = std::chrono::steady_clock::now() >= deadline;
+    // One that was just unmounted still flushes; its lock goes soon.
+    if (auto activation = find_activation(*held); activation && (late || is_mounted(activation->mount_point)))
+      throw HeldByActivation(*activation);
+    if (late) throw busy(*held);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 }
