@@ -12,7 +12,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> volumes, tags;
-  bool from_snapshot = false, dry_run = false;
+  bool from_snapshot = false, dry_run = false, verify_all = false;
   std::string cow, host, on_read_error = "fail", compression = "auto", pack_size;
   unsigned threads = 0;
 };
@@ -42,6 +42,7 @@ backup::BackupOptions translate(const Options& options) {
     if (result.writer.pack_size < 4 * kMiB || result.writer.pack_size > 128 * kMiB)
       throw Error(ErrorKind::usage, "--pack-size must lie between 4M and 128M");
   }
+  if (options.verify_all) result.writer.verify_every = 1;
   result.threads = options.threads;
   result.dry_run = options.dry_run;
   return result;
@@ -146,6 +147,8 @@ Action configure_backup(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--pack-size", options->pack_size, "target size of pack files, 4M to 128M [16M]")
       ->type_name("SIZE");
+  app.add_flag("--verify-all", options->verify_all,
+               "read back every new blob before it is stored, not one in eight");
   app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
       ->capture_default_str();
   app.add_flag("-n,--dry-run", options->dry_run, "read and count, save nothing");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <mutex>
@@ -78,6 +79,7 @@ struct BlobWriter::Lane::Impl {
   Bytes packed, check;  // scratch
   std::array<OpenPack, 2> packs;
   bool open = true;
+  std::uint64_t stored = 0;  // data blobs
 
   void end() {
     if (!open) return;
@@ -100,15 +102,16 @@ struct BlobWriter::Lane::Impl {
       }
     }
     OpenPack& pack = packs[static_cast<std::size_t>(type)];
-    const std::size_t offset = pack.bytes.size(), length = body.size() + crypto::kOverhead;
+    const std::size_t length = body.size() + crypto::kOverhead;
     if (pack.bytes.capacity() == 0) pack.bytes = Bytes(shared.options.pack_size + (2U << 20));
     if (pack.blobs.empty()) pack.bytes.resize(0);
-    const std::size_t at = pack.blobs.empty() ? 0 : offset;
+    const std::size_t at = pack.bytes.size();
     pack.bytes.resize(at + length);
     cipher.seal(body, pack.bytes.span().subspan(at, length));
     blob.offset = static_cast<std::uint32_t>(at);
     blob.length = static_cast<std::uint32_t>(length);
-    verify(pack.bytes.view(at, length), blob, plain);
+    if (type == BlobType::tree || stored++ % std::max(shared.options.verify_every, 1U) == 0)
+      verify(pack.bytes.view(at, length), blob, plain);
     pack.blobs.push_back(blob);
     add(shared.new_bytes, plain.size());
     add(shared.packed_bytes, length);

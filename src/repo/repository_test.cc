@@ -227,8 +227,10 @@ TEST_F(Repositories, a_flipped_byte_is_told_with_its_place) {
     if (!entry.is_regular_file() || entry.file_size() < 1000000) continue;
     std::filesystem::permissions(entry.path(), std::filesystem::perms::owner_all);
     std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(5000);
+    const int before = file.get();
     file.seekp(5000);
-    file.put('x');
+    file.put(static_cast<char>(before ^ 1));
   }
   const Error error = error_of([&] { contents(known, id); });
   EXPECT_EQ(error.kind(), ErrorKind::corrupt);

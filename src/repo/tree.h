@@ -32,23 +32,25 @@ struct ExtendedAttribute {
 struct Node {
   std::string name;  // raw bytes, not escaped
   NodeType type = NodeType::file;
-  std::uint32_t mode = 0;  // st_mode bits: permission, setuid/setgid/sticky and type; converted to Go's on writing
+  std::uint32_t mode =
+      0;  // st_mode bits: permission, setuid/setgid/sticky and type; converted to Go's on writing
   Timestamp mtime, atime, ctime;
   std::uint32_t uid = 0, gid = 0;
   std::string user, group;
   std::uint64_t inode = 0, device_id = 0, size = 0, links = 0;
   std::string link_target;  // raw bytes
   std::vector<ExtendedAttribute> xattrs;
-  std::uint64_t device = 0;  // st_rdev
-  std::vector<BlobId> content;       // files
-  std::optional<BlobId> subtree;     // dirs
+  std::uint64_t device = 0;       // st_rdev
+  std::vector<BlobId> content;    // files
+  std::optional<BlobId> subtree;  // dirs
 };
 
 struct Tree {
   std::vector<Node> nodes;
 };
 
-// Canonical JSON: byte for byte what restic writes. Sorts nodes by raw name; Error(internal) when two have one name.
+// Canonical JSON: byte for byte what restic writes. Sorts nodes by raw name; Error(internal) when two have
+// one name.
 std::string to_json(Tree tree);
 // Bounded and checked: Error(corrupt) for what is not a tree. Names are NOT judged here (restore does): they
 // may be "..", contain '/', or be empty. Unknown node types become NodeType::unknown.
