@@ -17,7 +17,7 @@ serve() { mkdir -p served && on_disks activate served; }
 unserve() { fusermount3 -u served; }
 trap 'fusermount3 -q -u served || true' EXIT
 
-truncate -s 96M a.img
+truncate -s 99840K a.img # not whole extents
 truncate -s 120M b.img
 truncate -s 64M c.img
 printf 'label: dos\nstart=2048, size=32768, type=83\ntype=8e\n' | sfdisk -q b.img
@@ -78,12 +78,17 @@ percents >percents
 [ "$(wc -l <percents)" = 2 ]
 lvm vgs --noheadings -o vg_name,pv_count,lv_count,snap_count,vg_seqno,vg_size,vg_free,vg_uuid --units b vg0 |
   tr -s ' ' >group
+. "$here/reports.sh"
+for verb in lvs vgs pvs lvdisplay vgdisplay pvdisplay; do eval "$verb() { lvm $verb \"\$@\"; }"; done
+export TZ=UTC
+reports >reports
 guest "$here/made_here_guest.sh" out --disk a.img --disk b.img --disk c.img
 
 sort out/sums >there
 same dumped there "the bytes of volumes, there and here,"
 same percents out/percents "percentages of snapshots"
 same group out/group "figures of the group"
+same reports out/reports "reports of the same group"
 # And what lvm2 did to them there.
 sort out/sums.after >there
 dumped >here

@@ -12,6 +12,8 @@ quiet vgchange -ay vg0
 vgs --noheadings -o vg_name,pv_count,lv_count,snap_count,vg_seqno,vg_size,vg_free,vg_uuid --units b vg0 |
   tr -s ' ' >"$OUT/group"
 percents >"$OUT/percents"
+. "${GUEST%/*}/reports.sh"
+reports >"$OUT/reports"
 rm -f "$OUT/sums" "$OUT/sums.after"
 sums vg0
 for name in small large; do dmsetup status "vg0-$name" | grep -q ' snapshot [0-9]*/'; done

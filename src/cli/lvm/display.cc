@@ -138,12 +138,14 @@ std::string display_pv(const ReportRow& row, ReportContext& context, const engin
   }
   const std::uint64_t extent = row.group->vg.extent_bytes(),
                       used = engine::used_extents(row.group->vg, *row.pv);
-  const std::uint64_t device = row.pv->dev_size_sectors * kSector, usable = row.pv->pe_count * extent;
+  const std::uint64_t device = row.pv->dev_size_sectors * kSector, data = row.pv->pe_count * extent;
+  // lvm2 counts what lies ahead of the extents as lost only when something behind them is.
+  const std::uint64_t lost = device > data + row.pv->pe_start_sectors * kSector ? device - data : 0;
   out = "  --- Physical volume ---\n";
   line("PV Name", context.pv_name(row));
   line("VG Name", printable(row.group->vg.name));
   line("PV Size", fmt::format("{} / not usable {}", size(device, units),
-                              size(device > usable ? device - usable : 0, units)));
+                              size(lost, units)));
   line("Allocatable", row.pv->allocatable() ? (used == row.pv->pe_count ? "yes (but full)" : "yes ") : "NO");
   line("PE Size", size(extent, units));
   line("Total PE", std::to_string(row.pv->pe_count));

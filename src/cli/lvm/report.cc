@@ -127,27 +127,27 @@ std::string Report::render(std::vector<ReportRow> rows, ReportContext& context) 
 std::string Report::render_table(const std::vector<std::vector<ReportValue>>& rows) const {
   std::vector<std::size_t> widths(fields_.size(), 0);
   for (std::size_t c = 0; c < fields_.size(); ++c) {
-    if (headings_) widths[c] = fields_[c]->heading.size();
+    if (headings_) widths[c] = std::max(fields_[c]->heading.size(), fields_[c]->width);
     for (const auto& row : rows) widths[c] = std::max(widths[c], row[c].text.size());
   }
   std::string out;
-  const auto line = [&](auto cell) {
+  const auto line = [&](bool heading, auto cell) {
     out += "  ";
     for (std::size_t c = 0; c < fields_.size(); ++c) {
       if (c > 0) out += separator_;
       const std::string text = cell(c);
       if (!aligned_)
         out += text;
-      else if (fields_[c]->right)
+      else if (fields_[c]->right && !heading)
         out += fmt::format("{:>{}}", text, widths[c]);
       else
         out += fmt::format("{:<{}}", text, widths[c]);
     }
     out += '\n';
   };
-  if (headings_ && !rows.empty()) line([&](std::size_t c) { return std::string(fields_[c]->heading); });
+  if (headings_ && !rows.empty()) line(true, [&](std::size_t c) { return std::string(fields_[c]->heading); });
   for (const auto& row : rows)
-    line([&](std::size_t c) {
+    line(false, [&](std::size_t c) {
       if (!prefixes_) return row[c].text;
       std::string name(fields_[c]->id);
       std::transform(name.begin(), name.end(), name.begin(),

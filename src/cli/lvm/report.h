@@ -56,6 +56,7 @@ struct ReportField {
   std::string_view id, heading;
   bool right;  // aligned to the right
   ReportValue (*value)(const ReportRow&, ReportContext&);
+  std::size_t width = 0;  // at least so wide
 };
 const std::vector<ReportField>& lvm_report_fields();
 // A field by name: its prefix may be left out ("size" of an LV). Null when unknown.

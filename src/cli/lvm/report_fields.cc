@@ -74,6 +74,18 @@ std::string devices(const ReportRow& row, ReportContext& context) {
   return text;
 }
 
+// "disk.img:0-99 other.img:0-99"
+std::string ranges(const ReportRow& row, ReportContext& context) {
+  const auto* striped = std::get_if<lvm::StripedSegment>(&row.segment->body);
+  if (striped == nullptr || striped->areas.empty()) return "";
+  const std::uint64_t length = row.segment->count / striped->areas.size();
+  std::string text;
+  for (const lvm::SegmentArea& area : striped->areas)
+    text += fmt::format("{}{}:{}-{}", text.empty() ? "" : " ", context.pv_name(*row.group, area.name),
+                        area.extent, area.extent + length - 1);
+  return text;
+}
+
 std::string segment_type(const ReportRow& row) {
   if (row.segment == nullptr) return "";
   if (const auto* striped = std::get_if<lvm::StripedSegment>(&row.segment->body);
@@ -191,6 +203,18 @@ std::vector<ReportField> make_fields() {
          FOR_LV;
          return {lv_attributes(row, context), {}};
        }},
+      {'l', "lv_permissions", "LPerms", false,
+       [](const Row& row, Context&) -> ReportValue {
+         FOR_LV;
+         return {row.lv->writable() ? "writeable" : "read-only", {}};
+       }},
+      {'l', "lv_snapshot_invalid", "SnapInvalid", true,
+       [](const Row& row, Context& context) -> ReportValue {
+         FOR_LV;
+         if (!binding(row)) return {"unknown", {}};
+         const auto status = context.cow(*row.group, *row.lv);
+         return {status && !status->valid ? "snapshot invalid" : "", {}};
+       }, 15},
       {'l', "lv_size", "LSize", true,
        [](const Row& row, Context& context) -> ReportValue {
          FOR_LV;
@@ -207,12 +231,12 @@ std::vector<ReportField> make_fields() {
          return {row.lv->creation_time ? time_text(*row.lv->creation_time) : "",
                  row.lv->creation_time ? std::optional<double>(static_cast<double>(*row.lv->creation_time))
                                        : std::nullopt};
-       }},
+       }, 26},
       {'l', "lv_host", "Host", false,
        [](const Row& row, Context&) -> ReportValue {
          FOR_LV;
          return {printable(row.lv->creation_host), {}};
-       }},
+       }, 10},
       {'l', "seg_count", "#Seg", true,
        [](const Row& row, Context&) -> ReportValue {
          FOR_LV;
@@ -233,6 +257,8 @@ std::vector<ReportField> make_fields() {
          FOR_LV;
          if (const auto b = binding(row))
            return size_of(b->virtual_extents * row.group->vg.extent_bytes(), context);
+         if (!row.group->vg.snapshots_of(*row.lv).empty())
+           return size_of(row.group->vg.lv_bytes(*row.lv), context);
          return {};
        }},
       {'l', "pool_lv", "Pool", false,
@@ -243,7 +269,7 @@ std::vector<ReportField> make_fields() {
              return {printable(thin->pool), {}};
          return {};
        }},
-      {'l', "data_percent", "Data%", true,
+      {'l', "data_percent", "Data%", false,
        [](const Row& row, Context& context) -> ReportValue {
          FOR_LV;
          if (!binding(row)) return {};
@@ -251,8 +277,8 @@ std::vector<ReportField> make_fields() {
          if (!status) return {};
          return {fmt::format("{}.{:02}", status->percent_x100() / 100, status->percent_x100() % 100),
                  status->percent_x100() / 100.0};
-       }},
-      {'l', "snap_percent", "Snap%", true,
+       }, 6},
+      {'l', "snap_percent", "Snap%", false,
        [](const Row& row, Context& context) -> ReportValue {
          FOR_LV;
          if (!binding(row)) return {};
@@ -260,11 +286,11 @@ std::vector<ReportField> make_fields() {
          if (!status) return {};
          return {fmt::format("{}.{:02}", status->percent_x100() / 100, status->percent_x100() % 100),
                  status->percent_x100() / 100.0};
-       }},
-      {'l', "metadata_percent", "Meta%", true, [](const Row&, Context&) -> ReportValue { return {}; }},
+       }, 6},
+      {'l', "metadata_percent", "Meta%", false, [](const Row&, Context&) -> ReportValue { return {}; }, 6},
       {'l', "move_pv", "Move", false, [](const Row&, Context&) -> ReportValue { return {}; }},
       {'l', "mirror_log", "Log", false, [](const Row&, Context&) -> ReportValue { return {}; }},
-      {'l', "copy_percent", "Cpy%Sync", true, [](const Row&, Context&) -> ReportValue { return {}; }},
+      {'l', "copy_percent", "Cpy%Sync", false, [](const Row&, Context&) -> ReportValue { return {}; }},
       {'l', "convert_lv", "Convert", false, [](const Row&, Context&) -> ReportValue { return {}; }},
       {'v', "vg_name", "VG", false,
        [](const Row& row, Context&) -> ReportValue {
@@ -339,6 +365,14 @@ std::vector<ReportField> make_fields() {
          FOR_VG;
          return count(row.group->vg.seqno);
        }},
+      {'v', "vg_mda_count", "#VMda", true,
+       [](const Row& row, Context& context) -> ReportValue {
+         FOR_VG;
+         std::uint64_t areas = 0;
+         for (const auto& [uuid, place] : row.group->pvs)
+           areas += context.op().disks.pvs()[place].areas.size();
+         return count(areas);
+       }},
       {'v', "vg_tags", "VG Tags", false,
        [](const Row& row, Context&) -> ReportValue {
          FOR_VG;
@@ -396,7 +430,7 @@ std::vector<ReportField> make_fields() {
                         : row.found != nullptr ? row.found->label.data_offset
                                                : 0,
                         context);
-       }},
+       }, 7},
       {'p', "pv_pe_count", "PE", true,
        [](const Row& row, Context&) -> ReportValue {
          return count(row.pv != nullptr ? row.pv->pe_count : 0);
@@ -414,7 +448,7 @@ std::vector<ReportField> make_fields() {
          return size_of(
              row.found != nullptr && !row.found->areas.empty() ? row.found->areas.front().area.length : 0,
              context);
-       }},
+       }, 9},
       {'p', "pv_tags", "PV Tags", false,
        [](const Row& row, Context&) -> ReportValue {
          return row.pv != nullptr ? words(row.pv->tags) : ReportValue{};
@@ -422,7 +456,7 @@ std::vector<ReportField> make_fields() {
       {'p', "pv_missing", "Missing", false,
        [](const Row& row, Context&) -> ReportValue {
          return {row.found == nullptr ? "missing" : "", {}};
-       }},
+       }, 10},
       {'s', "segtype", "Type", false,
        [](const Row& row, Context&) -> ReportValue {
          return {segment_type(row), {}};
@@ -461,6 +495,11 @@ std::vector<ReportField> make_fields() {
        [](const Row& row, Context&) -> ReportValue {
          FOR_SEGMENT;
          return count(row.segment->count);
+       }},
+      {'s', "seg_pe_ranges", "PE Ranges", false,
+       [](const Row& row, Context& context) -> ReportValue {
+         FOR_SEGMENT;
+         return {ranges(row, context), {}};
        }},
       {'s', "devices", "Devices", false,
        [](const Row& row, Context& context) -> ReportValue {
