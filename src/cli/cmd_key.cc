@@ -44,9 +44,14 @@ void list(app::Context& context) {
                               key.problem.empty() ? local_time(key.created) : "damaged: " + key.problem));
 }
 
-repo::KeyId add(app::Context& context, const Options& options) {
+std::string ask_new(app::Context& context, const Options& options) {
   std::string password = context.new_password("new password", options.new_password_file);
   if (password.empty()) throw Error(ErrorKind::usage, "an empty password protects nothing");
+  return password;
+}
+
+repo::KeyId add(app::Context& context, const Options& options) {
+  std::string password = ask_new(context, options);
   const repo::KeyId id = context.repository().add_key(password);
   crypto::wipe(password.data(), password.size());
   return id;
@@ -75,7 +80,7 @@ app::ExitCode key(app::Context& context, const Options& options) {
     std::vector<repo::KeyId> old;
     for (const repo::KeyInfo& info : context.repository().keys())
       if (info.current) old.push_back(info.id);
-    std::string password = context.new_password("new password", options.new_password_file);
+    std::string password = ask_new(context, options);
     const repo::KeyId id = context.repository().add_key(password);
     // Opened with the new key before the old one goes: the repository is never without a key that works.
     const auto reopened =

@@ -144,8 +144,7 @@ std::string display_pv(const ReportRow& row, ReportContext& context, const engin
   out = "  --- Physical volume ---\n";
   line("PV Name", context.pv_name(row));
   line("VG Name", printable(row.group->vg.name));
-  line("PV Size", fmt::format("{} / not usable {}", size(device, units),
-                              size(lost, units)));
+  line("PV Size", fmt::format("{} / not usable {}", size(device, units), size(lost, units)));
   line("Allocatable", row.pv->allocatable() ? (used == row.pv->pe_count ? "yes (but full)" : "yes ") : "NO");
   line("PE Size", size(extent, units));
   line("Total PE", std::to_string(row.pv->pe_count));

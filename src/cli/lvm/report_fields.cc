@@ -214,7 +214,8 @@ std::vector<ReportField> make_fields() {
          if (!binding(row)) return {"unknown", {}};
          const auto status = context.cow(*row.group, *row.lv);
          return {status && !status->valid ? "snapshot invalid" : "", {}};
-       }, 15},
+       },
+       15},
       {'l', "lv_size", "LSize", true,
        [](const Row& row, Context& context) -> ReportValue {
          FOR_LV;
@@ -231,12 +232,14 @@ std::vector<ReportField> make_fields() {
          return {row.lv->creation_time ? time_text(*row.lv->creation_time) : "",
                  row.lv->creation_time ? std::optional<double>(static_cast<double>(*row.lv->creation_time))
                                        : std::nullopt};
-       }, 26},
+       },
+       26},
       {'l', "lv_host", "Host", false,
        [](const Row& row, Context&) -> ReportValue {
          FOR_LV;
          return {printable(row.lv->creation_host), {}};
-       }, 10},
+       },
+       10},
       {'l', "seg_count", "#Seg", true,
        [](const Row& row, Context&) -> ReportValue {
          FOR_LV;
@@ -277,7 +280,8 @@ std::vector<ReportField> make_fields() {
          if (!status) return {};
          return {fmt::format("{}.{:02}", status->percent_x100() / 100, status->percent_x100() % 100),
                  status->percent_x100() / 100.0};
-       }, 6},
+       },
+       6},
       {'l', "snap_percent", "Snap%", false,
        [](const Row& row, Context& context) -> ReportValue {
          FOR_LV;
@@ -286,7 +290,8 @@ std::vector<ReportField> make_fields() {
          if (!status) return {};
          return {fmt::format("{}.{:02}", status->percent_x100() / 100, status->percent_x100() % 100),
                  status->percent_x100() / 100.0};
-       }, 6},
+       },
+       6},
       {'l', "metadata_percent", "Meta%", false, [](const Row&, Context&) -> ReportValue { return {}; }, 6},
       {'l', "move_pv", "Move", false, [](const Row&, Context&) -> ReportValue { return {}; }},
       {'l', "mirror_log", "Log", false, [](const Row&, Context&) -> ReportValue { return {}; }},
@@ -430,7 +435,8 @@ std::vector<ReportField> make_fields() {
                         : row.found != nullptr ? row.found->label.data_offset
                                                : 0,
                         context);
-       }, 7},
+       },
+       7},
       {'p', "pv_pe_count", "PE", true,
        [](const Row& row, Context&) -> ReportValue {
          return count(row.pv != nullptr ? row.pv->pe_count : 0);
@@ -448,7 +454,8 @@ std::vector<ReportField> make_fields() {
          return size_of(
              row.found != nullptr && !row.found->areas.empty() ? row.found->areas.front().area.length : 0,
              context);
-       }, 9},
+       },
+       9},
       {'p', "pv_tags", "PV Tags", false,
        [](const Row& row, Context&) -> ReportValue {
          return row.pv != nullptr ? words(row.pv->tags) : ReportValue{};
@@ -456,7 +463,8 @@ std::vector<ReportField> make_fields() {
       {'p', "pv_missing", "Missing", false,
        [](const Row& row, Context&) -> ReportValue {
          return {row.found == nullptr ? "missing" : "", {}};
-       }, 10},
+       },
+       10},
       {'s', "segtype", "Type", false,
        [](const Row& row, Context&) -> ReportValue {
          return {segment_type(row), {}};

@@ -19,8 +19,8 @@ namespace respaldo::cli {
 namespace {
 
 using engine::DiskSet;
-using engine::OpContext;
 using engine::display_size;
+using engine::OpContext;
 
 constexpr int kBadCommandLine = 3, kFailed = 5;
 

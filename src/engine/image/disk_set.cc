@@ -57,7 +57,8 @@ Error busy(const os::Path& image) {
 }
 
 bool is_mounted(const os::Path& point) {
-  struct stat inside {}, outside {};
+  struct stat inside {
+  }, outside{};
   return ::stat(point.c_str(), &inside) == 0 && ::stat(point.parent_path().c_str(), &outside) == 0 &&
          inside.st_dev != outside.st_dev;
 }

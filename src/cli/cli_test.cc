@@ -1,0 +1,174 @@
+// Words in, words and exit codes out: help, wrong usage, no repository, wrong passwords.
+#include "cli/command.h"
+#include "cli/program_test.h"
+#include "repo/lock.h"
+
+namespace respaldo::cli {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+TEST_F(Program, without_words_shows_its_help) {
+  const Outcome outcome = run({});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("Usage: respaldo"), HasSubstr("Examples:"), HasSubstr("Exit codes:")));
+  for (const Command& command : commands()) EXPECT_THAT(outcome.out, HasSubstr(command.name));
+}
+
+TEST_F(Program, every_command_has_help_with_an_example) {
+  for (const Command& command : commands()) {
+    if (std::string_view(command.name) == "lvm") continue;  // its words are the verb's
+    const Outcome outcome = run({command.name, "--help"});
+    EXPECT_EQ(outcome.code, 0) << command.name;
+    EXPECT_THAT(outcome.out, AllOf(HasSubstr("Example:\n  respaldo "), HasSubstr(command.name)))
+        << command.name;
+    EXPECT_THAT(outcome.err, IsEmpty());
+  }
+  EXPECT_THAT(run({"lvm", "help"}).out, AllOf(HasSubstr("lvcreate"), HasSubstr("Verbs:")));
+  EXPECT_THAT(run({"lvm", "lvcreate", "--help"}).out, HasSubstr("-L|--size VALUE"));
+}
+
+TEST_F(Program, a_mistyped_command_is_recognised) {
+  const Outcome outcome = run({"bakcup", "vg0/root"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("did you mean `backup`?"));
+  EXPECT_THAT(run({"xyzzyq"}).err, AllOf(Not(HasSubstr("did you mean")), HasSubstr("respaldo --help")));
+}
+
+TEST_F(Program, wrong_usage_says_where_help_is) {
+  Outcome outcome = run({"list", "--no-such-option"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("--no-such-option"), HasSubstr("respaldo list --help")));
+  outcome = run({"backup"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("volumes"));
+}
+
+TEST_F(Program, errors_are_events_with_json) {
+  const Outcome outcome = run({"--json", "list"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.out, IsEmpty());
+  const auto event = nlohmann::json::parse(outcome.err, nullptr, false);
+  ASSERT_TRUE(event.is_object()) << outcome.err;
+  EXPECT_EQ(event["event"], "error");
+  EXPECT_EQ(event["kind"], "usage");
+  EXPECT_EQ(event["message"], "no repository is given");
+  EXPECT_EQ(event["exit_code"], 2);
+}
+
+TEST_F(Program, no_repository_is_exit_code_10_before_a_password_is_asked_for) {
+  environment.clear();
+  answers = {"never asked"};
+  const Outcome outcome = respaldo({"list"});
+  EXPECT_EQ(outcome.code, 10);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr(repository()), HasSubstr("respaldo init")));
+  EXPECT_THAT(asked, IsEmpty());
+}
+
+TEST_F(Program, a_wrong_password_is_exit_code_12) {
+  make_repository();
+  environment["RESPALDO_PASSWORD"] = "wrong";
+  for (const char* command : {"list", "check", "key", "unlock"})
+    EXPECT_EQ(respaldo({command}).code, 12) << command;
+}
+
+TEST_F(Program, passwords_come_from_file_command_environment_or_prompt) {
+  make_repository();
+  environment.clear();
+  std::ofstream(path("password")) << "  secret\n";
+  EXPECT_EQ(run({"-r", repository(), "--password-file", path("password"), "list"}).code, 0);
+  EXPECT_EQ(run({"-r", repository(), "--password-command", "sh -c \"echo 'secret '\"", "list"}).code, 0);
+  environment = {{"RESTIC_REPOSITORY", repository()}, {"RESTIC_PASSWORD_FILE", path("password")}};
+  EXPECT_EQ(run({"list"}).code, 0);
+  environment = {{"RESPALDO_REPOSITORY", repository()}, {"RESTIC_REPOSITORY", "/nowhere"}};
+  answers = {"secret"};
+  EXPECT_EQ(run({"list"}).code, 0);
+  EXPECT_THAT(asked, HasSubstr("password"));
+  const Outcome outcome = run({"list"});  // nobody to ask
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--password-file"));
+  EXPECT_EQ(run({"--password-command", "false", "list"}).code, 2);
+}
+
+TEST_F(Program, init_makes_a_repository_once) {
+  const Outcome made = respaldo({"--json", "init"});
+  EXPECT_EQ(made.code, 0) << made.err;
+  EXPECT_EQ(nlohmann::json::parse(made.out)["version"], 2);
+  const Outcome again = respaldo({"init"});
+  EXPECT_EQ(again.code, 1);
+  EXPECT_THAT(again.err, HasSubstr("holds a repository already"));
+  EXPECT_EQ(respaldo({"-q", "list"}).code, 0);
+}
+
+TEST_F(Program, init_refuses_passwords_that_are_empty_or_typed_differently) {
+  environment.clear();
+  answers = {"one", "other"};
+  EXPECT_THAT(respaldo({"init"}).err, HasSubstr("differ"));
+  std::ofstream(path("empty")) << "\n";
+  const Outcome outcome = respaldo({"init", "--new-password-file", path("empty")});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("empty"));
+  EXPECT_FALSE(std::filesystem::exists(repository() + "/config"));
+}
+
+TEST_F(Program, keys_are_added_changed_and_removed) {
+  make_repository();
+  std::ofstream(path("second")) << "second";
+  std::ofstream(path("third")) << "third";
+  std::ofstream(path("empty")) << "";
+  const std::string added = must_json({"key", "add", "--new-password-file", path("second")})["id"];
+  EXPECT_EQ(respaldo({"key", "add", "--new-password-file", path("empty")}).code, 2);
+  EXPECT_EQ(respaldo({"key", "passwd", "--new-password-file", path("empty")}).code, 2);
+  auto keys = must_json({"key", "list"});
+  ASSERT_EQ(keys.size(), 2);
+  std::string current;
+  for (const auto& key : keys)
+    if (key["current"]) current = key["id"];
+  EXPECT_NE(current, added);
+  EXPECT_THAT(must({"key"}), HasSubstr("* " + current.substr(0, 8)));
+
+  EXPECT_EQ(respaldo({"key", "remove", current}).code, 1);  // the one in use
+  EXPECT_EQ(respaldo({"key", "remove", "ffffffffffff"}).code, 1);
+  EXPECT_EQ(respaldo({"key", "remove", ""}).code, 1);
+  environment["RESPALDO_PASSWORD"] = "second";
+  must({"key", "remove", current});
+  must({"key", "passwd", "--new-password-file", path("third")});
+  EXPECT_EQ(respaldo({"list"}).code, 12);
+  environment["RESPALDO_PASSWORD"] = "third";
+  EXPECT_EQ(must_json({"key"}).size(), 1);
+}
+
+TEST_F(Program, a_locked_repository_is_exit_code_11_until_it_is_unlocked) {
+  make_repository();
+  const auto repository_ = repo::Repository::open(store::open_location(repository()), "secret");
+  const auto lock = repo::RepoLock::acquire(*repository_, repo::LockKind::exclusive);
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"check"},
+                                                {"key", "remove", "00"},
+                                                {"restore", "latest", "--to-file", path("x")}}) {
+    const Outcome outcome = respaldo(words);
+    EXPECT_EQ(outcome.code, 11) << words[0];
+    EXPECT_THAT(outcome.err, HasSubstr(std::to_string(::getpid())));
+  }
+  EXPECT_EQ(respaldo({"list"}).code, 0);  // looking needs no lock
+  // Its owner lives: only --remove-all takes it.
+  auto told = must_json({"unlock"});
+  EXPECT_EQ(told["removed"], 0);
+  EXPECT_EQ(told["left"], 1);
+  EXPECT_THAT(must({"unlock"}), HasSubstr("may still be at work"));
+  told = must_json({"unlock", "--remove-all"});
+  EXPECT_EQ(told["removed"], 1);
+  EXPECT_EQ(respaldo({"check"}).code, 0);
+}
+
+TEST_F(Program, version_is_told) {
+  EXPECT_THAT(run({"version"}).out, StartsWith("respaldo "));
+  EXPECT_EQ(nlohmann::json::parse(run({"--json", "version"}).out)["version"], app::kVersion);
+}
+
+}  // namespace
+}  // namespace respaldo::cli
