@@ -158,10 +158,14 @@ ConfigSection group_section(const VolumeGroup& vg) {
   out.section("physical_volumes", pvs.take());
   if (!vg.lvs.empty()) {
     Builder lvs;
-    // lvm2 writes the visible ones first.
+    // lvm2 writes the visible ones first. A COW store is as visible as its origin.
+    const auto shown = [&](const LogicalVolume& lv) {
+      const auto binding = vg.snapshot_binding(lv);
+      return binding && binding->origin != nullptr ? binding->origin->visible() : lv.visible();
+    };
     for (const bool visible : {true, false})
       for (const LogicalVolume& lv : vg.lvs)
-        if (lv.visible() == visible) lvs.section(lv.name, lv_section(lv));
+        if (shown(lv) == visible) lvs.section(lv.name, lv_section(lv));
     out.section("logical_volumes", lvs.take());
   }
   return out.take();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@ struct LvmWorld {
 
 // argv[0] is the verb. Prints its failures itself; returns lvm2's exit code (0, 3 for a bad command line, 5).
 int run_lvm_verb(const std::vector<std::string>& argv, engine::DiskSet& disks, const LvmWorld& world);
+bool is_lvm_verb(std::string_view name);
 // True when the verb may change the images: they must be open exclusively.
 bool lvm_verb_writes(const std::vector<std::string>& argv);
 // Help that needs no images: absent when argv asks for none.

@@ -4,15 +4,14 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/printable.h"
 
 namespace respaldo::cli {
 
 namespace {
 
-Error bad(std::string message) {
-  return Error(ErrorKind::usage, std::move(message) + "\n  Error during parsing of command line.");
+SyntaxError bad(std::string message) {
+  return SyntaxError(std::move(message) + "\n  Error during parsing of command line.");
 }
 
 const LvmOption* find_short(const LvmVerb& verb, char letter) {

@@ -30,6 +30,16 @@ const ReportField* require_field(std::string_view name, std::string_view prefix)
   return field;
 }
 
+// "lv_all": everything of that section.
+std::optional<ReportSection> section_of_all(std::string_view name) {
+  if (name == "lv_all") return ReportSection::lv;
+  if (name == "vg_all") return ReportSection::vg;
+  if (name == "pv_all") return ReportSection::pv;
+  if (name == "seg_all") return ReportSection::segment;
+  if (name == "pvseg_all") return ReportSection::pv_segment;
+  return std::nullopt;
+}
+
 }  // namespace
 
 engine::SizeUnits units_of(const LvmArguments& arguments) {
@@ -45,31 +55,68 @@ engine::SizeUnits units_of(const LvmArguments& arguments) {
   return units;
 }
 
+FieldValue ReportField::of(const ReportRow& row, ReportContext& context) const {
+  const bool applies = section == ReportSection::lv           ? row.lv != nullptr
+                       : section == ReportSection::vg         ? row.group != nullptr
+                       : section == ReportSection::pv_segment ? row.pv_segment.has_value()
+                       : section == ReportSection::segment    ? row.segment != nullptr || row.pv_segment
+                                                              : true;
+  return applies ? value(row, context) : FieldValue();
+}
+
+const std::vector<ReportField>& lvm_report_fields() {
+  static const std::vector<ReportField> fields = [] {
+    std::vector<ReportField> all;
+    for (auto* make : {make_lv_fields, make_vg_fields, make_pv_fields, make_segment_fields})
+      for (const ReportField& field : make()) all.push_back(field);
+    return all;
+  }();
+  return fields;
+}
+
+const ReportField* find_report_field(std::string_view name, std::string_view prefix) {
+  const auto bare = [](std::string_view text) {
+    std::string out;
+    for (const char c : text)
+      if (c != '_') out += c;
+    return out;
+  };
+  const std::string wanted = bare(name);
+  for (const ReportField& field : lvm_report_fields())
+    if (bare(field.id) == wanted) return &field;
+  for (const std::string_view lead : {prefix, std::string_view("seg"), std::string_view("vg"),
+                                      std::string_view("pv"), std::string_view("lv")})
+    for (const ReportField& field : lvm_report_fields())
+      if (bare(field.id) == std::string(lead) + wanted) return &field;
+  return nullptr;
+}
+
 Report::Report(std::string_view kind, std::string_view fields, std::string_view sort,
                const LvmArguments& arguments)
     : kind_(kind), units_(units_of(arguments)) {
-  if (arguments.has("select")) throw Error(ErrorKind::unsupported, "--select is not supported here");
   choose_fields(fields, arguments.values("options"));
   for (std::string word : split(arguments.value("sort", sort))) {
     const bool descending = word[0] == '-';
     if (word[0] == '-' || word[0] == '+') word.erase(0, 1);
     sort_.push_back({require_field(word, kind_), descending});
   }
+  if (arguments.has("select"))
+    selection_.emplace(Selection::parse(arguments.value("select"), [&](std::string_view name) {
+      const ReportField* field = find_report_field(name, kind_);
+      return field == nullptr ? std::nullopt : std::optional(field->kind);
+    }));
   headings_ = !arguments.has("noheadings");
   if (arguments.has("separator")) {
     separator_ = arguments.value("separator");
     aligned_ = arguments.has("aligned");
   }
   const std::string format = arguments.value("reportformat", "basic");
-  if (format != "basic" && format != "json" && format != "json_std")
+  if (format != "basic" && format != "json")
     throw Error(ErrorKind::usage, fmt::format("Unknown report format '{}'.", printable(format)));
   json_ = format != "basic";
   prefixes_ = arguments.has("nameprefixes");
   quoted_ = !arguments.has("unquoted");
-  if (prefixes_) {
-    aligned_ = false;
-    headings_ = false;
-  }
+  if (prefixes_) aligned_ = false;
 }
 
 void Report::choose_fields(std::string_view defaults, const std::vector<std::string>& options) {
@@ -78,14 +125,16 @@ void Report::choose_fields(std::string_view defaults, const std::vector<std::str
   for (const std::string& option : options) {
     std::string_view list = option;
     const char first = list.empty() ? ' ' : list[0];
-    if (first == '+' || first == '-' || first == '#')
+    if (first == '#') continue;  // compaction
+    if (first == '+' || first == '-')
       list.remove_prefix(1);
     else if (!replaced)
       fields_.clear(), replaced = true;
     for (const std::string& name : split(list)) {
-      if (name == "all" || name == kind_ + "_all") {
+      const auto section = section_of_all(name);
+      if (section || name == "all") {
         for (const ReportField& field : lvm_report_fields())
-          if (name == "all" || field.section == kind_[0]) fields_.push_back(&field);
+          if (!section || field.section == *section) fields_.push_back(&field);
         continue;
       }
       const ReportField* field = require_field(name, kind_);
@@ -97,37 +146,42 @@ void Report::choose_fields(std::string_view defaults, const std::vector<std::str
   }
 }
 
-bool Report::needs(char section) const {
-  return std::any_of(fields_.begin(), fields_.end(),
-                     [&](const ReportField* field) { return field->section == section; });
+bool Report::needs(ReportSection section) const {
+  const auto speaks = [&](const ReportField* field) { return field != nullptr && field->section == section; };
+  return std::any_of(fields_.begin(), fields_.end(), speaks) ||
+         std::any_of(sort_.begin(), sort_.end(), [&](const SortKey& key) { return speaks(key.field); }) ||
+         (selection_ &&
+          std::any_of(selection_->fields().begin(), selection_->fields().end(),
+                      [&](const auto& name) { return speaks(find_report_field(name, kind_)); }));
 }
 
-std::string Report::render(std::vector<ReportRow> rows, ReportContext& context) const {
+std::string Report::render(std::string_view name, std::vector<ReportRow> rows, ReportContext& context) const {
+  if (selection_)
+    std::erase_if(rows, [&](const ReportRow& row) {
+      return !selection_->matches(
+          [&](std::string_view field) { return find_report_field(field, kind_)->of(row, context); });
+    });
   std::stable_sort(rows.begin(), rows.end(), [&](const ReportRow& a, const ReportRow& b) {
     for (const SortKey& key : sort_) {
-      const ReportValue left = key.field->value(a, context), right = key.field->value(b, context);
-      const bool numbers = left.number && right.number;
-      const int order = numbers ? (*left.number < *right.number   ? -1
-                                   : *left.number > *right.number ? 1
-                                                                  : 0)
-                                : left.text.compare(right.text);
+      const int order = key.field->of(a, context).compare(key.field->of(b, context));
       if (order != 0) return key.descending ? order > 0 : order < 0;
     }
     return false;
   });
-  std::vector<std::vector<ReportValue>> table;
+  std::vector<std::vector<FieldValue>> table;
   for (const ReportRow& row : rows) {
-    std::vector<ReportValue> values;
-    for (const ReportField* field : fields_) values.push_back(field->value(row, context));
+    std::vector<FieldValue> values;
+    for (const ReportField* field : fields_) values.push_back(field->of(row, context));
     table.push_back(std::move(values));
   }
-  return json_ ? render_json(table) : render_table(table);
+  return json_ ? render_json(name, table) : render_table(table);
 }
 
-std::string Report::render_table(const std::vector<std::vector<ReportValue>>& rows) const {
+std::string Report::render_table(const std::vector<std::vector<FieldValue>>& rows) const {
   std::vector<std::size_t> widths(fields_.size(), 0);
   for (std::size_t c = 0; c < fields_.size(); ++c) {
-    if (headings_) widths[c] = std::max(fields_[c]->heading.size(), fields_[c]->width);
+    widths[c] = fields_[c]->width;
+    if (headings_) widths[c] = std::max(widths[c], fields_[c]->heading.size());
     for (const auto& row : rows) widths[c] = std::max(widths[c], row[c].text.size());
   }
   std::string out;
@@ -138,7 +192,7 @@ std::string Report::render_table(const std::vector<std::vector<ReportValue>>& ro
       const std::string text = cell(c);
       if (!aligned_)
         out += text;
-      else if (fields_[c]->right && !heading)
+      else if (fields_[c]->right() && !heading)
         out += fmt::format("{:>{}}", text, widths[c]);
       else
         out += fmt::format("{:<{}}", text, widths[c]);
@@ -159,8 +213,9 @@ std::string Report::render_table(const std::vector<std::vector<ReportValue>>& ro
 }
 
 // In lvm2's layout, down to the blanks.
-std::string Report::render_json(const std::vector<std::vector<ReportValue>>& rows) const {
-  std::string out = "  {\n      \"report\": [\n          {\n              \"" + kind_ + "\": [\n";
+std::string Report::render_json(std::string_view name,
+                                const std::vector<std::vector<FieldValue>>& rows) const {
+  std::string out = "  {\n      \"report\": [\n          {\n              \"" + std::string(name) + "\": [\n";
   for (std::size_t r = 0; r < rows.size(); ++r) {
     out += "                  {";
     for (std::size_t c = 0; c < fields_.size(); ++c)

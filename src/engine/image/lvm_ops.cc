@@ -110,8 +110,10 @@ std::vector<PvSpace> pv_space(const OpContext& context, const DiskSet::Group& gr
       throw Error(ErrorKind::not_found,
                   fmt::format("Physical Volume \"{}\" not found in Volume Group \"{}\".", printable(name),
                               printable(group.vg.name)));
-    if (!pv->allocatable())
-      throw Error(ErrorKind::refused, fmt::format("Physical volume {} not allocatable.", printable(name)));
+    if (!pv->allocatable()) {
+      context.warn(fmt::format("  WARNING: Physical volume {} not allocatable.", printable(name)));
+      continue;
+    }
     ExtentSet wanted = end < name.size()
                            ? parse_ranges(std::string_view(name).substr(end), pv->pe_count, name)
                            : ExtentSet{{0, pv->pe_count}};
@@ -125,6 +127,8 @@ std::vector<PvSpace> pv_space(const OpContext& context, const DiskSet::Group& gr
         chosen.push_back({pv->key, space.free.intersected(wanted)});
     }
   }
+  if (std::none_of(chosen.begin(), chosen.end(), [](const PvSpace& pv) { return !pv.free.empty(); }))
+    throw Error(ErrorKind::no_space, "No specified PVs have space available.");
   return chosen;
 }
 
@@ -133,7 +137,54 @@ VolumeName parse_lv_argument(std::string_view text) { return VolumeName::parse(t
 const DiskSet::Group& require_group(const DiskSet& disks, std::string_view name) {
   constexpr std::string_view kDev = "/dev/";
   if (name.starts_with(kDev)) name.remove_prefix(kDev.size());
-  return disks.group(name);
+  try {
+    return disks.group(name);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+    throw Error(ErrorKind::not_found,
+                fmt::format("{}\nCannot process volume group {}", error.message(), printable(name)),
+                error.hint());
+  }
+}
+
+const lvm::LogicalVolume& require_lv(const DiskSet::Group& group, const std::string& name) {
+  const lvm::LogicalVolume* lv = group.vg.find_lv(name);
+  if (lv == nullptr || is_snapshot_pseudo(*lv))
+    throw Error(ErrorKind::not_found, fmt::format("Failed to find logical volume \"{}/{}\"",
+                                                  printable(group.vg.name), printable(name)));
+  return *lv;
+}
+
+void require_valid_lv_name(const lvm::VolumeGroup& vg, const std::string& name) {
+  const auto problem = lvm::lv_name_problem(vg.name, name);
+  if (!problem) return;
+  for (const std::string_view prefix : {"snapshot", "pvmove"})
+    if (name.starts_with(prefix))
+      throw Error(
+          ErrorKind::usage,
+          fmt::format("Names starting \"{}\" are reserved. Please choose a different LV name.", prefix));
+  // "names that contain "_tmeta" are reserved"
+  if (const std::size_t quote = problem->find('"'); quote != std::string::npos)
+    throw Error(ErrorKind::usage,
+                fmt::format("Names including {} are reserved. Please choose a different LV name.",
+                            problem->substr(quote, problem->find('"', quote + 1) - quote + 1)));
+  throw Error(ErrorKind::usage, fmt::format("Logical volume name \"{}\" is invalid.", printable(name)),
+              *problem);
+}
+
+void require_valid_vg_name(const std::string& name, ErrorKind kind) {
+  const auto problem = lvm::vg_name_problem(name);
+  if (!problem) return;
+  const bool letters = std::any_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) == 0 &&
+           std::string_view(".-_+").find(static_cast<char>(c)) == std::string_view::npos;
+  });
+  throw Error(
+      kind,
+      fmt::format("{}New volume group name \"{}\" is invalid.",
+                  letters ? "Name contains invalid character, valid set includes: [a-zA-Z0-9.-_+].\n" : "",
+                  printable(name)),
+      letters ? std::string() : *problem);
 }
 
 std::uint64_t cow_maximum_extents(const lvm::VolumeGroup& vg, std::uint64_t origin_extents,

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/progress.h"
 #include "engine/image/allocation.h"
 #include "engine/image/image_engine.h"
@@ -40,7 +41,6 @@ struct OpContext {
 };
 
 // --- Names on the command line
-// -------------------------------------------------------------------------------
 
 // A disk or partition that is, or may become, a PV: "disk.img", "path/disk.img", "disk.img:1".
 struct PvTarget {
@@ -62,7 +62,6 @@ VolumeName parse_lv_argument(std::string_view text);
 const DiskSet::Group& require_group(const DiskSet& disks, std::string_view name);
 
 // --- Physical volumes
-// ----------------------------------------------------------------------------------------
 
 struct PvFormat {
   std::optional<lvm::Uuid> uuid;
@@ -92,7 +91,6 @@ struct MoveRequest {
 void move_pv(OpContext& context, const MoveRequest& request);
 
 // --- Volume groups
-// -------------------------------------------------------------------------------------------
 
 struct GroupOptions {
   std::uint64_t extent_bytes = 4U << 20;
@@ -116,8 +114,34 @@ void restore_group(OpContext& context, const std::string& name, std::string_view
 // vgck: says what is wrong; with `update` every copy is written anew and outdated PVs are cleared.
 void check_group(OpContext& context, const std::string& name, bool update);
 
+// --- Attributes
+
+struct TagChange {
+  std::vector<std::string> add, remove;
+  bool empty() const { return add.empty() && remove.empty(); }
+};
+struct PvChange {
+  std::optional<bool> allocatable;
+  TagChange tags;
+};
+// Each PV on its own, as pvchange does; Error(refused) at the end when some were not changed.
+void change_pvs(OpContext& context, const std::vector<std::string>& names, const PvChange& change);
+struct GroupChange {
+  std::optional<std::uint64_t> max_lv, max_pv;  // 0: no limit
+  std::optional<bool> resizeable;
+  std::optional<std::string> policy;
+  TagChange tags;
+};
+void change_group(OpContext& context, const std::string& name, const GroupChange& change);
+void rename_group(OpContext& context, const std::string& from, const std::string& to);
+struct LvChange {
+  std::optional<bool> writable, activation_skip;
+  std::optional<std::string> policy;  // "inherit": the group's
+  TagChange tags;
+};
+void change_lv(OpContext& context, const VolumeName& name, const LvChange& change);
+
 // --- Logical volumes
-// -----------------------------------------------------------------------------------------
 
 struct LvRequest {
   std::string vg, name;  // name empty: lvolN
@@ -129,6 +153,7 @@ struct LvRequest {
   bool writable = true;
   bool zero = true;  // the first 4 KiB
   bool wipe_signatures = true;
+  bool activation_skip = false;
   std::string type = "striped";  // or "error", "zero"
 };
 void create_lv(OpContext& context, const LvRequest& request);
@@ -136,8 +161,7 @@ void create_lv(OpContext& context, const LvRequest& request);
 struct SnapshotRequest {
   LvRequest store;  // its vg is the origin's
   std::string origin;
-  std::uint64_t chunk_bytes = 4096;
-  bool cap = true;  // reduce the store to what can ever be used, as lvm2 does
+  std::uint64_t chunk_bytes = 4096;  // a store larger than can ever be used is made all the same
 };
 void create_snapshot(OpContext& context, const SnapshotRequest& request);
 // lvconvert -s: an LV becomes the store of a snapshot. With `zero` it is emptied, else its exceptions count.
@@ -169,5 +193,11 @@ std::uint64_t cow_maximum_extents(const lvm::VolumeGroup& vg, std::uint64_t orig
 void commit(OpContext& context, const std::string& vg, lvm::VolumeGroup next);
 // Error(refused) unless the group may be changed.
 void require_changeable(const DiskSet::Group& group);
+// The LV, or lvm2's "Failed to find logical volume".
+const lvm::LogicalVolume& require_lv(const DiskSet::Group& group, const std::string& name);
+// lvm2's complaint about a name that no new LV, or group, may have.
+void require_valid_lv_name(const lvm::VolumeGroup& vg, const std::string& name);
+// `kind`: usage (exit 3), or refused (exit 5), as the verb has it.
+void require_valid_vg_name(const std::string& name, ErrorKind kind);
 
 }  // namespace respaldo::engine

@@ -90,10 +90,13 @@ void create_pvs(OpContext& context, const std::vector<std::string>& names, const
         throw Error(
             ErrorKind::refused,
             pv.vg.empty()
-                ? fmt::format("Can't initialize PV '{}' without -ff.", printable(name))
-                : fmt::format("Can't initialize physical volume \"{}\" of volume group \"{}\" without -ff",
-                              printable(name), printable(pv.vg)),
-            pv.vg.empty() ? "PV is marked as belonging to a VG but its metadata is missing."
+                ? fmt::format("Can't initialize PV '{}' without -ff.\n{}: physical volume not initialized.",
+                              printable(name), printable(name))
+                : fmt::format(
+                      "Can't initialize physical volume \"{}\" of volume group \"{}\" without -ff\n{}: "
+                      "physical volume not initialized.",
+                      printable(name), printable(pv.vg), printable(name)),
+            pv.vg.empty() ? "the PV is marked as belonging to a VG but its metadata is missing."
                           : "take it out of its group first (vgreduce, vgremove)");
       }
     }
@@ -136,8 +139,11 @@ void remove_pvs(OpContext& context, const std::vector<std::string>& names) {
       throw Error(ErrorKind::not_found, fmt::format("No PV found on device {}.", printable(name)));
     const FoundPv& pv = context.disks.pvs()[*target.found];
     if (!pv.vg.empty())
-      throw Error(ErrorKind::refused, fmt::format("PV {} is used by VG {} so please use vgreduce first.",
-                                                  printable(name), printable(pv.vg)));
+      throw Error(
+          ErrorKind::refused,
+          fmt::format("PV {} is used by VG {} so please use vgreduce first.\n{}: physical volume label "
+                      "not removed.",
+                      printable(name), printable(pv.vg), printable(name)));
     if (pv.label.in_use && context.force < 2)
       throw Error(ErrorKind::refused,
                   fmt::format("PV {} is used by a VG but its metadata is missing.", printable(name)),

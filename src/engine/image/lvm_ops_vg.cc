@@ -41,6 +41,11 @@ void add_pv(lvm::VolumeGroup& vg, const FoundPv& found) {
   vg.pvs.push_back(std::move(pv));
 }
 
+void require_resizeable(const lvm::VolumeGroup& vg) {
+  if (std::find(vg.status.begin(), vg.status.end(), "RESIZEABLE") == vg.status.end())
+    throw Error(ErrorKind::refused, fmt::format("Volume group {} is not resizeable.", printable(vg.name)));
+}
+
 // Initialises what is not a PV yet, and adds all to the group. Names are looked up again: pvcreate scans
 // anew.
 void add_all(OpContext& context, lvm::VolumeGroup& vg, const std::vector<std::string>& names,
@@ -57,9 +62,13 @@ void add_all(OpContext& context, lvm::VolumeGroup& vg, const std::vector<std::st
     }
     const FoundPv& pv = context.disks.pvs()[*target->found];
     if (!pv.vg.empty())
-      throw Error(ErrorKind::refused, fmt::format("Physical volume '{}' is already in volume group '{}'",
-                                                  printable(name), printable(pv.vg)));
+      throw Error(ErrorKind::refused,
+                  fmt::format("Physical volume '{}' is already in volume group '{}'\nUnable to add physical "
+                              "volume '{}' to volume group '{}'\n{}: physical volume not initialized.",
+                              printable(name), printable(pv.vg), printable(name), printable(vg.name),
+                              printable(name)));
   }
+  require_resizeable(vg);
   if (!bare.empty()) {
     if (context.test) throw Error(ErrorKind::refused, "--test cannot go on without the new PVs");
     create_pvs(context, bare, format);
@@ -72,23 +81,22 @@ void add_all(OpContext& context, lvm::VolumeGroup& vg, const std::vector<std::st
   }
 }
 
-void require_vg_name(const std::string& name) {
-  if (const auto problem = lvm::vg_name_problem(name))
-    throw Error(ErrorKind::usage,
-                fmt::format("New volume group name \"{}\" is invalid: {}", printable(name), *problem));
-}
-
 }  // namespace
 
 void create_group(OpContext& context, const std::string& name, const std::vector<std::string>& pvs,
                   const GroupOptions& options) {
-  require_vg_name(name);
+  require_valid_vg_name(name, ErrorKind::usage);
   for (const DiskSet::Group& group : context.disks.groups())
     if (group.vg.name == name)
       throw Error(ErrorKind::refused,
                   fmt::format("A volume group called {} already exists.", printable(name)));
-  if (options.extent_bytes < kKiB || !std::has_single_bit(options.extent_bytes))
-    throw Error(ErrorKind::usage, "Physical extent size must be a power of 2 and at least 1 KiB.");
+  constexpr std::uint64_t kOddUnit = 128 * kKiB;
+  if (options.extent_bytes < kKiB)
+    throw Error(ErrorKind::refused, "Physical extent size must be at least 1 KiB.");
+  if (!std::has_single_bit(options.extent_bytes) && options.extent_bytes % kOddUnit != 0)
+    throw Error(ErrorKind::refused,
+                fmt::format("Physical Extent size must be a multiple of {} when not a power of 2.",
+                            display_size(kOddUnit)));
   lvm::VolumeGroup vg;
   vg.name = name;
   vg.id = lvm::Uuid::random();
@@ -133,13 +141,14 @@ void reduce_group(OpContext& context, const std::string& name, const std::vector
   for (const std::string& pv_name : pvs) {
     const DiskSet::Group& group = require_group(context.disks, name);
     require_changeable(group);
+    require_resizeable(group.vg);
     const auto target = find_pv_target(context.disks, pv_name);
     const lvm::PhysicalVolume* pv =
         target && target->found ? group.vg.find_pv(context.disks.pvs()[*target->found].label.id) : nullptr;
     if (pv == nullptr)
       throw Error(ErrorKind::not_found,
-                  fmt::format("Physical Volume \"{}\" not found in Volume Group \"{}\".", printable(pv_name),
-                              printable(group.vg.name)));
+                  fmt::format("Failed to find physical volume \"{}\".", printable(pv_name)),
+                  fmt::format("it is not in volume group {}", printable(group.vg.name)));
     if (used_extents(group.vg, *pv) > 0)
       throw Error(ErrorKind::refused, fmt::format("Physical volume \"{}\" still in use", printable(pv_name)),
                   "move its extents away first (pvmove)");
@@ -163,7 +172,6 @@ void reduce_group_by_unused(OpContext& context, const std::string& name) {
     if (used_extents(group.vg, pv) == 0)
       if (const auto at = group.pvs.find(pv.id.plain()); at != group.pvs.end())
         unused.push_back(context.disks.pvs()[at->second].name);
-  if (unused.size() == group.vg.pvs.size() && !unused.empty()) unused.erase(unused.begin());
   reduce_group(context, name, unused);
 }
 
@@ -210,6 +218,7 @@ void remove_missing_pvs(OpContext& context, const std::string& name) {
 void remove_group(OpContext& context, const std::string& name) {
   const DiskSet::Group& group = require_group(context.disks, name);
   const std::string vg_name = group.vg.name;
+  std::vector<std::string> removed;
   const auto visible = std::count_if(group.vg.lvs.begin(), group.vg.lvs.end(),
                                      [](const lvm::LogicalVolume& lv) { return lv.visible(); });
   if (context.active && context.is_open)
@@ -222,7 +231,13 @@ void remove_group(OpContext& context, const std::string& name) {
           "Do you really want to remove volume group \"{}\" containing {} logical volumes? [y/n]: ",
           printable(vg_name), visible)))
     throw Error(ErrorKind::refused, fmt::format("Volume group \"{}\" not removed", printable(vg_name)));
+  for (const lvm::LogicalVolume& lv : group.vg.lvs)
+    if (lv.visible() && !is_snapshot_pseudo(lv))
+      for (const auto& one : removal_order(group.vg, lv.name)) removed.push_back(one);
+  // One step for all: the group is there, or it is not.
   if (!context.test) context.disks.remove_group(vg_name);
+  for (const std::string& lv : removed)
+    context.print(fmt::format("  Logical volume \"{}\" successfully removed.", printable(lv)));
   context.print(fmt::format("  Volume group \"{}\" successfully removed", printable(vg_name)));
 }
 

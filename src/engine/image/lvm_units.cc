@@ -129,7 +129,9 @@ SizeSpec parse_size_spec(std::string_view text) {
   const auto bytes = try_parse_size(number, kMiB);
   if (!bytes) throw bad_argument("size", text, "Can't parse size argument.");
   if (*bytes % kSector != 0)
-    throw bad_argument("size", text, "Size is not a multiple of 512. Please use a different size.");
+    throw bad_argument("size", text,
+                       fmt::format("Size is not a multiple of 512. Try using {} or {}.",
+                                   *bytes / kSector * kSector, (*bytes / kSector + 1) * kSector));
   spec.value = *bytes;
   return spec;
 }
