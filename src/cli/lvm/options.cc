@@ -21,17 +21,22 @@ const LvmOption* find_short(const LvmVerb& verb, char letter) {
   return nullptr;
 }
 
+const LvmOption kSeveral{};  // a name that begins several options
+
 // An exact name, or the only one that begins so.
 const LvmOption* find_long(const LvmVerb& verb, std::string_view name) {
   const LvmOption* found = nullptr;
+  std::string possibilities;
   for (const auto* list : {&verb.options, &common_lvm_options()})
     for (const LvmOption& option : *list) {
       if (option.long_name == name) return &option;
       if (!option.long_name.starts_with(name)) continue;
-      if (found != nullptr)
-        throw bad(fmt::format("{}: option '--{}' is ambiguous", verb.name, printable(name)));
-      found = &option;
+      possibilities += fmt::format(" '--{}'", option.long_name);
+      found = found == nullptr ? &option : &kSeveral;
     }
+  if (found == &kSeveral)
+    throw bad(fmt::format("{}: option '--{}' is ambiguous; possibilities:{}", verb.name, printable(name),
+                          possibilities));
   if (found == nullptr) throw bad(fmt::format("{}: unrecognized option '--{}'", verb.name, printable(name)));
   return found;
 }

@@ -13,7 +13,7 @@ namespace respaldo::cli {
 
 namespace {
 
-constexpr int kBadCommandLine = 3, kFailed = 5;
+constexpr int kNoSuchCommand = 2, kBadCommandLine = 3, kFailed = 5;
 
 std::string host_name() {
   char name[256] = "";
@@ -69,8 +69,10 @@ int run_lvm_verb(const std::vector<std::string>& argv, engine::DiskSet& disks, c
   const std::string name = argv.empty() ? "lvm" : argv.front();
   try {
     const LvmVerb* verb = find_lvm_verb(name);
-    if (verb == nullptr)
-      throw SyntaxError(fmt::format("  No such command '{}'.  Try 'help'.", printable(name)));
+    if (verb == nullptr) {
+      world.warn("  No such command.  Try 'lvm help'.");
+      return kNoSuchCommand;
+    }
     const LvmArguments arguments = LvmArguments::parse(*verb, {argv.begin() + 1, argv.end()});
     const bool yes = arguments.has("yes");
     std::string command = name;

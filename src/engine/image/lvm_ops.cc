@@ -204,10 +204,6 @@ void require_changeable(const DiskSet::Group& group) {
       throw Error(ErrorKind::refused,
                   fmt::format("Cannot change VG {} while PVs are missing.", printable(group.vg.name)),
                   "See vgreduce --removemissing and vgextend --restoremissing.");
-  if (group.vg.max_lv != 0 && group.vg.lvs.size() > group.vg.max_lv)
-    throw Error(ErrorKind::refused,
-                fmt::format("Maximum number of logical volumes ({}) reached in volume group {}",
-                            group.vg.max_lv, printable(group.vg.name)));
 }
 
 }  // namespace respaldo::engine
