@@ -7,6 +7,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/lvm/verb.h"
+#include "engine/image/vg_edit.h"
 
 namespace respaldo::cli {
 
@@ -119,7 +120,8 @@ void run_lvremove(const Call& call) {
     }
     const lvm::VolumeGroup& vg = engine::require_group(call.op.disks, bare).vg;
     for (const lvm::LogicalVolume& lv : vg.lvs)
-      if (lv.visible() || vg.snapshot_binding(lv)) want({vg.name, lv.name});
+      if ((lv.visible() || vg.snapshot_binding(lv)) && !engine::is_snapshot_pseudo(lv))
+        want({vg.name, lv.name});
   }
   for (const engine::VolumeName& volume : wanted)
     if (engine::require_group(call.op.disks, volume.vg).vg.find_lv(volume.lv) == nullptr)

@@ -246,7 +246,8 @@ TEST_F(Ops, sizes_are_rounded_up_and_told) {
   resize.may_reduce = true;
   on([&](OpContext& op) { resize_lv(op, resize); });
   EXPECT_EQ(bytes_of("odd").size(), 4 * kMiB);
-  EXPECT_THAT(error_of([&] { on([&](OpContext& op) { resize_lv(op, resize); }); }), HasSubstr("would be 0"));
+  EXPECT_THAT(error_of([&] { on([&](OpContext& op) { resize_lv(op, resize); }); }),
+              HasSubstr("New size of 0 not permitted"));
 }
 
 TEST_F(Ops, a_new_volume_begins_with_zeros_where_an_old_one_was) {
