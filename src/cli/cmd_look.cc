@@ -8,7 +8,9 @@ namespace respaldo::cli {
 
 namespace {
 
-constexpr int kDeepest = 4096;  // trees of a hostile repository may name each other in a circle
+// No filesystem goes deeper; trees of a hostile repository may.
+constexpr int kDeepest = 4096;
+constexpr std::size_t kLongestPath = 1U << 20;
 
 const char* type_name(repo::NodeType type) {
   constexpr const char* kNames[] = {"file", "dir", "symlink", "dev", "chardev", "fifo", "socket", "unknown"};
@@ -37,28 +39,42 @@ class Lister {
   Lister(app::Context& context, const LsOptions& options)
       : context_(context), options_(options), indexed_(context.indexed()) {}
 
-  void list(const repo::Node& node, const std::string& path, int depth) {
-    if (depth > kDeepest)
-      throw Error(ErrorKind::corrupt, fmt::format("{} lies too deep", printable(path.substr(0, 200))));
-    os::throw_if_stopped(context_.stop());
-    if (depth > 0 || node.type != repo::NodeType::dir) print(node, path);
-    if (node.type != repo::NodeType::dir || !node.subtree || (options_.flat && depth > 0)) return;
-    const repo::Tree tree = indexed_->load_tree(*node.subtree);
-    for (const repo::Node& child : tree.nodes)
-      list(child, (path == "/" ? "" : path) + "/" + child.name, depth + 1);
+  // What lies at `path`, and below.
+  void list(const repo::Node& node, std::string path) {
+    path_ = std::move(path);
+    if (context_.options().json) context_.world().out("[");
+    list(node, 0);
+    if (context_.options().json) context_.world().out("]\n");
   }
-  Json take() { return std::move(json_); }
 
  private:
+  // One path for all levels, and every entry is written at once: there may be more than memory holds.
+  void list(const repo::Node& node, int depth) {
+    if (depth > kDeepest || path_.size() > kLongestPath)
+      throw Error(ErrorKind::corrupt, fmt::format("{} lies too deep", printable(path_.substr(0, 200))));
+    os::throw_if_stopped(context_.stop());
+    if (depth > 0 || node.type != repo::NodeType::dir) print(node, path_);
+    if (node.type != repo::NodeType::dir || !node.subtree || (options_.flat && depth > 0)) return;
+    const repo::Tree tree = indexed_->load_tree(*node.subtree);
+    const std::size_t length = path_ == "/" ? 0 : path_.size();
+    for (const repo::Node& child : tree.nodes) {
+      path_.resize(length);
+      path_ += '/';
+      path_ += child.name;
+      list(child, depth + 1);
+    }
+  }
   void print(const repo::Node& node, const std::string& path) {
     if (context_.options().json) {
-      json_.push_back({{"path", path},
-                       {"type", type_name(node.type)},
-                       {"mode", node.mode & 07777},
-                       {"uid", node.uid},
-                       {"gid", node.gid},
-                       {"size", node.size},
-                       {"mtime", format_time(node.mtime)}});
+      const Json entry = {{"path", path},
+                          {"type", type_name(node.type)},
+                          {"mode", node.mode & 07777},
+                          {"uid", node.uid},
+                          {"gid", node.gid},
+                          {"size", node.size},
+                          {"mtime", format_time(node.mtime)}};
+      context_.world().out((first_ ? "" : ",") + dump(entry));
+      first_ = false;
     } else if (options_.long_form) {
       context_.print(fmt::format("{} {:>5} {:>5} {:>14} {} {}{}", mode_text(node), node.uid, node.gid,
                                  node.size, local_time(node.mtime), printable(path),
@@ -70,7 +86,8 @@ class Lister {
   app::Context& context_;
   const LsOptions& options_;
   std::shared_ptr<const repo::IndexedRepository> indexed_;
-  Json json_ = Json::array();
+  std::string path_;
+  bool first_ = true;
 };
 
 repo::Node require_node(app::Context& context, const FoundBackup& found, const std::string& path) {
@@ -87,8 +104,7 @@ app::ExitCode ls(app::Context& context, const LsOptions& options) {
   std::string path = options.path;
   if (found.volume && path == "/") path = "/" + engine::VolumeName::parse(*found.volume).str();
   Lister lister(context, options);
-  lister.list(require_node(context, found, path), path, 0);
-  if (context.options().json) context.print_json(dump(lister.take()));
+  lister.list(require_node(context, found, path), path);
   return app::ExitCode::ok;
 }
 

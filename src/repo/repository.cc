@@ -24,7 +24,11 @@ using store::FileType;
 using store::Handle;
 
 constexpr std::uint64_t kLongestKeyFile = 1U << 20, kLongestConfig = 1U << 20;
-constexpr std::uint64_t kLongestDocument = std::uint64_t{1} << 30;  // an index, snapshot or lock, unpacked
+// An index, snapshot or lock, unpacked. restic's own indexes end at about 10 MiB; reading JSON takes several
+// times its length.
+constexpr std::uint64_t kLongestDocument = 256U << 20;
+// Plain bytes of a blob. restic cuts data at 8 MiB; trees grow with the entries of a folder.
+constexpr std::uint64_t kLongestData = 256U << 20, kLongestTree = 1U << 30;
 constexpr int kUnpackedLevel = 3;
 constexpr std::uint8_t kCompressedMark = 2;
 constexpr std::size_t kMostKeys = 20;  // restic tries no more
@@ -297,21 +301,38 @@ Index Repository::load_index(Progress& progress, std::vector<std::string>* damag
   return index;
 }
 
-Bytes Repository::read_blob(BlobType, const BlobId& id, const BlobLocation& location) {
+namespace {
+
+Error damaged_blob(const BlobId& id, const BlobLocation& location, std::string_view why) {
+  return Error(ErrorKind::corrupt,
+               fmt::format("blob {} at byte {} of pack {} is damaged: {}", id.short_hex(), location.offset,
+                           location.pack.short_hex(), why),
+               "run `respaldo check --read-data` to see how far the damage goes");
+}
+
+// Whoever wrote the index may claim anything: neither length is worth memory before it is found plausible.
+void require_plausible(BlobType type, const BlobId& id, const BlobLocation& location) {
+  const std::uint64_t longest = type == BlobType::tree ? kLongestTree : kLongestData;
+  if (location.length < crypto::kOverhead || location.length > longest + crypto::kOverhead ||
+      location.uncompressed_length > longest)
+    throw damaged_blob(id, location,
+                       fmt::format("its length of {} bytes cannot be right", location.plain_length()));
+}
+
+}  // namespace
+
+Bytes Repository::read_blob(BlobType type, const BlobId& id, const BlobLocation& location) {
+  require_plausible(type, id, location);
   const Bytes container =
       impl_->backend->load({FileType::pack, location.pack.hex()}, location.offset, location.length);
   return impl_->with_codec(
-      [&](Codec& codec) { return decode_blob(BlobType::data, id, location, container, codec.cipher); });
+      [&](Codec& codec) { return decode_blob(type, id, location, container, codec.cipher); });
 }
 
-Bytes Repository::decode_blob(BlobType, const BlobId& id, const BlobLocation& location, ByteView container,
-                              crypto::Cipher& cipher) const {
-  const auto damaged = [&](std::string_view why) {
-    return Error(ErrorKind::corrupt,
-                 fmt::format("blob {} at byte {} of pack {} is damaged: {}", id.short_hex(), location.offset,
-                             location.pack.short_hex(), why),
-                 "run `respaldo check --read-data` to see how far the damage goes");
-  };
+Bytes Repository::decode_blob(BlobType type, const BlobId& id, const BlobLocation& location,
+                              ByteView container, crypto::Cipher& cipher) const {
+  require_plausible(type, id, location);
+  const auto damaged = [&](std::string_view why) { return damaged_blob(id, location, why); };
   auto opened = cipher.open(container);
   if (!opened) throw damaged("its seal is broken");
   if (location.uncompressed_length != 0) {

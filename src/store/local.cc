@@ -21,6 +21,7 @@ namespace {
 namespace filesystem = std::filesystem;
 
 constexpr mode_t kFolderMode = 0700, kWritingMode = 0600, kFinalMode = 0400;
+constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a look at the size
 
 const char* folder_of(FileType type) {
   switch (type) {
@@ -96,6 +97,11 @@ class LocalBackend final : public Backend {
   Bytes load(const Handle& handle, std::uint64_t offset, std::uint64_t length) override {
     const os::Path path = path_of(handle);
     const os::UniqueFd fd = open(handle, path);
+    // An index may claim anything: memory is taken for what is there.
+    if (length > kUnquestioned)
+      if (const std::uint64_t size = os::device_size(fd.get(), path); offset > size || length > size - offset)
+        throw Error(ErrorKind::corrupt, fmt::format("{} ends at byte {}: there are no {} bytes at byte {}",
+                                                    handle.str(), size, length, offset));
     Bytes bytes(length);
     os::read_exactly_at(fd.get(), offset, bytes, path);
     return bytes;

@@ -53,6 +53,13 @@ class TreeStack {
   std::size_t working_ = 0;
 };
 
+// Paths are for messages: those of a hostile backup are not kept in full length.
+std::string below(const std::string& path, const std::string& name) {
+  constexpr std::size_t kLongest = 4096;
+  if (path.size() + name.size() <= kLongest) return path + "/" + name;
+  return path.ends_with("/...") ? path : path.substr(0, kLongest) + "/...";
+}
+
 class Walk {
  public:
   Walk(const repo::IndexedRepository& repository, const std::vector<repo::NamedSnapshot>& backups,
@@ -113,7 +120,7 @@ class Walk {
         if (!node.subtree || node.subtree->is_null()) {
           error("bad_node", fmt::format("{}: is a folder without a tree", named()));
         } else {
-          stack_.push({*node.subtree, task.backup, task.path + "/" + node.name});
+          stack_.push({*node.subtree, task.backup, below(task.path, node.name)});
         }
         break;
       case repo::NodeType::file:
