@@ -38,12 +38,11 @@ class Program:
     def __init__(self, path, folder):
         self.path, self.folder, self.runs = path, folder, 0
         with open(path, "rb") as file:
-            self.sanitized = b"AddressSanitizer" in file.read()
+            self.sanitized = b"__asan_init" in file.read()
 
     def limit(self):
         os.nice(5)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
         if not self.sanitized:
             resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 
