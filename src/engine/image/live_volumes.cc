@@ -54,6 +54,7 @@ struct LiveVolumes::Impl {
   void map();
   void map_group(const DiskSet::Group& group, std::map<std::string, Origin>& kept);
   Mapped& at(const VolumeName& name);
+  void flush();
 };
 
 void LiveVolumes::Impl::map() {
@@ -155,6 +156,18 @@ void LiveVolumes::Impl::map_group(const DiskSet::Group& group, std::map<std::str
     mapped.readable = mapped.writable;
     mapped.info.writable = true;
     kept[key] = std::move(origin);
+  }
+}
+
+void LiveVolumes::Impl::flush() {
+  for (auto& [name, mapped] : volumes) {
+    if (!mapped.writable) continue;
+    try {
+      mapped.writable->flush();
+    } catch (const Error& error) {
+      // A dead snapshot holds nothing that could be saved, and must not keep anybody from removing it.
+      if (error.kind() != ErrorKind::overflow) throw;
+    }
   }
 }
 
@@ -298,8 +311,7 @@ bool LiveVolumes::is_open(const VolumeName& name) const {
 
 void LiveVolumes::run_paused(const std::function<void(DiskSet&)>& change) {
   std::unique_lock lock(impl_->gate);
-  for (auto& [name, mapped] : impl_->volumes)
-    if (mapped.writable) mapped.writable->flush();
+  impl_->flush();
   std::exception_ptr failure;
   try {
     change(*impl_->disks);
@@ -312,8 +324,7 @@ void LiveVolumes::run_paused(const std::function<void(DiskSet&)>& change) {
 
 void LiveVolumes::flush() {
   std::shared_lock lock(impl_->gate);
-  for (auto& [name, mapped] : impl_->volumes)
-    if (mapped.writable) mapped.writable->flush();
+  impl_->flush();
 }
 
 }  // namespace respaldo::engine

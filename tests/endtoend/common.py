@@ -1,0 +1,149 @@
+"""What the end-to-end tests share: the program, images, and a way to kill at random moments."""
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+RESPALDO = os.environ["RESPALDO"]
+ENV = dict(os.environ, RESPALDO_PASSWORD="endtoend", RESTIC_PASSWORD="endtoend", LC_ALL="C")
+SEED = int(os.environ.get("SEED", time.time_ns() % 1000000))
+RANDOM = random.Random(SEED)
+MIB = 1 << 20
+
+
+def fail(text):
+    sys.exit(f"FAILED (SEED={SEED}): {text}")
+
+
+def need(condition, text):
+    if not condition:
+        fail(text)
+
+
+def run(argv, expect=0, **kwargs):
+    """Runs a command; its exit code must be `expect` (None: any)."""
+    result = subprocess.run([str(a) for a in argv], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            errors="replace", timeout=300, **kwargs)
+    if expect is not None and result.returncode != expect:
+        fail(f"{' '.join(map(str, argv))}\nexit code {result.returncode}, expected {expect}\n{result.stdout}{result.stderr}")
+    return result
+
+
+def restic(repository, *words, **kwargs):
+    return run(["restic", "--no-cache", "-r", repository, *words], **kwargs)
+
+
+class Images:
+    """Disk images in a folder of their own, and the commands on them."""
+
+    def __init__(self, folder, *names, size=96 * MIB):
+        self.folder = pathlib.Path(folder)
+        self.paths = [self.folder / name for name in names]
+        for path in self.paths:
+            with open(path, "wb") as f:
+                f.truncate(size)
+        self.base = [RESPALDO]
+        for path in self.paths:
+            self.base += ["--disk", str(path)]
+
+    def command(self, *words):
+        return self.base + [str(w) for w in words]
+
+    def __call__(self, *words, **kwargs):
+        return run(self.command(*words), **kwargs)
+
+    def lvm(self, *words, **kwargs):
+        return self("lvm", *words, **kwargs)
+
+    def sum_of(self, volume):
+        out = self.folder / "dump.tmp"
+        self("-q", "dump", volume, "-o", out)
+        digest = file_sum(out)
+        out.unlink()
+        return digest
+
+    @contextlib.contextmanager
+    def activated(self):
+        point = self.folder / "volumes"
+        point.mkdir(exist_ok=True)
+        self("-q", "activate", point)
+        try:
+            yield point
+        finally:
+            for _ in range(50):
+                if run(["fusermount3", "-u", point], expect=None).returncode == 0:
+                    break
+                time.sleep(0.1)
+            # The images are free again once the process has flushed and gone.
+            for _ in range(100):
+                if run(self.command("lvm", "pvs"), expect=None).returncode == 0 and not serving(self.paths[0]):
+                    break
+                time.sleep(0.1)
+
+
+def serving(image):
+    result = subprocess.run(["pgrep", "-f", f"{image}.*--foreground"], stdout=subprocess.PIPE)
+    return result.returncode == 0
+
+
+def file_sum(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(MIB):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def random_bytes(size):
+    return RANDOM.randbytes(size)
+
+
+def write_at(path, offset, data):
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        written = os.pwrite(fd, data, offset)
+        need(written == len(data), f"{path}: only {written} of {len(data)} bytes were written")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def kill_after(argv, seconds, how=signal.SIGKILL):
+    """Starts a command and kills it after that time. Its exit code, or -9; and whether it was killed."""
+    process = subprocess.Popen([str(a) for a in argv], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        process.wait(timeout=seconds)
+        killed = False
+    except subprocess.TimeoutExpired:
+        process.send_signal(how)
+        killed = True
+    error = process.stderr.read().decode(errors="replace")
+    process.wait(timeout=60)
+    return process.returncode, killed, error
+
+
+def duration(argv):
+    start = time.monotonic()
+    run(argv)
+    return time.monotonic() - start
+
+
+@contextlib.contextmanager
+def folder():
+    path = tempfile.mkdtemp(prefix="respaldo endtoend.")
+    try:
+        yield pathlib.Path(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def backups(repository):
+    return json.loads(run([RESPALDO, "--json", "-r", repository, "list"]).stdout)

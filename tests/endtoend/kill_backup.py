@@ -1,0 +1,63 @@
+"""`backup` is killed at 50 random moments: the repository stays sound, and only whole backups are listed."""
+from common import *
+
+KILLS = 50
+
+
+def main():
+    with folder() as work:
+        images = Images(work, "a.img", size=96 * MIB)
+        images.lvm("vgcreate", "vg0", images.paths[0])
+        images.lvm("lvcreate", "-L", "32M", "-n", "data", "vg0")
+        repository = work / "repository"
+        run([RESPALDO, "-r", repository, "init"])
+        backup = images.command("-q", "-r", repository, "backup", "vg0/data")
+
+        with images.activated() as point:
+            write_at(point / "vg0/data", 0, random_bytes(30 * MIB))
+        whole = duration(backup)
+        # Without an activation, the volume itself is read; with one, a snapshot is made first.
+        killed = 0
+        known = {b["id"] for b in backups(repository)}
+        for n in range(3 * KILLS):
+            if killed == KILLS:
+                break
+            served = n % 2 == 1
+            moment = RANDOM.uniform(0, whole + (0.3 if served else 0))
+            if served:
+                with images.activated() as point:
+                    write_at(point / "vg0/data", RANDOM.randrange(31) * MIB, random_bytes(MIB))
+                    expected = file_sum(point / "vg0/data")
+                    code, was_killed, error = kill_after(backup, moment)
+            else:
+                fd = RANDOM.randrange(31) * MIB
+                with images.activated() as point:
+                    write_at(point / "vg0/data", fd, random_bytes(MIB))
+                expected = images.sum_of("vg0/data")
+                code, was_killed, error = kill_after(backup, moment)
+            need(was_killed or code == 0, f"the backup failed by itself: {error}")
+            killed += was_killed
+            run([RESPALDO, "-r", repository, "unlock"])
+            fresh = [b for b in backups(repository) if b["id"] not in known]
+            need(len(fresh) <= 1 and (was_killed or len(fresh) == 1), f"{len(fresh)} new backups after a kill at {moment:.3f} s")
+            for b in fresh:
+                # Listed means whole, killed or not.
+                out = work / "restored"
+                run([RESPALDO, "-q", "-r", repository, "restore", b["id"], "--to-file", out])
+                need(file_sum(out) == expected, "a listed backup holds other bytes")
+                out.unlink()
+                known.add(b["id"])
+            if n % 16 == 15:
+                restic(repository, "check", "--read-data")
+            for line in images.lvm("lvs", "--noheadings", "-o", "lv_name").stdout.split():
+                if line.startswith("respaldo_"):
+                    images.lvm("lvremove", "-f", f"vg0/{line}")
+            images.lvm("vgck", "vg0")
+        run(backup)
+        restic(repository, "check", "--read-data")
+        run([RESPALDO, "-q", "-r", repository, "check", "--read-data"])
+        need(killed == KILLS, f"only {killed} kills hit")
+        print(f"{killed} kills; {len(known)} backups are whole")
+
+
+main()
