@@ -10,7 +10,7 @@ done
 guest "$here/transcript_guest.sh" out "${disks[@]}" --module dm-mirror --env "TRANSCRIPT=$here/transcript.txt" --limit 500
 
 # What cannot be the same: UUIDs, times, hosts, what the kernel adds to volumes that are active, how many commits one
-# command takes; and advice, which stands in parentheses.
+# command takes; how a move goes on; and advice, which stands in parentheses.
 plain() {
   sed -E -e 's#_dev_ubd#/dev/ubd#g' \
     -e 's/[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}/UUID/g' \
@@ -19,7 +19,7 @@ plain() {
     -e 's/^(  \/dev\/[^:]*:[^:]*:[0-9]:)[01](.*):-?[0-9]+:-?[0-9]+$/\1\2/' \
     -e 's/ (ACTIVE  |inactive)/ state   /' \
     -e '/^  (# open  |Block device  |- currently set to)/d' -e 's/^  LV Status .*/  LV Status/' \
-    -e '/^  \(.*\)$/d' -e 's/[[:space:]]+$//'
+    -e '/: Moved: [0-9]{1,2}\.[0-9]{2}%$/d' -e '/^  \(.*\)$/d' -e 's/[[:space:]]+$//'
 }
 run="$RESPALDO ${images[*]} lvm"
 while IFS= read -r line; do

@@ -23,29 +23,6 @@ std::optional<std::uint64_t> number(std::string_view text) {
   return value;
 }
 
-// The ranges after a PV's name: ":0-99:200-".
-ExtentSet parse_ranges(std::string_view text, std::uint64_t pe_count, std::string_view argument) {
-  ExtentSet set;
-  while (!text.empty()) {
-    text.remove_prefix(1);
-    const std::string_view range = text.substr(0, text.find(':'));
-    text.remove_prefix(range.size());
-    const std::size_t dash = range.find_first_of("-+");
-    const auto first = number(range.substr(0, dash));
-    std::optional<std::uint64_t> last = first;
-    if (dash != std::string_view::npos) {
-      const std::string_view rest = range.substr(dash + 1);
-      last = rest.empty() && range[dash] == '-' ? std::optional(pe_count - 1) : number(rest);
-      if (last && first && range[dash] == '+')
-        last = *last == 0 ? std::nullopt : std::optional(*first + *last - 1);
-    }
-    if (!first || !last || *last < *first || *last >= pe_count)
-      throw Error(ErrorKind::usage, fmt::format("PE range error in {}", printable(argument)));
-    set.add({*first, *last - *first + 1});
-  }
-  return set;
-}
-
 }  // namespace
 
 std::optional<PvTarget> find_pv_target(const DiskSet& disks, std::string_view name) {
@@ -89,21 +66,48 @@ std::optional<PvTarget> find_pv_target(const DiskSet& disks, std::string_view na
   return std::move(matches.front());
 }
 
+ExtentSet parse_ranges(std::string_view text, std::uint64_t pe_count, std::string_view argument) {
+  ExtentSet set;
+  while (!text.empty()) {
+    text.remove_prefix(1);
+    const std::string_view range = text.substr(0, text.find(':'));
+    text.remove_prefix(range.size());
+    const std::size_t dash = range.find_first_of("-+");
+    const auto first = number(range.substr(0, dash));
+    std::optional<std::uint64_t> last = first;
+    if (dash != std::string_view::npos) {
+      const std::string_view rest = range.substr(dash + 1);
+      last = rest.empty() && range[dash] == '-' ? std::optional(pe_count - 1) : number(rest);
+      if (last && first && range[dash] == '+')
+        last = *last == 0 ? std::nullopt : std::optional(*first + *last - 1);
+    }
+    if (!first || !last || *last < *first || *last >= pe_count)
+      throw Error(ErrorKind::usage, fmt::format("PE range error in {}", printable(argument)));
+    set.add({*first, *last - *first + 1});
+  }
+  return set;
+}
+
+PvArgument split_pv_argument(const DiskSet& disks, std::string_view name) {
+  PvArgument argument;
+  std::size_t end = name.size();
+  for (;;) {
+    argument.target = find_pv_target(disks, name.substr(0, end));
+    if (argument.target && argument.target->found) break;
+    end = end == 0 ? std::string_view::npos : name.rfind(':', end - 1);
+    if (end == std::string_view::npos) return {};
+  }
+  argument.ranges = name.substr(end);
+  return argument;
+}
+
 std::vector<PvSpace> pv_space(const OpContext& context, const DiskSet::Group& group,
                               const std::vector<std::string>& names) {
   std::vector<PvSpace> all = allocatable_space(group.vg);
   if (names.empty()) return all;
   std::vector<PvSpace> chosen;
   for (const std::string& name : names) {
-    // The longest beginning that is a PV: "disk.img:1" may be a partition, or an extent of "disk.img".
-    std::size_t end = name.size();
-    std::optional<PvTarget> target;
-    for (;;) {
-      target = find_pv_target(context.disks, name.substr(0, end));
-      if (target && target->found) break;
-      end = end == 0 ? std::string::npos : name.rfind(':', end - 1);
-      if (end == std::string::npos) break;
-    }
+    const auto [target, ranges] = split_pv_argument(context.disks, name);
     const lvm::PhysicalVolume* pv =
         target && target->found ? group.vg.find_pv(context.disks.pvs()[*target->found].label.id) : nullptr;
     if (pv == nullptr)
@@ -114,9 +118,8 @@ std::vector<PvSpace> pv_space(const OpContext& context, const DiskSet::Group& gr
       context.warn(fmt::format("  WARNING: Physical volume {} not allocatable.", printable(name)));
       continue;
     }
-    ExtentSet wanted = end < name.size()
-                           ? parse_ranges(std::string_view(name).substr(end), pv->pe_count, name)
-                           : ExtentSet{{0, pv->pe_count}};
+    const ExtentSet wanted =
+        ranges.empty() ? ExtentSet{{0, pv->pe_count}} : parse_ranges(ranges, pv->pe_count, name);
     for (const PvSpace& space : all) {
       if (space.pv != pv->key) continue;
       const auto before =

@@ -52,6 +52,15 @@ struct PvTarget {
 };
 // Absent when no image has that name; Error(usage) when several have.
 std::optional<PvTarget> find_pv_target(const DiskSet& disks, std::string_view name);
+// "disk.img:1:0-99:200-" is partition 1 and ":0-99:200-"; "disk.img:1" may be a partition, or an extent of
+// "disk.img". No target: no PV has that name.
+struct PvArgument {
+  std::optional<PvTarget> target;
+  std::string_view ranges;  // of the argument
+};
+PvArgument split_pv_argument(const DiskSet& disks, std::string_view name);
+// ":0-99:200-": the extents. Error(usage).
+ExtentSet parse_ranges(std::string_view text, std::uint64_t pe_count, std::string_view argument);
 // "disk.img:0-99:200-": where extents may come from, in that order; everything allocatable when `names` is
 // empty. Error as lvm2's when one is not in the group.
 std::vector<PvSpace> pv_space(const OpContext& context, const DiskSet::Group& group,

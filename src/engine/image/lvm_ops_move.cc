@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -49,16 +48,11 @@ void move_pv(OpContext& context, const MoveRequest& request) {
   if (context.active)
     throw Error(ErrorKind::busy, "Volumes that are being served cannot be moved.",
                 "end the activation first");
-  const std::size_t colon = request.source.find(':');
-  auto target = find_pv_target(context.disks, request.source);
-  std::string ranges;
-  if (!target && colon != std::string::npos) {
-    target = find_pv_target(context.disks, request.source.substr(0, colon));
-    ranges = request.source.substr(colon);
-  }
+  const auto [target, ranges] = split_pv_argument(context.disks, request.source);
   if (!target || !target->found || context.disks.pvs()[*target->found].vg.empty())
     throw Error(ErrorKind::not_found,
-                fmt::format("Physical volume \"{}\" is in no volume group.", printable(request.source)));
+                fmt::format("Failed to find physical volume \"{}\".", printable(request.source)),
+                "it must be in a volume group");
   const std::string vg_name = context.disks.pvs()[*target->found].vg;
   const lvm::Uuid source_id = context.disks.pvs()[*target->found].label.id;
   std::uint64_t moved = 0, total = 0;
@@ -68,25 +62,8 @@ void move_pv(OpContext& context, const MoveRequest& request) {
     require_changeable(group);
     const lvm::VolumeGroup& vg = group.vg;
     const lvm::PhysicalVolume& source = *vg.find_pv(source_id);
-    ExtentSet within{{0, source.pe_count}};
-    if (!ranges.empty()) {
-      // As free-space arguments are written, but for what is used.
-      within = ExtentSet();
-      std::string_view rest = ranges;
-      while (!rest.empty()) {
-        rest.remove_prefix(1);
-        const std::string one(rest.substr(0, rest.find(':')));
-        rest.remove_prefix(one.size());
-        unsigned long long first = 0, last = 0;
-        const int fields = std::sscanf(one.c_str(), "%llu-%llu", &first, &last);
-        if (fields < 1)
-          throw Error(ErrorKind::usage, fmt::format("PE range error in {}", printable(request.source)));
-        if (fields == 1) last = one.ends_with('-') ? source.pe_count - 1 : first;
-        if (last < first || last >= source.pe_count)
-          throw Error(ErrorKind::usage, fmt::format("PE range error in {}", printable(request.source)));
-        within.add({first, last - first + 1});
-      }
-    }
+    const ExtentSet within = ranges.empty() ? ExtentSet{{0, source.pe_count}}
+                                            : parse_ranges(ranges, source.pe_count, request.source);
     const auto stretches = used_stretches(vg, source, within, request.lv);
     if (stretches.empty()) break;
     if (total == 0) {
