@@ -9,7 +9,7 @@ namespace respaldo::cli {
 namespace {
 
 // No filesystem goes deeper; trees of a hostile repository may.
-constexpr int kDeepest = 4096;
+constexpr std::size_t kDeepest = 4096;
 constexpr std::size_t kLongestPath = 1U << 20;
 
 const char* type_name(repo::NodeType type) {
@@ -43,26 +43,43 @@ class Lister {
   void list(const repo::Node& node, std::string path) {
     path_ = std::move(path);
     if (context_.options().json) context_.world().out("[");
-    list(node, 0);
+    walk(node);
     if (context_.options().json) context_.world().out("]\n");
   }
 
  private:
-  // One path for all levels, and every entry is written at once: there may be more than memory holds.
-  void list(const repo::Node& node, int depth) {
-    if (depth > kDeepest || path_.size() > kLongestPath)
-      throw Error(ErrorKind::corrupt, fmt::format("{} lies too deep", printable(path_.substr(0, 200))));
-    os::throw_if_stopped(context_.stop());
-    if (depth > 0 || node.type != repo::NodeType::dir) print(node, path_);
-    if (node.type != repo::NodeType::dir || !node.subtree || (options_.flat && depth > 0)) return;
-    const repo::Tree tree = indexed_->load_tree(*node.subtree);
-    const std::size_t length = path_ == "/" ? 0 : path_.size();
-    for (const repo::Node& child : tree.nodes) {
-      path_.resize(length);
+  struct Level {
+    repo::Tree tree;
+    std::size_t next = 0, path_length = 0;
+  };
+
+  // One path for all levels, no recursion, and every entry is written at once: a hostile backup overflows
+  // neither stack nor memory.
+  void walk(const repo::Node& root) {
+    std::vector<Level> levels;
+    visit(root, levels);
+    while (!levels.empty()) {
+      os::throw_if_stopped(context_.stop());
+      Level& level = levels.back();
+      path_.resize(level.path_length);
+      if (level.next == level.tree.nodes.size()) {
+        levels.pop_back();
+        continue;
+      }
+      const repo::Node child = std::move(level.tree.nodes[level.next++]);
       path_ += '/';
       path_ += child.name;
-      list(child, depth + 1);
+      visit(child, levels);
     }
+  }
+  void visit(const repo::Node& node, std::vector<Level>& levels) {
+    if (levels.size() > kDeepest || path_.size() > kLongestPath)
+      throw Error(ErrorKind::corrupt, fmt::format("{} lies too deep", printable(path_.substr(0, 200))),
+                  "list it from farther down: respaldo ls BACKUP PATH");
+    const bool is_root = levels.empty();
+    if (!is_root || node.type != repo::NodeType::dir) print(node, path_);
+    if (node.type != repo::NodeType::dir || !node.subtree || (options_.flat && !is_root)) return;
+    levels.push_back({indexed_->load_tree(*node.subtree), 0, path_ == "/" ? 0 : path_.size()});
   }
   void print(const repo::Node& node, const std::string& path) {
     if (context_.options().json) {

@@ -7,6 +7,8 @@
 namespace respaldo::repo {
 
 JsonDocument::JsonDocument(ByteView text, std::string_view what) {
+  // simdjson would copy from where nothing is.
+  if (text.empty()) throw Error(ErrorKind::corrupt, fmt::format("a {} is empty", what));
   simdjson::dom::element element;
   // simdjson takes at most 4 GiB, and refuses deep nesting by itself.
   const auto failure = parser_.parse(text.data(), text.size()).get(element);

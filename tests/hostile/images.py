@@ -195,11 +195,13 @@ def read_everything(program, disks, folder, dice):
     program(disks, "lvm", "lvs", "-a")
     program(disks, "lvm", "pvs")
     program(disks, "lvm", "vgs")
-    for name in volumes(program, disks)[:4]:
+    names = volumes(program, disks)
+    chosen = dice.sample(names, min(4, len(names)))
+    for name in chosen:
         program(disks, "dump", name, "-o", folder / "dumped")
         (folder / "dumped").unlink(missing_ok=True)
-    if dice.random() < 0.5:
-        program(disks, "-r", folder / "backups", "backup", "vg0/root", "--raw")
+    if chosen and dice.random() < 0.5:
+        program(disks, "-r", folder / "backups", "backup", chosen[0], "--raw")
 
 
 def volumes(program, disks):
