@@ -75,10 +75,7 @@ void resize_lv(OpContext& context, const ResizeRequest& request) {
       after = rounded;
     }
   }
-  if (after == 0)
-    throw Error(ErrorKind::refused, wanted.extents == before
-                                        ? std::string("New size of 0 not permitted")
-                                        : fmt::format("Unable to reduce {} below 1 extent.", shown));
+  if (after == 0) throw Error(ErrorKind::refused, fmt::format("Unable to reduce {} below 1 extent.", shown));
   if (after == before)
     throw Error(ErrorKind::refused,
                 fmt::format("New size ({} extents) matches existing size ({} extents).", after, before));

@@ -247,7 +247,7 @@ TEST_F(Ops, sizes_are_rounded_up_and_told) {
   on([&](OpContext& op) { resize_lv(op, resize); });
   EXPECT_EQ(bytes_of("odd").size(), 4 * kMiB);
   EXPECT_THAT(error_of([&] { on([&](OpContext& op) { resize_lv(op, resize); }); }),
-              HasSubstr("New size of 0 not permitted"));
+              HasSubstr("Unable to reduce vg0/odd below 1 extent."));
 }
 
 TEST_F(Ops, a_new_volume_begins_with_zeros_where_an_old_one_was) {
