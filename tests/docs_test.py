@@ -36,11 +36,11 @@ def readme():
     text = (ROOT / "README.md").read_text()
     use, make = re.findall(r"```sh\n(.*?)```", text, re.S)
     work = tempfile.mkdtemp(prefix="readme ")
-    script = "set -eu\nshopt -s expand_aliases\n" + "\n".join(use.splitlines()[:2]) + "\n"
-    script = script.replace("$PWD/build/release/respaldo", RESPALDO.replace(" ", "\\\\ "))
+    script = "set -eu\n" + "\n".join(use.splitlines()[:2]).replace("$PWD/build/release", "$BUILT") + "\n"
     script += make + "sleep 1\n" + "\n".join(use.splitlines()[2:]).replace("--in-place", "--in-place --yes") + "\n"
     try:
-        result = subprocess.run(["bash", "-c", script], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        result = subprocess.run(["bash", "-c", script], cwd=work,
+                                env=dict(os.environ, BUILT=os.path.dirname(RESPALDO)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                 text=True, stdin=subprocess.DEVNULL, timeout=300)
     finally:
         subprocess.run(["fusermount3", "-uq", work + "/volumes"], stderr=subprocess.DEVNULL)

@@ -21,7 +21,8 @@ plain() {
     -e '/^  (# open  |Block device  |- currently set to)/d' -e 's/^  LV Status .*/  LV Status/' \
     -e '/: Moved: [0-9]{1,2}\.[0-9]{2}%$/d' -e '/^  \(.*\)$/d' -e 's/[[:space:]]+$//'
 }
-run="$RESPALDO ${images[*]} lvm"
+export RESPALDO
+run="\"\$RESPALDO\" ${images[*]} lvm"
 while IFS= read -r line; do
   case "$line" in
     "#"* | "!"*) ;;
