@@ -38,7 +38,7 @@ pid=$(respaldo --json --disk a.img activate m | daemon_pid)
 mkfs.ext4 -q -F m/vg0/data
 head -c 3000000 /dev/urandom >file
 debugfs -w -R "write file kept" m/mapper/vg0-data 2>/dev/null
-lvm lvcreate -s -n before -L 32M vg0/data
+lvm lvcreate -s -n before -L 72M vg0/data # more than it can ever need
 before=$(sum <m/vg0/before)
 [ "$before" = "$(sum <m/vg0/data)" ]
 debugfs -w -R "rm kept" m/vg0/data 2>/dev/null
