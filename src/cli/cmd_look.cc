@@ -3,14 +3,11 @@
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "os/thread_group.h"
+#include "view/tree_walk.h"
 
 namespace respaldo::cli {
 
 namespace {
-
-// No filesystem goes deeper; trees of a hostile repository may.
-constexpr std::size_t kDeepest = 4096;
-constexpr std::size_t kLongestPath = 1U << 20;
 
 const char* type_name(repo::NodeType type) {
   constexpr const char* kNames[] = {"file", "dir", "symlink", "dev", "chardev", "fifo", "socket", "unknown"};
@@ -40,47 +37,22 @@ class Lister {
       : context_(context), options_(options), indexed_(context.indexed()) {}
 
   // What lies at `path`, and below.
-  void list(const repo::Node& node, std::string path) {
-    path_ = std::move(path);
+  void list(const repo::Node& node, const std::string& path) {
     if (context_.options().json) context_.world().out("[");
-    walk(node);
+    if (node.type != repo::NodeType::dir) {
+      print(node, path);
+    } else {
+      view::TreeWalk walk(*indexed_, node, path);
+      while (walk.next()) {
+        os::throw_if_stopped(context_.stop());
+        print(walk.entry().node, walk.entry().path);
+        if (options_.flat) walk.skip();
+      }
+    }
     if (context_.options().json) context_.world().out("]\n");
   }
 
  private:
-  struct Level {
-    repo::Tree tree;
-    std::size_t next = 0, path_length = 0;
-  };
-
-  // One path for all levels, no recursion, and every entry is written at once: a hostile backup overflows
-  // neither stack nor memory.
-  void walk(const repo::Node& root) {
-    std::vector<Level> levels;
-    visit(root, levels);
-    while (!levels.empty()) {
-      os::throw_if_stopped(context_.stop());
-      Level& level = levels.back();
-      path_.resize(level.path_length);
-      if (level.next == level.tree.nodes.size()) {
-        levels.pop_back();
-        continue;
-      }
-      const repo::Node child = std::move(level.tree.nodes[level.next++]);
-      path_ += '/';
-      path_ += child.name;
-      visit(child, levels);
-    }
-  }
-  void visit(const repo::Node& node, std::vector<Level>& levels) {
-    if (levels.size() > kDeepest || path_.size() > kLongestPath)
-      throw Error(ErrorKind::corrupt, fmt::format("{} lies too deep", printable(path_.substr(0, 200))),
-                  "list it from farther down: respaldo ls BACKUP PATH");
-    const bool is_root = levels.empty();
-    if (!is_root || node.type != repo::NodeType::dir) print(node, path_);
-    if (node.type != repo::NodeType::dir || !node.subtree || (options_.flat && !is_root)) return;
-    levels.push_back({indexed_->load_tree(*node.subtree), 0, path_ == "/" ? 0 : path_.size()});
-  }
   void print(const repo::Node& node, const std::string& path) {
     if (context_.options().json) {
       const Json entry = {{"path", path},
@@ -103,7 +75,6 @@ class Lister {
   app::Context& context_;
   const LsOptions& options_;
   std::shared_ptr<const repo::IndexedRepository> indexed_;
-  std::string path_;
   bool first_ = true;
 };
 

@@ -1,0 +1,53 @@
+// Stored files back into a folder: all metadata, holes and hard links, and never a step outside.
+#pragma once
+
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "repo/repository.h"
+
+namespace respaldo::restore {
+
+enum class Overwrite {
+  always,      // what is there is replaced
+  if_changed,  // files of the same size and mtime are left as they are
+  never,       // what is there stays
+};
+
+struct FileRestoreOptions {
+  // What to bring back: paths below the root, "/" separated, raw bytes; empty: everything. The folders above them
+  // are made too.
+  std::vector<std::string> paths;
+  Overwrite overwrite = Overwrite::always;
+  unsigned threads = 0;  // 0: one for each core
+};
+
+// What could not be brought back, or not wholly.
+struct FileProblem {
+  std::string path, why;
+};
+
+struct FileRestoreResult {
+  std::uint64_t files = 0, folders = 0, others = 0;  // made or brought up to date; others: links, devices, ...
+  std::uint64_t kept = 0;                            // left alone, as `overwrite` says
+  std::uint64_t bytes_written = 0, bytes_zero = 0;   // content; zero: left as holes
+  std::vector<FileProblem> problems;                 // at most kMostProblems are kept
+  std::uint64_t problem_count = 0;
+  // Metadata that an ordinary user may not set: how many entries lack it. Not problems.
+  std::uint64_t without_owner = 0, without_xattrs = 0, without_device = 0;
+  double seconds = 0;
+};
+inline constexpr std::size_t kMostProblems = 1000;
+
+// Writes what lies below `root` (a folder's node) into the folder `target`, which is made when it is missing.
+// Names that no filesystem can have ("..", "a/b", empty, NUL) are problems; nothing outside `target` is touched
+// and no symbolic link that lies in it, old or new, is followed. A file that fails is a problem, and the rest
+// goes on. Content is verified before it is written. Throws Error when a path in `paths` does not exist, when
+// `target` cannot be used, or on no_space; Cancelled on stop.
+FileRestoreResult restore_files(const repo::IndexedRepository& repository, const repo::Node& root,
+                                const std::string& target, const FileRestoreOptions& options,
+                                Progress& progress, std::stop_token stop);
+
+}  // namespace respaldo::restore

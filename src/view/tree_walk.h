@@ -1,0 +1,49 @@
+// Everything below a stored folder, one entry after another.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "repo/repository.h"
+
+namespace respaldo::view {
+
+// A walk in tree order (names by bytes), parents before their children. No recursion; depth and length of paths
+// are bounded, so that a hostile tree exhausts neither stack nor memory (it may still be very long: trees can
+// share subtrees, so callers look at their stop token between entries). Names are as stored: they may be empty,
+// ".." or hold '/'. Not thread-safe. The repository must outlive it.
+class TreeWalk {
+ public:
+  struct Entry {
+    std::string path;  // `path` of the start, then "/name" for each level; "/name" when that was "/" or ""
+    repo::Node node;
+    std::size_t depth = 0;  // 1: directly below the start
+  };
+
+  // `root` is a folder; it is not an entry itself.
+  TreeWalk(const repo::IndexedRepository& repository, const repo::Node& root, std::string path);
+
+  // Moves on; false at the end. The last entry, if it is a folder, is entered now: Error(corrupt or not_found)
+  // when its tree cannot be read or lies too deep, after which the walk goes on with what follows it.
+  bool next();
+  const Entry& entry() const { return entry_; }
+  Entry& entry() { return entry_; }
+  // Does not enter the folder that entry() is.
+  void skip() { enter_ = false; }
+
+ private:
+  struct Level {
+    std::vector<repo::Node> nodes;
+    std::size_t next = 0, path_length = 0;
+  };
+  void enter(const repo::Node& folder);
+
+  const repo::IndexedRepository& repository_;
+  std::vector<Level> levels_;
+  std::string path_;
+  Entry entry_;
+  bool enter_ = false;
+};
+
+}  // namespace respaldo::view
