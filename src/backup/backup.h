@@ -22,6 +22,8 @@ struct BackupOptions {
   std::vector<engine::VolumeName> volumes;
   bool from_snapshot = false;             // volumes name existing snapshots
   std::optional<std::uint64_t> cow_size;  // bytes
+  bool raw = false;                       // image view only
+  bool all_blocks = false;                // what the filesystem calls free is read and stored, too
   std::vector<std::string> tags;
   std::string hostname, username, program_version;
   OnReadError on_read_error = OnReadError::fail;
@@ -40,7 +42,7 @@ struct BackupSummary {
   std::vector<VolumeResult> volumes;
   repo::WriterTotals totals;
   double seconds = 0;
-  bool incomplete = false;  // ranges were lost and skipped
+  bool incomplete = false;  // ranges were lost and skipped, or a filesystem is damaged
   std::vector<std::string>
       warnings;  // the backup is sound, but something should be seen to (a stray snapshot)
 };

@@ -38,16 +38,42 @@ class WholeCutter final : public Cutter {
   }
 };
 
+// Zeros are cut off in zero chunks where a chunk begins, so that holes stay holes.
+class FileCutter final : public Cutter {
+ public:
+  explicit FileCutter(const chunk::ContentCutter& content) : content_(content) {}
+  void begin(const Span&) override { seen_ = 0; }
+  Cut next(std::uint64_t, ByteView bytes, bool last) override {
+    if (seen_ < kZeroChunk) {
+      if (bytes.size() < kZeroChunk && !last) return {};
+      if (bytes.size() >= kZeroChunk && is_zero(bytes.first(kZeroChunk))) return {kZeroChunk, true};
+    }
+    const std::size_t length = content_.cut(bytes, seen_);
+    if (length == bytes.size() && length < chunk::ContentCutter::kLongest && !last) {
+      seen_ = length - 1;  // a cut at the very end cannot be told from none
+      return {};
+    }
+    seen_ = 0;
+    return {length, false};
+  }
+
+ private:
+  const chunk::ContentCutter& content_;
+  std::size_t seen_ = 0;
+};
+
 }  // namespace
 
 std::uint64_t divisible_at(CutKind kind) { return kind == CutKind::fixed ? kImageChunk : 0; }
 
-std::unique_ptr<Cutter> make_cutter(CutKind kind) {
+std::unique_ptr<Cutter> make_cutter(CutKind kind, const chunk::ContentCutter& content) {
   switch (kind) {
     case CutKind::fixed:
       return std::make_unique<FixedCutter>();
     case CutKind::whole:
       return std::make_unique<WholeCutter>();
+    case CutKind::content:
+      return std::make_unique<FileCutter>(content);
   }
   throw Error(ErrorKind::internal, "unknown kind of cut");
 }

@@ -6,6 +6,7 @@
 
 #include "backup/cut_plan.h"
 #include "base/bytes.h"
+#include "chunk/content_cutter.h"
 
 namespace respaldo::backup {
 
@@ -29,6 +30,7 @@ class Cutter {
 // A span of this kind may be divided at such multiples (from the volume's start) and is still cut alike; 0:
 // not.
 std::uint64_t divisible_at(CutKind kind);
-std::unique_ptr<Cutter> make_cutter(CutKind kind);
+// `content` must outlive the cutter.
+std::unique_ptr<Cutter> make_cutter(CutKind kind, const chunk::ContentCutter& content);
 
 }  // namespace respaldo::backup

@@ -60,10 +60,29 @@ class InOrder {
   PassResult total_;
 };
 
+// The zero blobs of a pass, up to kZeroChunk long. Each is hashed and saved once. Thread-safe.
+class ZeroChunks {
+ public:
+  const repo::BlobId& get(std::uint32_t length, ChunkSaver& saver) {
+    std::lock_guard lock(mutex_);
+    const auto [at, is_new] = ids_.try_emplace(length);
+    if (is_new) {
+      at->second = length == kZeroChunk ? view::zero_blob_id() : view::zero_blob_id(length);
+      saver.save(at->second, view::zero_blob().first(length));
+    }
+    return at->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::uint32_t, repo::BlobId> ids_;
+};
+
 // What all workers of a pass share.
 struct Shared {
   Shared(const PassSource& source, ChunkSink& sink, Progress& meter)
       : work(source.plan),
+        content_cutter(source.content_cutter),
         require_valid([this, &source] {
           std::lock_guard lock(validity_mutex);
           source.require_valid();
@@ -75,12 +94,13 @@ struct Shared {
 
   using Clock = std::chrono::steady_clock;
   WorkList work;
+  const chunk::ContentCutter& content_cutter;
   std::mutex validity_mutex;
   std::atomic<Clock::time_point> next_check{Clock::now()};
   const std::function<void()> require_valid;
   const SourceReader reader;
   InOrder results;
-  std::atomic<bool> zero_is_saved = false;
+  ZeroChunks zeros;
   Progress& progress;
 };
 
@@ -181,20 +201,24 @@ class Worker {
   }
 
   void add_zeros(Extent extent) {
-    if (!shared_.zero_is_saved.exchange(true)) saver_.save(view::zero_blob_id(), view::zero_blob());
     result_->bytes_zero += extent.length;
     auto& chunks = result_->chunks;
     const auto count = static_cast<std::uint32_t>(extent.length / kZeroChunk);
-    if (!chunks.empty() && chunks.back().id == view::zero_blob_id()) {
-      chunks.back().repeat += count;
-    } else {
-      chunks.push_back({extent.offset, kZeroChunk, count, view::zero_blob_id()});
+    const auto rest = static_cast<std::uint32_t>(extent.length % kZeroChunk);
+    if (count > 0) {
+      const repo::BlobId& id = shared_.zeros.get(kZeroChunk, saver_);
+      if (!chunks.empty() && chunks.back().id == id) {
+        chunks.back().repeat += count;
+      } else {
+        chunks.push_back({extent.offset, kZeroChunk, count, id});
+      }
     }
+    if (rest > 0) chunks.push_back({extent.end() - rest, rest, 1, shared_.zeros.get(rest, saver_)});
   }
 
   Cutter& cutter(CutKind kind) {
     auto& slot = cutters_.at(static_cast<std::size_t>(kind));
-    if (!slot) slot = make_cutter(kind);
+    if (!slot) slot = make_cutter(kind, shared_.content_cutter);
     return *slot;
   }
 

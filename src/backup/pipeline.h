@@ -15,6 +15,7 @@
 #include "backup/backup.h"
 #include "backup/cut_plan.h"
 #include "base/progress.h"
+#include "chunk/content_cutter.h"
 #include "repo/id.h"
 #include "view/volume_view.h"
 
@@ -45,6 +46,7 @@ struct PassSource {
   const block::Device& device;
   const CutPlan& plan;
   std::string volume;  // "vg0/root", for messages
+  const chunk::ContentCutter& content_cutter;
   OnReadError on_read_error = OnReadError::fail;
   // Throws when the snapshot below has died. Called from all workers, one at a time: now and then, before a
   // read error is believed, and after the last byte.

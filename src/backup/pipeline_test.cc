@@ -6,6 +6,7 @@
 #include <mutex>
 #include <set>
 
+#include "backup/chunk_map.h"
 #include "backup/cutter.h"
 #include "backup/fake_engine_test.h"
 #include "backup/image_list.h"
@@ -21,6 +22,7 @@ namespace respaldo::backup {
 namespace {
 
 using respaldo::testing::random_bytes;
+const chunk::ContentCutter kCutter(1);
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -66,8 +68,8 @@ Passed pass(
   ImageList list;
   SilentProgress progress;
   Passed passed;
-  passed.result = run_pass({device, plan, "vg0/root", on_error, std::move(require_valid)}, blobs.savers(),
-                           list, progress, stop);
+  passed.result = run_pass({device, plan, "vg0/root", kCutter, on_error, std::move(require_valid)},
+                           blobs.savers(), list, progress, stop);
   EXPECT_EQ(list.size(), device.size());
   for (const auto& part : list.take_parts())
     passed.content.insert(passed.content.end(), part.content.begin(), part.content.end());
@@ -233,7 +235,6 @@ TEST(CutPlan, rejects_spans_that_do_not_tile) {
   EXPECT_THROW(require_tiling(plan(10, {{{0, 4}}, {{5, 5}}})), Error);
   EXPECT_THROW(require_tiling(plan(10, {{{0, 9}}})), Error);
   EXPECT_THROW(require_tiling(plan(10, {{{0, 10}}, {{10, 0}}})), Error);
-  EXPECT_THROW(require_tiling(plan(10, {{{0, 10}, SpanKind::zero}})), Error);
   EXPECT_THROW(require_tiling(plan(65 * kGiB, {{{0, 65 * kGiB}}})), Error);
   EXPECT_THROW(require_tiling(plan(9 * kMiB, {{{0, 9 * kMiB}, SpanKind::read, CutKind::whole}})), Error);
 }
@@ -246,6 +247,76 @@ TEST(CutPlan, zero_spans_are_whole_aligned_zero_chunks) {
   EXPECT_THAT(plan.spans, ElementsAre(Span{{0, 512 * kKiB}}, Span{{512 * kKiB, 2 * kMiB}, SpanKind::zero},
                                       Span{{2560 * kKiB, kMiB}},
                                       Span{{3584 * kKiB, 512 * kKiB}, SpanKind::zero}, Span{{4 * kMiB, 5}}));
+}
+
+TEST(CutPlan, files_have_spans_of_their_own_between_metadata_and_free_space) {
+  const block::MemoryDevice device(Bytes::zeroed(100 * kMiB));
+  VolumeMap map;
+  map.files.push_back({{kMiB, 5000}, 0, 3192, 0, 1});
+  map.files.push_back({{kMiB + 8192, 40 * kMiB}, 30 * kMiB, 0, 0, 2});
+  map.free.add({60 * kMiB, 12345});
+  map.free.add({80 * kMiB, 20 * kMiB});
+  const CutPlan plan = plan_volume(device, map);
+  const std::uint64_t long_file = kMiB + 8192;
+  EXPECT_THAT(
+      plan.spans,
+      ElementsAre(Span{{0, kMiB}}, Span{{kMiB, 5000}, SpanKind::read, CutKind::whole},
+                  Span{{kMiB + 5000, 3192}, SpanKind::read, CutKind::whole},
+                  // divided at 32 MiB of the file
+                  Span{{long_file, 2 * kMiB}, SpanKind::read, CutKind::content},
+                  Span{{long_file + 2 * kMiB, 32 * kMiB}, SpanKind::read, CutKind::content},
+                  Span{{long_file + 34 * kMiB, 6 * kMiB}, SpanKind::read, CutKind::content},
+                  Span{{long_file + 40 * kMiB, 19 * kMiB - 8192}}, Span{{60 * kMiB, 12345}, SpanKind::zero},
+                  Span{{60 * kMiB + 12345, 20 * kMiB - 12345}},
+                  Span{{80 * kMiB, 20 * kMiB}, SpanKind::zero}));
+}
+
+TEST(Pass, free_space_of_any_length_becomes_zero_blobs) {
+  const Bytes bytes = random_bytes(8 * kMiB, 5);
+  const block::MemoryDevice device(bytes);
+  VolumeMap map;
+  map.free.add({kMiB, 700'000});
+  map.free.add({3 * kMiB, 1000});
+  Blobs blobs(2);
+  ImageList list;
+  SilentProgress progress;
+  const CutPlan plan = plan_volume(device, map);
+  const PassResult result = run_pass({device, plan, "vg0/root", kCutter, OnReadError::fail, [] {}},
+                                     blobs.savers(), list, progress, {});
+  EXPECT_EQ(result.bytes_zero, 701'000U);
+  Passed passed;
+  passed.content = list.take_parts().at(0).content;
+  Bytes expected = bytes.clone();
+  std::memset(expected.data() + kMiB, 0, 700'000);
+  std::memset(expected.data() + 3 * kMiB, 0, 1000);
+  EXPECT_TRUE(as_text(joined(passed, blobs, bytes.size())) == as_text(expected));
+}
+
+// Whatever the pieces in which it is read, a file is cut alike.
+TEST(Pass, files_are_cut_by_content_wherever_they_lie) {
+  const Bytes file = random_bytes(20 * kMiB, 6);
+  std::vector<std::vector<repo::BlobId>> contents;
+  for (const std::uint64_t place : {std::uint64_t{4096}, 3 * kMiB + 12288}) {
+    Bytes bytes = random_bytes(30 * kMiB, place);
+    std::memcpy(bytes.data() + place, file.data(), file.size());
+    const block::MemoryDevice device(bytes);
+    VolumeMap map;
+    map.files.push_back({{place, file.size()}, 0, 0, 0, 1});
+    Blobs blobs(2);
+    ChunkMap chunks(map.files);
+    SilentProgress progress;
+    const CutPlan plan = plan_volume(device, map);
+    run_pass({device, plan, "vg0/root", kCutter, OnReadError::fail, [] {}}, blobs.savers(), chunks, progress,
+             {});
+    contents.emplace_back();
+    ASSERT_TRUE(chunks.append({place, file.size()}, contents.back()));
+    std::vector<repo::BlobId> none;
+    EXPECT_FALSE(chunks.append({place + 1, 10}, none));
+    EXPECT_FALSE(chunks.append({0, 10}, none));
+    EXPECT_TRUE(none.empty());
+  }
+  EXPECT_GT(contents[0].size(), 8U);
+  EXPECT_EQ(contents[0], contents[1]);
 }
 
 // The seam for plans that know of files: own cuts between fixed ones.
@@ -267,7 +338,7 @@ TEST(Pass, plans_may_mix_whole_and_fixed_spans) {
   Blobs blobs(2);
   ImageList list;
   SilentProgress progress;
-  run_pass({device, plan, "vg0/root", OnReadError::fail, [] {}}, blobs.savers(), list, progress, {});
+  run_pass({device, plan, "vg0/root", kCutter, OnReadError::fail, [] {}}, blobs.savers(), list, progress, {});
   Passed passed;
   passed.content = list.take_parts().at(0).content;
   EXPECT_TRUE(as_text(joined(passed, blobs, bytes.size())) == as_text(bytes));

@@ -20,6 +20,17 @@ repo::Node TreeBuilder::node(std::string_view path) const {
   return node;
 }
 
+void TreeBuilder::keep_time(repo::Node& node, std::string_view path) const {
+  if (!before_) return;
+  const auto old = before_(std::string(path));
+  if (!old || old->type != node.type || old->size != node.size || old->content != node.content ||
+      old->subtree != node.subtree)
+    return;
+  node.mtime = old->mtime;
+  node.atime = old->atime;
+  node.ctime = old->ctime;
+}
+
 repo::Node TreeBuilder::file(std::string_view path, std::uint64_t size, std::vector<repo::BlobId> content) {
   repo::Node result = node(path);
   result.type = repo::NodeType::file;
@@ -27,6 +38,7 @@ repo::Node TreeBuilder::file(std::string_view path, std::uint64_t size, std::vec
   result.links = 1;
   result.size = size;
   result.content = std::move(content);
+  keep_time(result, path);
   made_.push_back(fingerprint(std::string(path), result));
   return result;
 }
@@ -36,6 +48,7 @@ repo::Node TreeBuilder::folder(std::string_view path, repo::Tree tree) {
   result.type = repo::NodeType::dir;
   result.mode = S_IFDIR | 0700;
   result.subtree = save_(std::move(tree));
+  keep_time(result, path);
   made_.push_back(fingerprint(std::string(path), result));
   return result;
 }

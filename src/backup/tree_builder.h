@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,15 +13,17 @@
 
 namespace respaldo::backup {
 
-// Nodes that respaldo itself makes: mode 0600 (folders 0700), owner 0:0, one time for all, and inode numbers
+// Nodes that respaldo itself makes: mode 0600 (folders 0700), owner 0:0, and inode numbers
 // made from the path, so that they are the same in each backup and differ from each other. They lie far above
 // the inode numbers of any filesystem: restic takes two files with one (inode, device_id) for hard links of
-// each other.
+// each other. What has the same content as in the backup before keeps that one's time, so that a backup of an
+// unchanged volume stores no tree again.
 class TreeBuilder {
  public:
-  // `save` stores a tree and gives its id.
-  TreeBuilder(repo::Timestamp time, std::function<repo::BlobId(repo::Tree)> save)
-      : time_(time), save_(std::move(save)) {}
+  using Find = std::function<std::optional<repo::Node>(const std::string& path)>;
+  // `save` stores a tree and gives its id; `before` finds a node of the parent backup.
+  TreeBuilder(repo::Timestamp time, std::function<repo::BlobId(repo::Tree)> save, Find before = {})
+      : time_(time), save_(std::move(save)), before_(std::move(before)) {}
 
   // `path` is absolute within the backup; its last part is the node's name.
   repo::Node file(std::string_view path, std::uint64_t size, std::vector<repo::BlobId> content);
@@ -31,8 +34,10 @@ class TreeBuilder {
 
  private:
   repo::Node node(std::string_view path) const;
+  void keep_time(repo::Node& node, std::string_view path) const;
   const repo::Timestamp time_;
   const std::function<repo::BlobId(repo::Tree)> save_;
+  const Find before_;
   std::vector<Fingerprint> made_;
 };
 

@@ -12,7 +12,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> volumes, tags;
-  bool from_snapshot = false, dry_run = false, verify_all = false;
+  bool from_snapshot = false, raw = false, all_blocks = false, dry_run = false, verify_all = false;
   std::string cow, host, on_read_error = "fail", compression = "auto", pack_size;
   unsigned threads = 0;
 };
@@ -30,6 +30,8 @@ backup::BackupOptions translate(const Options& options) {
     result.volumes.push_back(engine::VolumeName::parse(volume));
   result.from_snapshot = options.from_snapshot;
   if (!options.cow.empty() && options.cow != "auto") result.cow_size = parse_size(options.cow, "--cow", kMiB);
+  result.raw = options.raw;
+  result.all_blocks = options.all_blocks;
   result.tags = options.tags;
   result.hostname = options.host.empty() ? repo::this_host() : options.host;
   result.username = repo::this_user();
@@ -53,6 +55,24 @@ Json volume_json(const backup::VolumeResult& volume) {
   json["bytes_read"] = volume.bytes_read;
   json["bytes_zero"] = volume.bytes_zero;
   return json;
+}
+
+void report_files(app::Context& context, const view::VolumeFacts& facts) {
+  constexpr std::size_t kMostShown = 10;
+  for (const view::FileViewFacts& view : facts.file_views) {
+    const std::string where = fmt::format("{}/{}/{}", printable(facts.vg), printable(facts.lv), view.folder);
+    if (view.journal == "replayed") context.print(fmt::format("{}: as after recovery of the journal", where));
+    if (view.encrypted_folders > 0)
+      context.warn(fmt::format("{}: {} encrypted folders are in the image only: their names cannot be told",
+                               where, view.encrypted_folders));
+    for (std::size_t i = 0; i < std::min(view.findings.size(), kMostShown); ++i)
+      context.warn(fmt::format("{}{}{}: {}", where, view.findings[i].path.starts_with('/') ? "" : " ",
+                               printable(view.findings[i].path), printable(view.findings[i].what)));
+    if (view.finding_count > kMostShown)
+      context.warn(
+          fmt::format("{}: {} more of the kind; `respaldo cat BACKUP /{}/{}/volume.json` lists the first 100",
+                      where, view.finding_count - kMostShown, printable(facts.vg), printable(facts.lv)));
+  }
 }
 
 void report(app::Context& context, const backup::BackupSummary& summary) {
@@ -88,7 +108,9 @@ void report(app::Context& context, const backup::BackupSummary& summary) {
       line += fmt::format(" ({:.1f}% of {} used)",
                           100.0 * static_cast<double>(*facts.cow_used) / static_cast<double>(*facts.cow_size),
                           format_size(*facts.cow_size));
+    if (facts.free_bytes > 0) line += fmt::format(", {} free stored as zeros", format_size(facts.free_bytes));
     context.print(line);
+    report_files(context, facts);
     for (const view::LostRange& lost : facts.lost)
       context.warn(fmt::format("{}/{}: {} at byte {} could not be read and are stored as zeros: {}",
                                printable(facts.vg), printable(facts.lv), format_size(lost.extent.length),
@@ -133,6 +155,9 @@ Action configure_backup(CLI::App& app) {
   app.add_option("--cow", options->cow,
                  "size of the snapshot's COW store (10G); chosen by respaldo when left out")
       ->type_name("SIZE");
+  app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
+  app.add_flag("--all-blocks", options->all_blocks,
+               "store what the filesystem calls free, too, instead of zeros");
   app.add_option("--tag", options->tags, "a tag for the backup; may be given several times")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->expected(1)

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/printable.h"
@@ -26,9 +27,19 @@ void write_sparse(int fd, std::uint64_t offset, ByteView bytes, const os::Path& 
   }
 }
 
+// Something that takes bytes as they come, such as /dev/null or a pipe. A block device is no such thing:
+// `restore` asks before it overwrites one.
+std::optional<os::UniqueFd> open_stream(const std::string& name) {
+  struct stat st {};
+  if (::stat(name.c_str(), &st) != 0 || (!S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode))) return std::nullopt;
+  return os::open_file(name, O_WRONLY | O_CLOEXEC);
+}
+
 app::ExitCode dump_volume(app::Context& context, const Options& options) {
   const engine::VolumeName name = engine::VolumeName::parse(options.volume);
-  const bool to_file = !options.output.empty() && options.output != "-";
+  const bool named = !options.output.empty() && options.output != "-";
+  const std::optional<os::UniqueFd> stream = named ? open_stream(options.output) : std::nullopt;
+  const bool to_file = named && !stream;
   const block::DevicePtr device = context.engine().open_read(name);
   for (const std::string& warning : context.engine().warnings()) context.warn(warning);
   std::optional<os::AtomicFile> file;
@@ -53,14 +64,18 @@ app::ExitCode dump_volume(app::Context& context, const Options& options) {
               [&] { device->read_at(run.extent.offset, part); });
           if (to_file) write_sparse(file->fd(), run.extent.offset, part, options.output);
         }
-        if (!to_file) write_out(context, part);
+        if (stream) {
+          os::write_all(stream->get(), part, options.output);
+        } else if (!to_file) {
+          write_out(context, part);
+        }
       }
       context.progress().advance(length);
       at += length;
     }
   }
-  if (!to_file) return app::ExitCode::ok;
-  file->commit();
+  if (!named) return app::ExitCode::ok;
+  if (to_file) file->commit();
   if (context.options().json)
     context.print_json(dump({{"volume", name.str()}, {"file", options.output}, {"size", device->size()}}));
   else if (context.options().verbosity > 0)

@@ -6,11 +6,13 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "base/printable.h"
 
@@ -166,6 +168,14 @@ std::uint64_t device_size(int fd, const Path& name) {
 }
 
 AtomicFile::AtomicFile(Path final_path, mode_t mode) : final_(std::move(final_path)) {
+  struct stat st {};
+  if (::stat(final_.c_str(), &st) == 0) {
+    // A rename would put a file in the place of /dev/null.
+    if (!S_ISREG(st.st_mode))
+      throw Error(ErrorKind::usage, fmt::format("{} exists and is not a file", printable(final_.native())));
+    std::error_code failed;
+    if (std::filesystem::is_symlink(final_, failed)) final_ = std::filesystem::canonical(final_);
+  }
   temporary_ = final_.native() + "-tmp-" + random_suffix();
   fd_ = open_file(temporary_, O_RDWR | O_CREAT | O_EXCL, mode);
 }

@@ -46,6 +46,8 @@ std::uint64_t device_size(int fd, const Path& name);
 
 // A file that appears whole or not at all: written under a temporary name in the same folder
 // (never 64 hexadecimal digits), then fsync, rename, fsync of the folder. Not committed: removed.
+// Only a file is replaced: Error(usage) when a device, a folder or the like has the name. A symbolic link's target
+// is replaced, not the link.
 class AtomicFile {
  public:
   enum class Durability { now, later };  // later: the caller syncs the filesystem itself before relying on it

@@ -1,4 +1,5 @@
 #include "os/file.h"
+#include <sys/stat.h>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -107,6 +108,22 @@ TEST(AtomicFile, appears_whole_on_commit) {
   EXPECT_EQ(entries_of(folder.path()), 1U);
 }
 
+TEST(AtomicFile, replaces_files_and_what_links_lead_to_but_no_devices) {
+  const TemporaryFolder folder;
+  const Path path = folder.path() / "real", link = folder.path() / "link", fifo = folder.path() / "fifo";
+  put(path, "old");
+  fs::create_symlink("real", link);
+  AtomicFile file(link, 0600);
+  file.write(as_bytes("new"));
+  file.commit();
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_EQ(read_text(path), "new");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  fs::create_symlink(fifo, folder.path() / "to-fifo");
+  for (const Path& other : {fifo, folder.path() / "to-fifo", folder.path()})
+    EXPECT_THROW(AtomicFile(other, 0600), Error) << other;
+}
+
 TEST(AtomicFile, leaves_nothing_when_it_is_not_committed) {
   const TemporaryFolder folder;
   {
@@ -121,9 +138,9 @@ TEST(AtomicFile, leaves_nothing_when_it_is_not_committed) {
 TEST(AtomicFile, a_failed_rename_leaves_nothing_either) {
   const TemporaryFolder folder;
   const Path path = folder.path() / "taken";
-  fs::create_directories(path / "inside");
   {
     AtomicFile file(path, 0600);
+    fs::create_directories(path / "inside");
     EXPECT_THROW(file.commit(AtomicFile::Durability::later), Error);
   }
   EXPECT_EQ(entries_of(folder.path()), 1U);

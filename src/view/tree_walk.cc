@@ -25,8 +25,7 @@ void TreeWalk::enter(const repo::Node& folder) {
   if (levels_.size() >= kDeepest || path_.size() > kLongestPath)
     throw Error(ErrorKind::corrupt, fmt::format("{} lies too deep", printable(path_.substr(0, 200))),
                 "start farther down");
-  if (folder.subtree)
-    levels_.push_back({repository_.load_tree(*folder.subtree).nodes, 0, path_.size()});
+  if (folder.subtree) levels_.push_back({repository_.load_tree(*folder.subtree).nodes, 0, path_.size()});
 }
 
 bool TreeWalk::next() {

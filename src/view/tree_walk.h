@@ -9,9 +9,10 @@
 
 namespace respaldo::view {
 
-// A walk in tree order (names by bytes), parents before their children. No recursion; depth and length of paths
-// are bounded, so that a hostile tree exhausts neither stack nor memory (it may still be very long: trees can
-// share subtrees, so callers look at their stop token between entries). Names are as stored: they may be empty,
+// A walk in tree order (names by bytes), parents before their children. No recursion; depth and length of
+// paths are bounded, so that a hostile tree exhausts neither stack nor memory (it may still be very long:
+// trees can share subtrees, so callers look at their stop token between entries). Names are as stored: they
+// may be empty,
 // ".." or hold '/'. Not thread-safe. The repository must outlive it.
 class TreeWalk {
  public:
@@ -24,8 +25,9 @@ class TreeWalk {
   // `root` is a folder; it is not an entry itself.
   TreeWalk(const repo::IndexedRepository& repository, const repo::Node& root, std::string path);
 
-  // Moves on; false at the end. The last entry, if it is a folder, is entered now: Error(corrupt or not_found)
-  // when its tree cannot be read or lies too deep, after which the walk goes on with what follows it.
+  // Moves on; false at the end. The last entry, if it is a folder, is entered now: Error(corrupt or
+  // not_found) when its tree cannot be read or lies too deep, after which the walk goes on with what follows
+  // it.
   bool next();
   const Entry& entry() const { return entry_; }
   Entry& entry() { return entry_; }

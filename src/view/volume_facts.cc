@@ -30,6 +30,17 @@ std::optional<std::uint64_t> number(const Json& object, const char* name) {
   return at->get<std::uint64_t>();
 }
 
+// A list of objects; empty when it is absent.
+const Json& list(const Json& object, const char* name) {
+  static const Json none = Json::array();
+  const auto at = object.find(name);
+  if (at == object.end()) return none;
+  if (!at->is_array()) throw not_facts(fmt::format("\"{}\" is not a list", name));
+  for (const Json& item : *at)
+    if (!item.is_object()) throw not_facts(fmt::format("something in \"{}\" is not an object", name));
+  return *at;
+}
+
 }  // namespace
 
 std::string VolumeFacts::to_json() const {
@@ -53,6 +64,21 @@ std::string VolumeFacts::to_json() const {
   for (const LostRange& range : lost)
     ranges.push_back({{"offset", range.extent.offset}, {"length", range.extent.length}, {"why", range.why}});
   json["lost"] = std::move(ranges);
+  if (free_bytes > 0) json["free_bytes"] = free_bytes;
+  Json views = Json::array();
+  for (const FileViewFacts& view : file_views) {
+    Json one = {
+        {"folder", view.folder}, {"filesystem", view.filesystem}, {"uuid", view.uuid}, {"label", view.label}};
+    if (!view.journal.empty()) one["journal"] = view.journal;
+    if (view.encrypted_folders > 0) one["encrypted_folders"] = view.encrypted_folders;
+    one["finding_count"] = view.finding_count;
+    Json findings = Json::array();
+    for (const auto& finding : view.findings)
+      findings.push_back({{"path", finding.path}, {"what", finding.what}});
+    one["findings"] = std::move(findings);
+    views.push_back(std::move(one));
+  }
+  if (!views.empty()) json["file_views"] = std::move(views);
   // Labels come from disks: bytes that are not UTF-8 must not end a backup.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -76,15 +102,25 @@ VolumeFacts VolumeFacts::parse(std::string_view source) {
   facts.filesystem = text(json, "filesystem");
   facts.filesystem_uuid = text(json, "filesystem_uuid");
   facts.filesystem_label = text(json, "filesystem_label");
-  if (const auto lost = json.find("lost"); lost != json.end()) {
-    if (!lost->is_array()) throw not_facts("\"lost\" is not a list");
-    for (const Json& range : *lost) {
-      if (!range.is_object()) throw not_facts("a lost range is not an object");
-      const auto offset = number(range, "offset"), length = number(range, "length");
-      if (!offset || !length || *length > UINT64_MAX - *offset)
-        throw not_facts("a lost range has no sound borders");
-      facts.lost.push_back({{*offset, *length}, text(range, "why")});
-    }
+  for (const Json& range : list(json, "lost")) {
+    const auto offset = number(range, "offset"), length = number(range, "length");
+    if (!offset || !length || *length > UINT64_MAX - *offset)
+      throw not_facts("a lost range has no sound borders");
+    facts.lost.push_back({{*offset, *length}, text(range, "why")});
+  }
+  facts.free_bytes = number(json, "free_bytes").value_or(0);
+  for (const Json& one : list(json, "file_views")) {
+    FileViewFacts view;
+    view.folder = text(one, "folder");
+    view.filesystem = text(one, "filesystem");
+    view.uuid = text(one, "uuid");
+    view.label = text(one, "label");
+    view.journal = text(one, "journal");
+    view.encrypted_folders = number(one, "encrypted_folders").value_or(0);
+    view.finding_count = number(one, "finding_count").value_or(0);
+    for (const Json& finding : list(one, "findings"))
+      view.findings.push_back({text(finding, "path"), text(finding, "what")});
+    facts.file_views.push_back(std::move(view));
   }
   return facts;
 }

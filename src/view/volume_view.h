@@ -25,6 +25,19 @@ struct LostRange {
   std::string why;
 };
 
+// A filesystem whose files are in the backup.
+struct FileViewFacts {
+  std::string folder;  // below /VG/LV: "files", "part1/files"
+  std::string filesystem, uuid, label;
+  std::string journal;  // "replayed" when the files are as they are after recovery; else empty
+  struct Finding {
+    std::string path, what;  // path: may be empty
+  };
+  std::vector<Finding> findings;  // what could not be trusted; the first ones
+  std::uint64_t finding_count = 0;
+  std::uint64_t encrypted_folders = 0;
+};
+
 // The facts of volume.json. Unknown fields are ignored when reading; a backup made by restic has none.
 struct VolumeFacts {
   std::string vg, lv, vg_uuid, lv_uuid;
@@ -34,7 +47,9 @@ struct VolumeFacts {
   std::optional<std::uint64_t> cow_size, cow_used, cow_chunk;
   std::string snapshot_name;
   std::vector<LostRange> lost;
-  std::string to_json() const;                      // stable field order, ends with a newline
+  std::vector<FileViewFacts> file_views;
+  std::uint64_t free_bytes = 0;  // that the filesystem calls free, stored as zeros whatever they hold
+  std::string to_json() const;   // stable field order, ends with a newline
   static VolumeFacts parse(std::string_view json);  // Error(corrupt)
 };
 

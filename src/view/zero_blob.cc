@@ -37,6 +37,8 @@ repo::BlobId zero_blob_id(std::uint32_t length) {
 ZeroBlobs::ZeroBlobs(std::initializer_list<std::uint32_t> further_lengths) {
   ids_.push_back(zero_blob_id());
   ids_.push_back(zero_blob_id(kMiB));
+  static const repo::BlobId of_long_holes = zero_blob_id(8 * kMiB);
+  ids_.push_back(of_long_holes);
   for (const std::uint32_t length : further_lengths)
     if (length > 0 && length <= 16 * kMiB) ids_.push_back(zero_blob_id(length));
 }

@@ -23,7 +23,7 @@ ByteView zero_blob();
 // A few zero blobs by id. A value; contains() is thread-safe.
 class ZeroBlobs {
  public:
-  // kZeroBlobLength and 1 MiB are always known.
+  // kZeroBlobLength, 1 MiB and 8 MiB (long holes of files) are always known.
   explicit ZeroBlobs(std::initializer_list<std::uint32_t> further_lengths = {});
   bool contains(const repo::BlobId& id) const;
 

@@ -1,0 +1,278 @@
+#include "backup/file_trees.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "backup/account_names.h"
+#include "base/error.h"
+#include "os/thread_group.h"
+#include "view/zero_blob.h"
+
+namespace respaldo::backup {
+
+namespace {
+
+constexpr std::size_t kFindingLimit = 1000;
+constexpr std::uint64_t kAccountFileLimit = 4U << 20;
+// Long holes are made of the longest blob, so that a file of 16 TiB has a list of two million ids; no more
+// than eight such files' worth, since a damaged inode may claim any size.
+constexpr std::uint32_t kHoleChunk = kLongestChunk;
+constexpr std::uint64_t kHoleBlobLimit = 16U << 20;
+
+repo::NodeType type_of(std::uint32_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR:
+      return repo::NodeType::dir;
+    case S_IFLNK:
+      return repo::NodeType::symlink;
+    case S_IFBLK:
+      return repo::NodeType::dev;
+    case S_IFCHR:
+      return repo::NodeType::chardev;
+    case S_IFIFO:
+      return repo::NodeType::fifo;
+    case S_IFSOCK:
+      return repo::NodeType::socket;
+    default:
+      return repo::NodeType::file;
+  }
+}
+
+repo::Timestamp timestamp(const fs::FileTime& time) { return {time.seconds, time.nanoseconds, 0}; }
+
+class Builder {
+ public:
+  Builder(const FileTreeInput& input, repo::SnapshotSummary& counts, const std::stop_token& stop)
+      : input_(input), reader_(*input.view.reader), counts_(counts), stop_(stop) {
+    users_ = accounts("passwd");
+    groups_ = accounts("group");
+  }
+
+  FileTreeResult run() {
+    collect_folders();
+    // Folders were found from the root down: from the back, children come before their parents.
+    for (std::size_t i = folders_.size(); i-- > 0;) {
+      os::throw_if_stopped(stop_);
+      save_folder(folders_[i]);
+    }
+    result_.root = make_node(reader_.root(), "");
+    return std::move(result_);
+  }
+
+ private:
+  struct Folder {
+    fs::NodeIndex node = fs::kNoNode;
+    std::optional<repo::BlobId> before;  // the parent backup's tree
+  };
+
+  AccountNames accounts(std::string_view name) const {
+    const auto child = [&](fs::NodeIndex folder, std::string_view wanted) {
+      if (folder == fs::kNoNode) return fs::kNoNode;
+      for (std::size_t i = 0; i < reader_.entry_count(folder); ++i)
+        if (const fs::DirectoryEntry entry = reader_.entry(folder, i); entry.name == wanted)
+          return entry.node;
+      return fs::kNoNode;
+    };
+    const fs::NodeIndex found = child(child(reader_.root(), "etc"), name);
+    if (found == fs::kNoNode) return {};
+    const fs::FileNode node = reader_.node(found);
+    if (!S_ISREG(node.mode) || !node.readable || node.size > kAccountFileLimit) return {};
+    Bytes text(node.size);
+    try {
+      reader_.read(found, 0, text);
+    } catch (const Error&) {
+      return {};  // the pass tells of what cannot be read
+    }
+    return AccountNames(as_text(text));
+  }
+
+  void collect_folders() {
+    std::optional<repo::BlobId> before;
+    if (input_.parent != nullptr) before = input_.parent->subtree;
+    folders_.push_back({reader_.root(), before});
+    for (std::size_t next = 0; next < folders_.size(); ++next) {
+      os::throw_if_stopped(stop_);
+      const Folder folder = folders_[next];
+      const auto old = load(folder.before);
+      for (std::size_t i = 0; i < reader_.entry_count(folder.node); ++i) {
+        const fs::DirectoryEntry entry = reader_.entry(folder.node, i);
+        if (!S_ISDIR(reader_.node(entry.node).mode)) continue;
+        const repo::Node* same = find(old, entry.name);
+        folders_.push_back({entry.node, same != nullptr ? same->subtree : std::nullopt});
+      }
+    }
+  }
+
+  std::vector<repo::Node> load(const std::optional<repo::BlobId>& id) const {
+    if (!id) return {};
+    try {
+      return input_.repository.load_tree(*id).nodes;
+    } catch (const Error&) {
+      return {};  // a damaged parent only spoils the counts
+    }
+  }
+  static const repo::Node* find(const std::vector<repo::Node>& nodes, std::string_view name) {
+    const auto at = std::ranges::lower_bound(
+        nodes, name, {}, [](const repo::Node& node) -> std::string_view { return node.name; });
+    return at != nodes.end() && at->name == name ? &*at : nullptr;
+  }
+
+  void save_folder(const Folder& folder) {
+    repo::Tree tree;
+    const std::size_t count = reader_.entry_count(folder.node);
+    tree.nodes.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const fs::DirectoryEntry entry = reader_.entry(folder.node, i);
+      if (!reader_.node(entry.node).readable) continue;  // the reader has told why
+      repo::Node node = make_node(entry.node, entry.name);
+      if (node.type != repo::NodeType::file || add_content(node, entry.node))
+        tree.nodes.push_back(std::move(node));
+    }
+    count_files(tree, folder);
+    const std::string json = repo::to_json(std::move(tree));
+    const repo::BlobId id = input_.save(repo::BlobType::tree, as_bytes(json));
+    ++(!folder.before         ? counts_.dirs_new
+       : *folder.before == id ? counts_.dirs_unmodified
+                              : counts_.dirs_changed);
+    subtrees_[folder.node] = id;
+  }
+
+  void count_files(const repo::Tree& tree, const Folder& folder) {
+    const auto old = load(folder.before);
+    for (const repo::Node& node : tree.nodes) {
+      if (node.type != repo::NodeType::file) continue;
+      const repo::Node* before = find(old, node.name);
+      const bool known = before != nullptr && before->type == repo::NodeType::file;
+      const bool same = known && before->content == node.content && before->size == node.size &&
+                        before->mtime.seconds == node.mtime.seconds &&
+                        before->mtime.nanoseconds == node.mtime.nanoseconds;
+      ++(same ? counts_.files_unmodified : known ? counts_.files_changed : counts_.files_new);
+      ++counts_.total_files_processed;
+      counts_.total_bytes_processed += node.size;
+    }
+  }
+
+  repo::Node make_node(fs::NodeIndex index, std::string_view name) {
+    const fs::FileNode source = reader_.node(index);
+    repo::Node node;
+    node.name = name;
+    node.type = type_of(source.mode);
+    node.mode = source.mode;
+    node.mtime = timestamp(source.mtime);
+    node.atime = timestamp(source.atime);
+    node.ctime = timestamp(source.ctime);
+    node.uid = source.uid;
+    node.gid = source.gid;
+    node.user = users_.find(source.uid);
+    node.group = groups_.find(source.gid);
+    node.inode = source.inode;
+    node.device_id = input_.device_id;
+    try {
+      for (fs::FileXattr& xattr : reader_.xattrs(index))
+        node.xattrs.push_back({std::move(xattr.name), std::move(xattr.value)});
+    } catch (const Error& error) {
+      tell(source.inode, index, fmt::format("its extended attributes: {}", error.what()));
+    }
+    switch (node.type) {
+      case repo::NodeType::dir:
+        if (const auto at = subtrees_.find(index); at != subtrees_.end()) node.subtree = at->second;
+        break;
+      case repo::NodeType::symlink:
+        node.links = source.links;
+        node.link_target = reader_.link_target(index);
+        break;
+      case repo::NodeType::dev:
+      case repo::NodeType::chardev:
+        node.links = source.links;
+        node.device = source.device;
+        break;
+      case repo::NodeType::file:
+        node.links = source.links;
+        node.size = source.size;
+        break;
+      default:
+        break;
+    }
+    return node;
+  }
+
+  // False when the content cannot be had: such a file is left out, since part of it could be taken for the
+  // whole.
+  bool add_content(repo::Node& node, fs::NodeIndex index) {
+    try {
+      if (reader_.node(index).has_inline_data) {
+        store({0, node.size}, index, node.content);
+        return true;
+      }
+      std::uint64_t done = 0;
+      for (const fs::FileExtent& extent : reader_.extents(index)) {
+        if (extent.unwritten) continue;
+        add_hole(extent.logical - done, node.content);
+        const Extent bytes{input_.view.base + extent.physical, extent.length};
+        if (!input_.chunks.append(bytes, node.content))
+          store({extent.logical, extent.length}, index, node.content);
+        done = extent.logical + extent.length;
+      }
+      add_hole(node.size - done, node.content);
+      return true;
+    } catch (const Error& error) {
+      tell(static_cast<std::uint32_t>(node.inode), index, fmt::format("its content: {}", error.what()));
+      return false;
+    }
+  }
+
+  void add_hole(std::uint64_t length, std::vector<repo::BlobId>& content) {
+    if ((hole_blobs_ += length / kHoleChunk) > kHoleBlobLimit)
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("it has {} bytes of holes: more than can be listed", length));
+    for (; length >= kHoleChunk; length -= kHoleChunk) content.push_back(zeros(kHoleChunk));
+    for (; length >= kZeroChunk; length -= kZeroChunk) content.push_back(zeros(kZeroChunk));
+    if (length > 0) content.push_back(zeros(static_cast<std::uint32_t>(length)));
+  }
+
+  const repo::BlobId& zeros(std::uint32_t length) {
+    const auto [at, is_new] = zeros_.try_emplace(length);
+    if (is_new) at->second = input_.save(repo::BlobType::data, Bytes::zeroed(length));
+    return at->second;
+  }
+
+  // Content that lies in no chunk of the image.
+  void store(Extent range, fs::NodeIndex index, std::vector<repo::BlobId>& content) {
+    while (!range.empty()) {
+      os::throw_if_stopped(stop_);
+      buffer_.resize(std::min(range.length, kImageChunk));
+      reader_.read(index, range.offset, buffer_);
+      content.push_back(input_.save(repo::BlobType::data, buffer_));
+      range = {range.offset + buffer_.size(), range.length - buffer_.size()};
+    }
+  }
+
+  void tell(std::uint32_t inode, fs::NodeIndex index, std::string what) {
+    if (++result_.finding_count <= kFindingLimit)
+      result_.findings.push_back({inode, reader_.path(index), std::move(what)});
+  }
+
+  const FileTreeInput& input_;
+  const fs::ExtReader& reader_;
+  repo::SnapshotSummary& counts_;
+  const std::stop_token& stop_;
+  AccountNames users_, groups_;
+  std::vector<Folder> folders_;
+  std::unordered_map<fs::NodeIndex, repo::BlobId> subtrees_;
+  std::unordered_map<std::uint32_t, repo::BlobId> zeros_;
+  std::uint64_t hole_blobs_ = 0;
+  Bytes buffer_;
+  FileTreeResult result_;
+};
+
+}  // namespace
+
+FileTreeResult save_file_trees(const FileTreeInput& input, repo::SnapshotSummary& counts,
+                               const std::stop_token& stop) {
+  return Builder(input, counts, stop).run();
+}
+
+}  // namespace respaldo::backup
