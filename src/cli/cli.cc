@@ -57,9 +57,10 @@ const std::vector<Command> kCommands = {
      configure_ls},
     {"cat", "Look into backups", "Write a file inside a backup to standard output.",
      "respaldo -r /backups cat latest /vg0/vg.conf", configure_cat},
-    {"restore", "Bring back", "Write a volume back: onto a volume, or into a file.",
+    {"restore", "Bring back", "Write a volume back: onto a volume, into a file, or its files into a folder.",
      "respaldo -r /backups --disk server.img restore latest --to vg0/root\n"
-     "  respaldo -r /backups restore 4f2c:vg0/root --to-file root.img",
+     "  respaldo -r /backups restore 4f2c:vg0/root --to-file root.img\n"
+     "  respaldo -r /backups restore latest:vg0/root --files etc home/ana --to /tmp/back",
      configure_restore},
     {"export", "Bring back", "Write a backup in a form that other tools take.",
      "respaldo -r /backups export latest:vg0/root --raw - | ssh host 'cat > /dev/vg0/root'",

@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "block/file_device.h"
 #include "cli/command.h"
+#include "cli/restore_files.h"
 #include "cli/shared.h"
 #include "restore/image_restore.h"
 
@@ -18,7 +19,9 @@ namespace {
 
 struct RestoreOptions {
   std::string backup, volume, to, to_file;
-  bool in_place = false, yes = false;
+  bool in_place = false, yes = false, files = false;
+  std::vector<std::string> paths;
+  std::string overwrite;
   unsigned threads = 0;
 };
 
@@ -119,7 +122,24 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
   return app::ExitCode::ok;
 }
 
+app::ExitCode restore_files(app::Context& context, const RestoreOptions& options) {
+  if (options.to.empty()) throw Error(ErrorKind::usage, "say where to restore to", "give --to DIR");
+  if (!options.to_file.empty() || options.in_place)
+    throw Error(ErrorKind::usage, "--to-file and --in-place are for images, not for --files");
+  RestoreFilesOptions files;
+  files.backup = options.backup;
+  files.volume = options.volume;
+  files.target = options.to;
+  files.paths = options.paths;
+  files.overwrite = options.overwrite;
+  files.threads = options.threads;
+  return restore_files(context, files);
+}
+
 app::ExitCode restore_volume(app::Context& context, const RestoreOptions& options) {
+  if (options.files) return restore_files(context, options);
+  if (!options.paths.empty() || !options.overwrite.empty())
+    throw Error(ErrorKind::usage, "paths and --overwrite are for the restore of files", "give --files, too");
   if (options.to.empty() == options.to_file.empty())
     throw Error(ErrorKind::usage, "say where to restore to", "give either --to VG/LV or --to-file FILE");
   const auto lock = lock_repository(context, repo::LockKind::shared);
@@ -166,9 +186,17 @@ Action configure_restore(CLI::App& app) {
   app.add_option("backup", options->backup, kBackupHelp)->required()->type_name("BACKUP");
   app.add_option("--volume", options->volume, "which volume of the backup, when it holds several")
       ->type_name("VG/LV");
-  app.add_option("--to", options->to, "the volume to write onto")->type_name("VG/LV");
+  app.add_option("path", options->paths, "with --files: what to bring back; all when none is given")
+      ->type_name("PATH");
+  app.add_flag("--files", options->files, "files into a folder, not the image");
+  app.add_option("--to", options->to, "the volume to write onto; with --files: the folder")
+      ->type_name("VG/LV|DIR");
   app.add_option("--to-file", options->to_file, "the file (made sparse) or block device to write")
       ->type_name("FILE");
+  app.add_option("--overwrite", options->overwrite,
+                 "with --files, what becomes of files that are there: always (default), if-changed or never")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember({"always", "if-changed", "never"}));
   app.add_flag("--in-place", options->in_place, "read the target and write only what differs");
   app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
       ->capture_default_str();

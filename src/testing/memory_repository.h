@@ -58,6 +58,8 @@ class HandMadeBackup {
   repo::BlobId tree(std::vector<repo::Node> nodes) {
     return lane_->save(repo::BlobType::tree, as_bytes(repo::to_json(repo::Tree{std::move(nodes)}))).id;
   }
+  // As it is, whether it is a tree or not.
+  repo::BlobId raw_tree(std::string_view json) { return lane_->save(repo::BlobType::tree, as_bytes(json)).id; }
   // A file whose bytes are cut every `chunk` bytes.
   repo::Node file(std::string name, ByteView bytes, std::size_t chunk = 64U << 10) {
     std::vector<repo::BlobId> content;

@@ -1,0 +1,152 @@
+#include "base/printable.h"
+#include "base/units.h"
+#include "cli/restore_files.h"
+#include "cli/shared.h"
+#include "restore/file_restore.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+// Where the paths start.
+struct Root {
+  repo::Node node;
+  std::vector<std::string> paths;
+  std::string what;  // for messages: the volume, or the backup
+};
+
+bool is_folder(const repo::Node& node) {
+  return node.type == repo::NodeType::dir && node.subtree.has_value();
+}
+
+// partN, as the folders of the partitions inside a volume are called.
+bool is_part(const std::string& name) {
+  return name.size() > 4 && name.starts_with("part") &&
+         name.find_first_not_of("0123456789", 4) == std::string::npos;
+}
+
+repo::Node node_at(app::Context& context, const FoundBackup& found, const std::string& path) {
+  auto node = view::find_node(*context.indexed(), found.backup.snapshot, path);
+  if (!node)
+    throw Error(ErrorKind::corrupt, fmt::format("the backup holds no {}", printable(path)),
+                "run: respaldo check");
+  return std::move(*node);
+}
+
+Root root_of_volume(app::Context& context, const FoundBackup& found, const view::StoredVolume& volume,
+                    const std::vector<std::string>& paths) {
+  Root root;
+  root.what = volume.str();
+  root.paths = paths;
+  if (volume.has_files) {
+    root.node = node_at(context, found, volume.tree_path + "/" + std::string(view::kFilesName));
+    return root;
+  }
+  root.node = node_at(context, found, volume.tree_path);
+  // The folder of the volume is not a stored one: the target keeps its own metadata.
+  root.node.mode = 0;
+  std::vector<std::string> parts;
+  for (const repo::Node& part : context.indexed()->load_tree(*root.node.subtree).nodes) {
+    if (!is_folder(part) || !is_part(part.name)) continue;
+    for (const repo::Node& child : context.indexed()->load_tree(*part.subtree).nodes)
+      if (child.name == view::kFilesName && is_folder(child)) parts.push_back(part.name + "/" + child.name);
+  }
+  if (parts.empty())
+    throw Error(ErrorKind::unsupported,
+                fmt::format("the backup of {} holds no files, only the image", printable(volume.str())),
+                "restore the image (--to, --to-file), or look into it: respaldo export --raw, then mount it");
+  if (root.paths.empty()) root.paths = std::move(parts);
+  return root;
+}
+
+Root find_root(app::Context& context, const FoundBackup& found, const RestoreFilesOptions& options) {
+  const bool named = found.volume || !options.volume.empty();
+  if (!named) {
+    bool restic = false;
+    try {
+      restic = view::stored_volumes(*context.indexed(), found.backup.snapshot).empty();
+    } catch (const Error&) {
+      // Damage somewhere in a backup of restic's need not be in what is wanted.
+      if (found.backup.snapshot.program_version.starts_with("respaldo")) throw;
+      restic = true;
+    }
+    if (restic) return {node_at(context, found, "/"), options.paths, "backup " + found.backup.id.short_hex()};
+  }
+  return root_of_volume(context, found, find_volume(context, found, options.volume), options.paths);
+}
+
+restore::Overwrite overwrite_of(const std::string& word) {
+  if (word == "if-changed") return restore::Overwrite::if_changed;
+  if (word == "never") return restore::Overwrite::never;
+  return restore::Overwrite::always;
+}
+
+void report(app::Context& context, const RestoreFilesOptions& options, const Root& root,
+            const restore::FileRestoreResult& result) {
+  if (context.options().json) {
+    Json problems = Json::array();
+    for (const auto& problem : result.problems)
+      problems.push_back({{"path", problem.path}, {"why", problem.why}});
+    context.print_json(dump({{"source", root.what},
+                             {"target", options.target},
+                             {"files", result.files},
+                             {"folders", result.folders},
+                             {"others", result.others},
+                             {"kept", result.kept},
+                             {"bytes_written", result.bytes_written},
+                             {"bytes_zero", result.bytes_zero},
+                             {"without_owner", result.without_owner},
+                             {"without_xattrs", result.without_xattrs},
+                             {"without_device", result.without_device},
+                             {"problem_count", result.problem_count},
+                             {"problems", problems},
+                             {"seconds", result.seconds}}));
+    return;
+  }
+  if (context.options().verbosity > 0)
+    context.print(fmt::format(
+        "restored {} into {}: {} files, {} folders, {} others{}; written {}, holes {}; {}",
+        printable(root.what), printable(options.target), result.files, result.folders, result.others,
+        result.kept > 0 ? fmt::format(", {} left alone", result.kept) : "", format_size(result.bytes_written),
+        format_size(result.bytes_zero), format_duration(result.seconds)));
+  for (const auto& problem : result.problems)
+    context.world().err(fmt::format("problem: {}: {}\n",
+                                    problem.path.empty() ? "the folder itself" : printable(problem.path),
+                                    printable(problem.why)));
+  if (result.problem_count > result.problems.size())
+    context.world().err(
+        fmt::format("problem: {} more are not listed\n", result.problem_count - result.problems.size()));
+}
+
+void warn_of_missing_metadata(app::Context& context, const restore::FileRestoreResult& result) {
+  std::string text;
+  const auto add = [&](std::uint64_t count, const char* what) {
+    if (count > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, what);
+  };
+  add(result.without_owner, "without their owner");
+  add(result.without_xattrs, "without some extended attributes");
+  add(result.without_device, "devices not made");
+  if (!text.empty()) context.warn(fmt::format("not allowed here: {} (root may set them)", text));
+}
+
+}  // namespace
+
+app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& options) {
+  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const FoundBackup found = find_backup(context, options.backup);
+  const Root root = find_root(context, found, options);
+  restore::FileRestoreOptions how;
+  how.paths = root.paths;
+  how.overwrite = overwrite_of(options.overwrite);
+  how.threads = options.threads;
+  const auto result = restore::restore_files(*context.indexed(), root.node, options.target, how,
+                                             context.progress(), context.stop());
+  report(context, options, root, result);
+  warn_of_missing_metadata(context, result);
+  if (result.problem_count == 0) return app::ExitCode::ok;
+  context.warn(fmt::format("{} {} not, or not wholly, be brought back", result.problem_count,
+                           result.problem_count == 1 ? "entry could" : "entries could"));
+  return app::ExitCode::failed;
+}
+
+}  // namespace respaldo::cli
