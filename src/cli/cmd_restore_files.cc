@@ -59,6 +59,18 @@ Root root_of_volume(app::Context& context, const FoundBackup& found, const view:
   return root;
 }
 
+// What the backup itself says of its files.
+void warn_of_findings(app::Context& context, const view::StoredVolume& volume) {
+  if (!volume.facts) return;
+  for (const view::FileViewFacts& view : volume.facts->file_views) {
+    if (view.finding_count > 0)
+      context.warn(
+          fmt::format("{} of {} were found damaged when the backup was made: they may be missing ({})",
+                      view.finding_count == 1 ? "1 thing" : fmt::format("{} things", view.finding_count),
+                      printable(volume.str() + "/" + view.folder), "volume.json names them"));
+  }
+}
+
 Root find_root(app::Context& context, const FoundBackup& found, const RestoreFilesOptions& options) {
   const bool named = found.volume || !options.volume.empty();
   if (!named) {
@@ -72,7 +84,9 @@ Root find_root(app::Context& context, const FoundBackup& found, const RestoreFil
     }
     if (restic) return {node_at(context, found, "/"), options.paths, "backup " + found.backup.id.short_hex()};
   }
-  return root_of_volume(context, found, find_volume(context, found, options.volume), options.paths);
+  const view::StoredVolume volume = find_volume(context, found, options.volume);
+  warn_of_findings(context, volume);
+  return root_of_volume(context, found, volume, options.paths);
 }
 
 restore::Overwrite overwrite_of(const std::string& word) {

@@ -34,7 +34,7 @@ namespace respaldo::restore {
 namespace {
 
 constexpr std::size_t kBatchMemory = 64 * kMiB;  // what is known of files whose content is not there yet
-constexpr std::size_t kBatchFiles = 1U << 16;    // and how many
+constexpr std::size_t kBatchFiles = 1U << 15;    // and how many
 constexpr std::size_t kMostOpen = 256;           // files that wait open for more content
 constexpr std::size_t kMostLinks = 4U << 20;     // inodes whose further names are still to come
 constexpr std::uint64_t kSparseUnit = 4 * kKiB;  // zeros of this size become holes

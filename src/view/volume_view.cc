@@ -121,7 +121,7 @@ std::vector<StoredVolume> stored_volumes(const repo::IndexedRepository& reposito
 StoredVolume select_volume(std::vector<StoredVolume> volumes, std::optional<std::string_view> name) {
   if (volumes.empty())
     throw Error(ErrorKind::not_found, "this backup holds no volume",
-                "backups of files are restored with restic");
+                "files of restic's backups can be restored: respaldo restore --files");
   const auto listed = [&] {
     std::vector<std::string> names;
     for (const StoredVolume& volume : volumes) names.push_back(printable(volume.str()));

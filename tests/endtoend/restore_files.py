@@ -251,6 +251,7 @@ def main():
 
         if ROOT:
             as_ordinary_user(work, source, original)
+        out_of_a_volume(work, source)
         print("restore_files: everything came back")
 
 
@@ -282,6 +283,31 @@ def as_ordinary_user(work, source, original):
     need(found[b"setuid"]["mode"] == "0o100755" and found[b"setgid"]["mode"] == "0o100755", "setuid without its owner")
     # A second time, over folders that may not be written.
     run([program, "-q", "-r", repository, "restore", "latest", "--files", "--to", home / "out"], preexec_fn=demote)
+
+
+def out_of_a_volume(work, source):
+    """The files of an ext4 filesystem in a volume: as mke2fs put them there, which drops a few things."""
+    (source / "long link").unlink()
+    (source / "other folder/hard link of a symbolic one").unlink()
+    expected = everything(source)
+    filesystem, size = work / "filesystem", 160 * MIB
+    make_sparse(filesystem, size, [])
+    run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-d", source, filesystem])
+    images = Images(work, "disk", size=size + 64 * MIB)
+    images.lvm("vgcreate", "vg0", images.paths[0])
+    images.lvm("lvcreate", "-L", f"{size >> 20}M", "-n", "root", "vg0")
+    with images.activated() as point:
+        write_at(point / "vg0/root", 0, filesystem.read_bytes())
+    repository, target = work / "repository of a volume", work / "out of a volume"
+    run([RESPALDO, "-r", repository, "init"])
+    images("-q", "-r", repository, "backup", "vg0/root")
+    run([RESPALDO, "-q", "-r", repository, "restore", "latest:vg0/root", "--files", "--to", target])
+    (target / "lost+found").rmdir()
+    found = everything(target)
+    for fact in [*expected.values(), *found.values()]:
+        fact["mtime"] //= 10**9
+    compare(expected, found, "out of a volume", leave_out=("atime",))
+    need(links_by_group(source) == links_by_group(target), "out of a volume: hard links differ")
 
 
 main()

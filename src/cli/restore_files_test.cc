@@ -1,0 +1,164 @@
+// restore --files through the command line: which folder it starts from, and what it says.
+#include "cli/program_test.h"
+#include "testing/memory_repository.h"
+#include "view/volume_view.h"
+
+namespace respaldo::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class RestoreFiles : public Program {
+ protected:
+  RestoreFiles() {
+    make_repository();
+    repository_ = repo::Repository::open(store::open_location(repository()), "secret");
+    backup_.emplace(*repository_);
+  }
+  repo::Node file(const std::string& name, std::string_view text) {
+    repo::Node node = backup_->file(name, as_bytes(text));
+    node.uid = ::geteuid();
+    node.gid = ::getegid();
+    return node;
+  }
+  repo::Node folder(const std::string& name, std::vector<repo::Node> nodes) {
+    repo::Node node = testing::folder_node(name, backup_->tree(std::move(nodes)));
+    node.uid = ::geteuid();
+    node.gid = ::getegid();
+    return node;
+  }
+  repo::Node facts(const std::string& lv, std::uint64_t findings = 0) {
+    view::VolumeFacts facts;
+    facts.vg = "vg0";
+    facts.lv = lv;
+    if (findings > 0) {
+      facts.file_views.emplace_back();
+      facts.file_views.back().folder = "files";
+      facts.file_views.back().finding_count = findings;
+    }
+    return backup_->file("volume.json", as_bytes(facts.to_json()));
+  }
+  repo::Node image() { return backup_->file("image.raw", as_bytes(std::string(4096, 'i'))); }
+  void save(std::vector<repo::Node> nodes, const std::string& version = "respaldo test") {
+    backup_->save(backup_->tree(std::move(nodes)), version);
+  }
+  static std::string text_of(const std::string& file) {
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  std::string names(const std::string& folder) const {
+    std::vector<std::string> all;
+    for (const auto& entry : fs::recursive_directory_iterator(path(folder)))
+      all.push_back(fs::relative(entry.path(), path(folder)).native());
+    std::ranges::sort(all);
+    std::string text;
+    for (const std::string& name : all) text += (text.empty() ? "" : " ") + name;
+    return text;
+  }
+  Outcome restore(std::vector<std::string> words) {
+    words.insert(words.begin(), "restore");
+    words.insert(words.end(), {"--files", "--to", path("out")});
+    return respaldo(std::move(words));
+  }
+
+  std::unique_ptr<repo::Repository> repository_;
+  std::optional<testing::HandMadeBackup> backup_;
+};
+
+TEST_F(RestoreFiles, TheRootIsTheVolumesFilesystem) {
+  save({folder(
+      "vg0", {folder("root", {image(), facts("root"),
+                              folder("files", {folder("etc", {file("fstab", "f")}), file("top", "t")})})})});
+  const Outcome outcome = restore({"latest"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("restored vg0/root into"));
+  EXPECT_THAT(outcome.out, HasSubstr("2 files, 2 folders"));  // with the root, for a target that is new
+  EXPECT_EQ(names("out"), "etc etc/fstab top");
+  EXPECT_EQ(text_of(path("out/etc/fstab")), "f");
+}
+
+TEST_F(RestoreFiles, OfSeveralVolumesOneIsChosen) {
+  save({folder("vg0", {folder("home", {image(), facts("home"), folder("files", {file("of home", "h")})}),
+                       folder("root", {image(), facts("root"), folder("files", {file("of root", "r")})})})});
+  EXPECT_EQ(restore({"latest"}).code, 2);
+  EXPECT_EQ(restore({"latest:vg0/root", "of root"}).code, 0);
+  EXPECT_EQ(restore({"latest", "--volume", "vg0/home"}).code, 0);
+  EXPECT_EQ(names("out"), "of home of root");
+  EXPECT_EQ(restore({"latest", "--volume", "vg0/other"}).code, 2);
+}
+
+TEST_F(RestoreFiles, PartitionsInsideAVolumeKeepTheirFolders) {
+  save({folder("vg0",
+               {folder("disk", {image(), facts("disk"), folder("part1", {folder("files", {file("a", "1")})}),
+                                folder("part2", {folder("files", {file("b", "2")})}),
+                                folder("particular", {folder("files", {file("c", "3")})})})})});
+  EXPECT_EQ(restore({"latest", "part2/files/b"}).code, 0);
+  EXPECT_EQ(names("out"), "part2 part2/files part2/files/b");
+  EXPECT_EQ(restore({"latest"}).code, 0);
+  EXPECT_EQ(names("out"), "part1 part1/files part1/files/a part2 part2/files part2/files/b");
+  EXPECT_EQ(restore({"latest", "a"}).code, 1);
+}
+
+TEST_F(RestoreFiles, BackupsOfResticStartAtTheirRoot) {
+  save({folder("home", {folder("ana", {file("letter", "dear")})})}, "restic 0.18.0");
+  EXPECT_EQ(restore({"latest"}).code, 0);
+  EXPECT_EQ(names("out"), "home home/ana home/ana/letter");
+  EXPECT_EQ(restore({"latest", "--volume", "vg0/root"}).code, 1);
+}
+
+TEST_F(RestoreFiles, DamageElsewhereInABackupOfResticDoesNotMatter) {
+  save({testing::folder_node("broken", repo::BlobId{}), folder("home", {file("letter", "dear")})},
+       "restic 0.18.0");
+  EXPECT_EQ(restore({"latest", "home"}).code, 0);
+  EXPECT_EQ(names("out"), "home home/letter");
+  const Outcome all = restore({"latest"});
+  EXPECT_EQ(all.code, 1);
+  EXPECT_THAT(all.err, HasSubstr("problem: broken: "));
+}
+
+TEST_F(RestoreFiles, AnImageAloneHoldsNoFiles) {
+  save({folder("vg0", {folder("root", {image(), facts("root")})})});
+  const Outcome outcome = restore({"latest"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("holds no files, only the image"));
+  EXPECT_FALSE(fs::exists(path("out")));
+}
+
+TEST_F(RestoreFiles, ProblemsAreListedAndTheRestIsDone) {
+  repo::Node broken = file("bro\nken", "text");
+  broken.size = 99;
+  save({folder(
+      "vg0", {folder("root", {image(), facts("root", 3), folder("files", {broken, file("whole", "w")})})})});
+  Outcome outcome = restore({"latest"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err,
+              HasSubstr("problem: bro\\x0aken: its blobs add up to 4 bytes, but its size is 99\n"));
+  EXPECT_THAT(outcome.err, HasSubstr("1 entry could not, or not wholly, be brought back"));
+  EXPECT_THAT(outcome.err, HasSubstr("3 things of vg0/root/files were found damaged"));
+  EXPECT_EQ(names("out"), "whole");
+
+  outcome = restore({"--json", "latest"});
+  EXPECT_EQ(outcome.code, 1);
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json.at("problem_count"), 1);
+  EXPECT_EQ(json.at("problems").at(0).at("path"), "bro\nken");
+  EXPECT_EQ(json.at("files"), 1);
+}
+
+TEST_F(RestoreFiles, WordsThatDoNotGoTogetherAreRefused) {
+  save({folder("home", {file("letter", "dear")})}, "restic 0.18.0");
+  EXPECT_EQ(respaldo({"restore", "latest", "--files"}).code, 2);
+  EXPECT_EQ(restore({"latest", "--to-file", path("x")}).code, 2);
+  EXPECT_EQ(restore({"latest", "--in-place"}).code, 2);
+  EXPECT_EQ(restore({"latest", "--overwrite", "sometimes"}).code, 2);
+  EXPECT_EQ(restore({"latest", "../home"}).code, 2);
+  EXPECT_EQ(respaldo({"restore", "latest", "home", "--to-file", path("x")}).code, 2);
+  EXPECT_EQ(respaldo({"restore", "latest", "--overwrite", "never", "--to-file", path("x")}).code, 2);
+  EXPECT_FALSE(fs::exists(path("out")));
+  EXPECT_FALSE(fs::exists(path("x")));
+}
+
+}  // namespace
+}  // namespace respaldo::cli
