@@ -142,6 +142,12 @@ MetadataOutcome set_metadata_at(int folder, const std::string& name, const Metad
     setter.fail("open");
     return setter.outcome();
   }
+  // Between making and opening it, whoever owns the folder may have put a link to something of others here.
+  if ((st.st_mode & S_IFMT) != (metadata.mode & S_IFMT) || st.st_nlink != 1) {
+    MetadataOutcome outcome;
+    outcome.problem = "it was replaced by something else meanwhile";
+    return outcome;
+  }
   setter.owner();
   setter.xattrs();
   if (!S_ISLNK(st.st_mode)) setter.mode();

@@ -568,6 +568,10 @@ class FileRestore {
     const int in = open(folder, current_);
     const std::string made = folder->fresh ? node.name : temporary_name();
     if (::linkat(from, source.name.c_str(), in, made.c_str(), 0) != 0) return instead(std::strerror(errno));
+    if (::fstatat(in, made.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || place_of(st) != source.place) {
+      ::unlinkat(in, made.c_str(), 0);
+      return instead("it was replaced meanwhile");
+    }
     try {
       put(in, made, node.name);
     } catch (const Error&) {

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "os/file.h"
 #include "restore/beneath.h"
+#include "restore/file_metadata.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 #include "view/zero_blob.h"
@@ -488,6 +489,26 @@ TEST_F(FileRestore, ATargetThatIsAFileIsRefused) {
   put(target(), "a file");
   EXPECT_THROW(restore(), Error);
   EXPECT_EQ(text_of(target()), "a file");
+}
+
+TEST(SetMetadataAt, LeavesWhatIsNotWhatWasMade) {
+  const os::TemporaryFolder folder;
+  const os::UniqueFd in = os::open_file(folder.path(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  put(folder.path() / "file", "");
+  fs::permissions(folder.path() / "file", fs::perms(0640));
+  ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
+  fs::create_symlink("file", folder.path() / "link");
+  Metadata metadata;
+  metadata.uid = ::geteuid();
+  metadata.gid = ::getegid();
+  metadata.mode = S_IFIFO | 0666;
+  for (const char* name : {"file", "link", "absent"})
+    EXPECT_NE(set_metadata_at(in.get(), name, metadata).problem, "") << name;
+  EXPECT_EQ(set_metadata_at(in.get(), "pipe", metadata).problem, "");
+  EXPECT_EQ(stat_of(folder.path() / "pipe").st_mode & 07777, 0666U);
+  ASSERT_EQ(::link((folder.path() / "pipe").c_str(), (folder.path() / "second").c_str()), 0);
+  EXPECT_NE(set_metadata_at(in.get(), "second", metadata).problem, "");
+  EXPECT_EQ(stat_of(folder.path() / "file").st_mode & 07777, 0640U);
 }
 
 class BeneathTest : public ::testing::TestWithParam<Beneath::Resolve> {};
