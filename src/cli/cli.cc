@@ -57,6 +57,10 @@ const std::vector<Command> kCommands = {
      configure_ls},
     {"cat", "Look into backups", "Write a file inside a backup to standard output.",
      "respaldo -r /backups cat latest /vg0/vg.conf", configure_cat},
+    {"mount", "Look into backups", "Show all backups as a filesystem that can be read.",
+     "respaldo -r /backups mount /mnt/backups\n  mount -o loop,ro /mnt/backups/latest/vg0/root/image.raw /mnt/root\n"
+     "  fusermount3 -u /mnt/backups",
+     configure_mount},
     {"restore", "Bring back", "Write a volume back: onto a volume, into a file, or its files into a folder.",
      "respaldo -r /backups --disk server.img restore latest --to vg0/root\n"
      "  respaldo -r /backups restore 4f2c:vg0/root --to-file root.img\n"

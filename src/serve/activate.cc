@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -15,12 +14,11 @@
 #define FUSE_USE_VERSION 312
 #include <fuse3/fuse.h>
 
-#include "base/printable.h"
 #include "lvm/volume_group.h"
-#include "os/process.h"
 #include "serve/control.h"
 #include "serve/control_server.h"
 #include "serve/fuse_guard.h"
+#include "serve/mount_point.h"
 
 namespace respaldo::serve {
 
@@ -256,10 +254,7 @@ class Mount {
     if (fuse_ == nullptr) throw Error(ErrorKind::io, "libfuse cannot start");
     if (fuse_mount(fuse_, point.c_str()) != 0) {
       fuse_destroy(fuse_);
-      throw Error(ErrorKind::io, fmt::format("cannot mount on {}", printable(point.native())),
-                  "see that /dev/fuse is there, that fusermount3 is installed (package fuse3), and that the "
-                  "folder is "
-                  "yours and not a mount point already");
+      throw mount_error(point);
     }
   }
   ~Mount() {
@@ -280,36 +275,10 @@ class Mount {
   fuse* fuse_ = nullptr;
 };
 
-// Unmounts when asked to stop, as soon as nobody uses the files. An unmount by hand ends the loop as well.
-void unmount_when_stopped(const os::Path& point, Progress& progress, std::stop_token stop,
-                          const std::atomic<bool>& over) {
-  bool told = false;
-  while (!over) {
-    if (stop.stop_requested()) {
-      if (os::run_command({"fusermount3", "-u", point.string()}).exit_code == 0) return;
-      if (!told && !over)
-        progress.note(fmt::format("{} is still in use; it is unmounted as soon as its files are closed",
-                                  printable(point.native())));
-      told = true;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-}
-
 }  // namespace
 
 void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& progress, std::stop_token stop) {
-  struct stat st {};
-  if (::stat(options.mount_point.c_str(), &st) != 0) {
-    const std::string point = printable(options.mount_point.native());
-    // Nobody is behind the mount any more: its process was killed.
-    if (errno == ENOTCONN)
-      throw Error(ErrorKind::busy, fmt::format("{} is the mount of an activation that has died", point),
-                  fmt::format("clear it away with: fusermount3 -u {}", point));
-    throw os::system_error(errno, "stat", options.mount_point).set_hint("make the folder first");
-  }
-  if (!S_ISDIR(st.st_mode))
-    throw Error(ErrorKind::usage, fmt::format("{} is not a folder", printable(options.mount_point.native())));
+  const os::Path point = mount_point(options.mount_point, "an activation");
   auto disks = engine::DiskSet::open(
       options.images, options.read_only ? engine::LockMode::shared : engine::LockMode::exclusive);
   for (const std::string& warning : disks->warnings()) progress.note("warning: " + warning);
@@ -317,7 +286,6 @@ void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& prog
 
   Served served{volumes, std::time(nullptr)};
   Control control(volumes, lvm);
-  const os::Path point = std::filesystem::canonical(options.mount_point);
   const os::Path socket = engine::activation_folder() / fmt::format("activation-{}.sock", ::getpid());
   ControlServer server(socket, [&](const nlohmann::json& request) { return control.answer(request); });
   {

@@ -1,0 +1,50 @@
+#include "serve/mount_point.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "base/printable.h"
+#include "os/process.h"
+
+namespace respaldo::serve {
+
+os::Path mount_point(const os::Path& folder, std::string_view whose) {
+  struct stat st {};
+  if (::stat(folder.c_str(), &st) != 0) {
+    const std::string point = printable(folder.native());
+    // Nobody is behind the mount any more: its process was killed.
+    if (errno == ENOTCONN)
+      throw Error(ErrorKind::busy, fmt::format("{} is the mount of {} that has died", point, whose),
+                  fmt::format("clear it away with: fusermount3 -u {}", point));
+    throw os::system_error(errno, "stat", folder).set_hint("make the folder first");
+  }
+  if (!S_ISDIR(st.st_mode))
+    throw Error(ErrorKind::usage, fmt::format("{} is not a folder", printable(folder.native())));
+  return std::filesystem::canonical(folder);
+}
+
+void unmount_when_stopped(const os::Path& point, Progress& progress, std::stop_token stop,
+                          const std::atomic<bool>& over) {
+  bool told = false;
+  while (!over) {
+    if (stop.stop_requested()) {
+      if (os::run_command({"fusermount3", "-u", point.string()}).exit_code == 0) return;
+      if (!told && !over)
+        progress.note(fmt::format("{} is still in use; it is unmounted as soon as its files are closed",
+                                  printable(point.native())));
+      told = true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(told ? 50 : 10));
+  }
+}
+
+Error mount_error(const os::Path& point) {
+  return Error(ErrorKind::io, fmt::format("cannot mount on {}", printable(point.native())),
+               "see that /dev/fuse is there, that fusermount3 is installed (package fuse3), and that the "
+               "folder is yours and not a mount point already");
+}
+
+}  // namespace respaldo::serve
