@@ -16,7 +16,6 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "serve/backup_tree.h"
-#include "serve/fuse_guard.h"
 #include "serve/mount_point.h"
 
 namespace respaldo::serve {
