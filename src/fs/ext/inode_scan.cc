@@ -186,6 +186,10 @@ class InodeScan {
         std::string content(as_text(block));
         content.append(inline_rest_);
         if (content.size() > node.size) content.resize(node.size);
+        if (node.size > handle_.inode_size()) {
+          unreadable(node, fmt::format("its data lies in its inode, and claims {} bytes", node.size));
+          return;
+        }
         if (S_ISLNK(node.mode) && content.size() != node.size) {
           unreadable(node, "the symbolic link is shorter than it claims");
           return;
