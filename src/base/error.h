@@ -78,4 +78,17 @@ decltype(auto) in_context(Describe&& describe, Body&& body) {
   }
 }
 
+// Gives the exception being handled to who waits for `promise`. A copy: this thread may go on adding context to its
+// own. (Waiters that add context copy it once more.)
+template <class Promise>
+void share_exception(Promise& promise) {
+  try {
+    throw;
+  } catch (const Error& error) {
+    promise.set_exception(std::make_exception_ptr(error));
+  } catch (...) {
+    promise.set_exception(std::current_exception());
+  }
+}
+
 }  // namespace respaldo

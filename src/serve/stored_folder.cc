@@ -107,7 +107,13 @@ FolderCache::FolderPtr FolderCache::get(const repo::BlobId& tree, bool joins_ima
       entries_.emplace(key, Entry{promise.get_future().share(), 0, uses_.begin()});
     }
   }
-  if (other.valid()) return other.get();
+  if (other.valid()) {
+    try {
+      return other.get();
+    } catch (const Error& error) {
+      throw Error(error);  // each thread adds its context to one of its own
+    }
+  }
   try {
     const auto folder = std::make_shared<const StoredFolder>(load_folder(*repository_(), tree, joins_image));
     promise.set_value(folder);
@@ -131,7 +137,7 @@ FolderCache::FolderPtr FolderCache::get(const repo::BlobId& tree, bool joins_ima
       uses_.erase(failed->second.use);
       entries_.erase(failed);
     }
-    promise.set_exception(std::current_exception());
+    share_exception(promise);
     throw;
   }
 }

@@ -1,5 +1,7 @@
 #include "view/blob_cache.h"
 
+#include "base/error.h"
+
 namespace respaldo::view {
 
 BlobCache::BlobCache(std::uint64_t capacity_bytes) : shard_capacity_(capacity_bytes / kShards) {}
@@ -18,7 +20,13 @@ BlobCache::Blob BlobCache::get(const repo::BlobId& id, const std::function<Bytes
       shard.by_id.emplace(id, shard.entries.begin());
     }
   }
-  if (other.valid()) return other.get();
+  if (other.valid()) {
+    try {
+      return other.get();
+    } catch (const Error& error) {
+      throw Error(error);  // each thread adds its context to one of its own
+    }
+  }
 
   try {
     auto blob = std::make_shared<const Bytes>(load());
@@ -38,7 +46,7 @@ BlobCache::Blob BlobCache::get(const repo::BlobId& id, const std::function<Bytes
         shard.by_id.erase(found);
       }
     }
-    promise.set_exception(std::current_exception());
+    share_exception(promise);
     throw;
   }
 }

@@ -65,5 +65,25 @@ TEST(BlobCache, readers_at_one_time_share_one_load) {
   EXPECT_EQ(loads, 1);
 }
 
+TEST(BlobCache, each_reader_gets_a_failure_of_its_own) {
+  BlobCache cache(8 << 20);
+  std::vector<std::jthread> readers;
+  for (int i = 0; i < 8; ++i)
+    readers.emplace_back([&] {
+      try {
+        in_context([] { return "reader"; },
+                   [&] {
+                     cache.get(id_of(1), []() -> Bytes {
+                       std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                       throw Error(ErrorKind::corrupt, "damaged");
+                     });
+                   });
+        ADD_FAILURE() << "nothing was thrown";
+      } catch (const Error& error) {
+        EXPECT_STREQ(error.what(), "reader: damaged");
+      }
+    });
+}
+
 }  // namespace
 }  // namespace respaldo::view

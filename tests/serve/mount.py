@@ -5,6 +5,7 @@ import hashlib
 import json
 import mmap
 import os
+import pty
 import random
 import shutil
 import signal
@@ -346,10 +347,54 @@ def images():
         run("e2fsck", "-fn", folder + "/image.raw")
         assert run("debugfs", "-R", "cat /a/text", folder + "/image.raw").endswith("some words\n")
         assert json.load(open(folder + "/volume.json"))
-        # Copies of it may be sparse.
+        # Copies may be sparse.
         run("cp", "--sparse=auto", folder + "/image.raw", "copied")
         run("cmp", "copied", "dumped")
         assert os.stat("copied").st_blocks < 96 * MIB // 512
+
+
+def image_in_parts():
+    """Above 64 GiB an image is stored in parts, and is one file all the same."""
+    size, far = 65 << 30, (64 << 30) - 5
+    with open("large.img", "wb") as file:
+        file.truncate(66 << 30)
+    respaldo("-q", "--disk", "large.img", "lvm", "vgcreate", "-qq", "vg0", "large.img")
+    respaldo("-q", "--disk", "large.img", "lvm", "lvcreate", "-n", "root", "-L", "65G", "vg0")
+    pid = json.loads(respaldo("--json", "--disk", "large.img", "activate", "volumes"))["pid"]
+    with open("volumes/vg0/root", "r+b") as file:
+        os.pwrite(file.fileno(), b"across the border", far)
+    run("fusermount3", "-u", "volumes")
+    until_true("the images are free", lambda: gone(pid))
+    respaldo("-q", "-r", "images", "--disk", "large.img", "backup", "vg0/root", "--tag", "large")
+    with Mounted("images", "--tag", "large") as point:
+        folder = point + "/latest/vg0/root"
+        assert sorted(os.listdir(folder + "/image")) == ["image.00000", "image.00001"]
+        assert os.stat(folder + "/image.raw").st_size == size
+        assert os.stat(folder + "/image.raw").st_blocks * 512 < 64 * MIB
+        with open(folder + "/image.raw", "rb") as file:
+            assert os.pread(file.fileno(), 20, far) == b"across the border\0\0\0"
+            data = os.lseek(file.fileno(), MIB, os.SEEK_DATA)
+            assert far - 8 * MIB <= data <= far, data
+            assert os.pread(file.fileno(), 100, size - 10) == bytes(10)
+
+
+def typed_password():
+    """What was typed reaches the process in the background."""
+    point = tempfile.mkdtemp(dir=".", prefix="mnt")
+    without = {name: value for name, value in os.environ.items() if "PASSWORD" not in name}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(RESPALDO, [RESPALDO, "-r", "images", "mount", point], without)
+    said = b""
+    while b"password of the repository" not in said:
+        said += os.read(terminal, 1000)
+    os.write(terminal, b"secret\n")
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, status
+    os.close(terminal)  # the terminal is gone; the mount stays
+    assert os.listdir(point + "/latest") == ["vg0"]
+    run("fusermount3", "-u", point)
+    until_true("nothing is left", lambda: os.listdir("run/respaldo") == [])
 
 
 def main():
@@ -360,7 +405,7 @@ def main():
     open("password", "w").write("secret")
     make_source("source")
     try:
-        for part in (files_of_restic, ends, damage, images):
+        for part in (files_of_restic, ends, damage, images, image_in_parts, typed_password):
             start = time.monotonic()
             part()
             print(f"{part.__name__}: {time.monotonic() - start:.1f} s", flush=True)
