@@ -57,6 +57,8 @@ const std::vector<Command> kCommands = {
      configure_ls},
     {"cat", "Look into backups", "Write a file inside a backup to standard output.",
      "respaldo -r /backups cat latest /vg0/vg.conf", configure_cat},
+    {"find", "Look into backups", "Look for files in all backups, by name, type, size and time.",
+     "respaldo -r /backups find '*.conf' 'home/*/.bashrc' --newer 2026-11-01", configure_find},
     {"mount", "Look into backups", "Show all backups as a filesystem that can be read.",
      "respaldo -r /backups mount /mnt/backups\n  mount -o loop,ro /mnt/backups/latest/vg0/root/image.raw /mnt/root\n"
      "  fusermount3 -u /mnt/backups",

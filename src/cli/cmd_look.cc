@@ -9,23 +9,6 @@ namespace respaldo::cli {
 
 namespace {
 
-const char* type_name(repo::NodeType type) {
-  constexpr const char* kNames[] = {"file", "dir", "symlink", "dev", "chardev", "fifo", "socket", "unknown"};
-  return kNames[static_cast<std::size_t>(type)];
-}
-
-std::string mode_text(const repo::Node& node) {
-  constexpr char kTypes[] = "-dlbcps?";
-  std::string text(1, kTypes[static_cast<std::size_t>(node.type)]);
-  for (int shift = 6; shift >= 0; shift -= 3) {
-    const std::uint32_t bits = node.mode >> shift & 7;
-    text += (bits & 4) != 0 ? 'r' : '-';
-    text += (bits & 2) != 0 ? 'w' : '-';
-    text += (bits & 1) != 0 ? 'x' : '-';
-  }
-  return text;
-}
-
 struct LsOptions {
   std::string backup = "latest", path = "/";
   bool flat = false, long_form = false;
@@ -65,9 +48,7 @@ class Lister {
       context_.world().out((first_ ? "" : ",") + dump(entry));
       first_ = false;
     } else if (options_.long_form) {
-      context_.print(fmt::format("{} {:>5} {:>5} {:>14} {} {}{}", mode_text(node), node.uid, node.gid,
-                                 node.size, local_time(node.mtime), printable(path),
-                                 node.link_target.empty() ? "" : " -> " + printable(node.link_target)));
+      context_.print(long_line(node, path));
     } else {
       context_.print(printable(path));
     }

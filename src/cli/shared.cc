@@ -16,6 +16,40 @@ std::string local_time(const repo::Timestamp& time) {
                      broken.tm_mday, broken.tm_hour, broken.tm_min, broken.tm_sec);
 }
 
+std::int64_t parse_local_time(const std::string& text) {
+  for (const char* form :
+       {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"}) {
+    std::tm given{};
+    const char* end = ::strptime(text.c_str(), form, &given);
+    if (end == nullptr || *end != '\0') continue;
+    given.tm_isdst = -1;
+    std::tm real = given;
+    const std::time_t seconds = std::mktime(&real);
+    // mktime takes 30 February for 2 March.
+    if (real.tm_mday != given.tm_mday || real.tm_mon != given.tm_mon || given.tm_sec > 59) break;
+    return seconds;
+  }
+  throw Error(ErrorKind::usage, fmt::format("{} is no date and time", printable(text)),
+              "write 2026-11-23, \"2026-11-23 18:40\" or \"2026-11-23 18:40:34\"");
+}
+
+const char* type_name(repo::NodeType type) {
+  constexpr const char* kNames[] = {"file", "dir", "symlink", "dev", "chardev", "fifo", "socket", "unknown"};
+  return kNames[static_cast<std::size_t>(type)];
+}
+
+std::string mode_text(repo::NodeType type, std::uint32_t mode) {
+  constexpr char kTypes[] = "-dlbcps?";
+  std::string text(1, kTypes[static_cast<std::size_t>(type)]);
+  for (int shift = 6; shift >= 0; shift -= 3) {
+    const std::uint32_t bits = mode >> shift & 7;
+    text += (bits & 4) != 0 ? 'r' : '-';
+    text += (bits & 2) != 0 ? 'w' : '-';
+    text += (bits & 1) != 0 ? 'x' : '-';
+  }
+  return text;
+}
+
 std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind) {
   return repo::RepoLock::acquire(context.repository(), kind,
                                  std::chrono::seconds(context.options().lock_patience_seconds.value_or(0)),

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "app/context.h"
+#include "base/printable.h"
 #include "repo/lock.h"
 #include "view/volume_view.h"
 
@@ -17,6 +18,19 @@ using Json = nlohmann::ordered_json;
 
 std::string dump(const Json& json);                   // one line; bytes that are not UTF-8 are replaced
 std::string local_time(const repo::Timestamp& time);  // "2026-11-23 18:40:34"
+// "2026-11-23", "2026-11-23 18:40", "2026-11-23 18:40:34" (or with a T between) here, as seconds of 1970;
+// Error(usage).
+std::int64_t parse_local_time(const std::string& text);
+
+const char* type_name(repo::NodeType type);  // as restic's: "file", "dir", "symlink", "dev", ...
+std::string mode_text(repo::NodeType type, std::uint32_t mode);
+// One line of `ls -l` for what lies at `path`: a repo::Node, or what has its fields.
+template <class Entry>
+std::string long_line(const Entry& entry, const std::string& path) {
+  return fmt::format("{} {:>5} {:>5} {:>14} {} {}{}", mode_text(entry.type, entry.mode), entry.uid, entry.gid,
+                     entry.size, local_time(entry.mtime), printable(path),
+                     entry.link_target.empty() ? "" : " -> " + printable(entry.link_target));
+}
 
 // The repository's lock for this command, with --retry-lock.
 std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind);
