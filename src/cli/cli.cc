@@ -60,7 +60,8 @@ const std::vector<Command> kCommands = {
     {"find", "Look into backups", "Look for files in all backups, by name, type, size and time.",
      "respaldo -r /backups find '*.conf' 'home/*/.bashrc' --newer 2026-11-01", configure_find},
     {"mount", "Look into backups", "Show all backups as a filesystem that can be read.",
-     "respaldo -r /backups mount /mnt/backups\n  mount -o loop,ro /mnt/backups/latest/vg0/root/image.raw /mnt/root\n"
+     "respaldo -r /backups mount /mnt/backups\n  mount -o loop,ro /mnt/backups/latest/vg0/root/image.raw "
+     "/mnt/root\n"
      "  fusermount3 -u /mnt/backups",
      configure_mount},
     {"restore", "Bring back", "Write a volume back: onto a volume, into a file, or its files into a folder.",
@@ -69,7 +70,8 @@ const std::vector<Command> kCommands = {
      "  respaldo -r /backups restore latest:vg0/root --files etc home/ana --to /tmp/back",
      configure_restore},
     {"export", "Bring back", "Write a backup in a form that other tools take.",
-     "respaldo -r /backups export latest:vg0/root --raw - | ssh host 'cat > /dev/vg0/root'",
+     "respaldo -r /backups export latest:vg0/root --tar root.tar.gz\n"
+     "  respaldo -r /backups export latest:vg0/root --raw - | ssh host 'cat > /dev/vg0/root'",
      configure_export},
     {"check", "Care of the repository", "Find damage in the repository.",
      "respaldo -r /backups check --read-data", configure_check},

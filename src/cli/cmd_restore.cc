@@ -1,4 +1,4 @@
-// restore and export: a stored image back into the world.
+// restore: a stored image back into the world.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +10,7 @@
 #include "block/file_device.h"
 #include "cli/command.h"
 #include "cli/restore_files.h"
+#include "cli/restore_image.h"
 #include "cli/shared.h"
 #include "restore/image_restore.h"
 
@@ -46,12 +47,16 @@ void report(app::Context& context, const view::StoredVolume& volume, const std::
       result.bytes_unchanged > 0 ? fmt::format(", unchanged {}", format_size(result.bytes_unchanged)) : ""));
 }
 
+}  // namespace
+
 void warn_of_losses(app::Context& context, const view::StoredVolume& volume) {
   if (!volume.facts) return;
   for (const view::LostRange& lost : volume.facts->lost)
     context.warn(fmt::format("{} at byte {} were unreadable when the backup was made, and are zeros in it",
                              format_size(lost.extent.length), lost.extent.offset));
 }
+
+namespace {
 
 app::ExitCode to_volume(app::Context& context, const RestoreOptions& options,
                         const view::StoredVolume& volume) {
@@ -152,34 +157,17 @@ app::ExitCode restore_volume(app::Context& context, const RestoreOptions& option
   return options.to.empty() ? to_file(context, options, volume) : to_volume(context, options, volume);
 }
 
-struct ExportOptions {
-  std::string backup, volume, raw;
-  bool yes = false;
-};
-
-app::ExitCode export_image(app::Context& context, const ExportOptions& options) {
-  if (options.raw != "-") {
-    RestoreOptions as_file;
-    as_file.backup = options.backup;
-    as_file.volume = options.volume;
-    as_file.to_file = options.raw;
-    as_file.yes = options.yes;
-    return restore_volume(context, as_file);
-  }
-  const auto lock = lock_repository(context, repo::LockKind::shared);
-  const FoundBackup found = find_backup(context, options.backup);
-  const view::StoredVolume volume = find_volume(context, found, options.volume);
-  warn_of_losses(context, volume);
-  restore::stream_image(
-      *context.indexed(), volume, [&](ByteView bytes) { write_out(context, bytes); }, context.progress(),
-      context.stop());
-  return app::ExitCode::ok;
-}
-
-constexpr const char* kBackupHelp =
-    "an ID, the beginning of one, or latest; with :VG/LV to choose the volume";
-
 }  // namespace
+
+app::ExitCode restore_image_to_file(app::Context& context, const std::string& backup,
+                                    const std::string& volume, const std::string& file, bool yes) {
+  RestoreOptions options;
+  options.backup = backup;
+  options.volume = volume;
+  options.to_file = file;
+  options.yes = yes;
+  return restore_volume(context, options);
+}
 
 Action configure_restore(CLI::App& app) {
   auto options = std::make_shared<RestoreOptions>();
@@ -202,18 +190,6 @@ Action configure_restore(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("-y,--yes", options->yes, "do not ask before overwriting");
   return [options](app::Context& context) { return restore_volume(context, *options); };
-}
-
-Action configure_export(CLI::App& app) {
-  auto options = std::make_shared<ExportOptions>();
-  app.add_option("backup", options->backup, kBackupHelp)->required()->type_name("BACKUP");
-  app.add_option("--volume", options->volume, "which volume of the backup, when it holds several")
-      ->type_name("VG/LV");
-  app.add_option("--raw", options->raw, "the image, into a sparse file, or - for standard output")
-      ->required()
-      ->type_name("FILE|-");
-  app.add_flag("-y,--yes", options->yes, "do not ask before overwriting");
-  return [options](app::Context& context) { return export_image(context, *options); };
 }
 
 }  // namespace respaldo::cli

@@ -8,13 +8,6 @@ namespace respaldo::cli {
 
 namespace {
 
-// Where the paths start.
-struct Root {
-  repo::Node node;
-  std::vector<std::string> paths;
-  std::string what;  // for messages: the volume, or the backup
-};
-
 bool is_folder(const repo::Node& node) {
   return node.type == repo::NodeType::dir && node.subtree.has_value();
 }
@@ -33,9 +26,9 @@ repo::Node node_at(app::Context& context, const FoundBackup& found, const std::s
   return std::move(*node);
 }
 
-Root root_of_volume(app::Context& context, const FoundBackup& found, const view::StoredVolume& volume,
-                    const std::vector<std::string>& paths) {
-  Root root;
+FileRoot root_of_volume(app::Context& context, const FoundBackup& found, const view::StoredVolume& volume,
+                        const std::vector<std::string>& paths) {
+  FileRoot root;
   root.what = volume.str();
   root.paths = paths;
   if (volume.has_files) {
@@ -71,31 +64,13 @@ void warn_of_findings(app::Context& context, const view::StoredVolume& volume) {
   }
 }
 
-Root find_root(app::Context& context, const FoundBackup& found, const RestoreFilesOptions& options) {
-  const bool named = found.volume || !options.volume.empty();
-  if (!named) {
-    bool restic = false;
-    try {
-      restic = view::stored_volumes(*context.indexed(), found.backup.snapshot).empty();
-    } catch (const Error&) {
-      // Damage somewhere in a backup of restic's need not be in what is wanted.
-      if (found.backup.snapshot.program_version.starts_with("respaldo")) throw;
-      restic = true;
-    }
-    if (restic) return {node_at(context, found, "/"), options.paths, "backup " + found.backup.id.short_hex()};
-  }
-  const view::StoredVolume volume = find_volume(context, found, options.volume);
-  warn_of_findings(context, volume);
-  return root_of_volume(context, found, volume, options.paths);
-}
-
 restore::Overwrite overwrite_of(const std::string& word) {
   if (word == "if-changed") return restore::Overwrite::if_changed;
   if (word == "never") return restore::Overwrite::never;
   return restore::Overwrite::always;
 }
 
-void report(app::Context& context, const RestoreFilesOptions& options, const Root& root,
+void report(app::Context& context, const RestoreFilesOptions& options, const FileRoot& root,
             const restore::FileRestoreResult& result) {
   if (context.options().json) {
     Json problems = Json::array();
@@ -145,10 +120,29 @@ void warn_of_missing_metadata(app::Context& context, const restore::FileRestoreR
 
 }  // namespace
 
+FileRoot find_file_root(app::Context& context, const FoundBackup& found, const std::string& volume_option,
+                        const std::vector<std::string>& paths) {
+  const bool named = found.volume || !volume_option.empty();
+  if (!named) {
+    bool restic = false;
+    try {
+      restic = view::stored_volumes(*context.indexed(), found.backup.snapshot).empty();
+    } catch (const Error&) {
+      // Damage somewhere in a backup of restic's need not be in what is wanted.
+      if (found.backup.snapshot.program_version.starts_with("respaldo")) throw;
+      restic = true;
+    }
+    if (restic) return {node_at(context, found, "/"), paths, "backup " + found.backup.id.short_hex()};
+  }
+  const view::StoredVolume volume = find_volume(context, found, volume_option);
+  warn_of_findings(context, volume);
+  return root_of_volume(context, found, volume, paths);
+}
+
 app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& options) {
   const auto lock = lock_repository(context, repo::LockKind::shared);
   const FoundBackup found = find_backup(context, options.backup);
-  const Root root = find_root(context, found, options);
+  const FileRoot root = find_file_root(context, found, options.volume, options.paths);
   restore::FileRestoreOptions how;
   how.paths = root.paths;
   how.overwrite = overwrite_of(options.overwrite);

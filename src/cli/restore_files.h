@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "app/context.h"
+#include "cli/shared.h"
 
 namespace respaldo::cli {
 
@@ -13,6 +14,17 @@ struct RestoreFilesOptions {
   std::vector<std::string> paths;
   unsigned threads = 0;
 };
+
+// Where files to bring back lie.
+struct FileRoot {
+  repo::Node node;
+  std::vector<std::string> paths;  // below it; empty: everything
+  std::string what;                // for messages: the volume, or the backup
+};
+// The files of the volume that is named, or the only one; all of a backup that restic made. Warns of what the
+// backup says was damaged. Error(unsupported) when there is only an image.
+FileRoot find_file_root(app::Context& context, const FoundBackup& found, const std::string& volume_option,
+                        const std::vector<std::string>& paths);
 
 // ExitCode::failed when something could not be brought back; the rest was.
 app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& options);

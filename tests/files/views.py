@@ -109,6 +109,7 @@ def main():
         without(kernel, f"{name}.expected", "socket")
         same(f"{name}.expected", f"{name}.tar", f"{name}: export --tar", "atime")
         shutil.rmtree(folder / "by-tar")
+        tar.unlink()
         with open("image", "wb") as f:
             subprocess.run(["restic", "--no-cache", "-q", "-r", "repo", "dump", "latest", f"/vg0/{name}/image.raw"], stdout=f, check=True,
                            env=dict(os.environ, RESTIC_PASSWORD="endtoend"))

@@ -1,0 +1,124 @@
+// export: a backup in forms that other tools take.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <optional>
+
+#include "base/printable.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/restore_files.h"
+#include "cli/restore_image.h"
+#include "restore/image_restore.h"
+#include "restore/tar_export.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+struct ExportOptions {
+  std::string backup, volume, raw, tar;
+  std::vector<std::string> paths;
+  bool yes = false;
+};
+
+app::ExitCode export_image(app::Context& context, const ExportOptions& options) {
+  if (options.raw != "-")
+    return restore_image_to_file(context, options.backup, options.volume, options.raw, options.yes);
+  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const FoundBackup found = find_backup(context, options.backup);
+  const view::StoredVolume volume = find_volume(context, found, options.volume);
+  warn_of_losses(context, volume);
+  restore::stream_image(
+      *context.indexed(), volume, [&](ByteView bytes) { write_out(context, bytes); }, context.progress(),
+      context.stop());
+  return app::ExitCode::ok;
+}
+
+void report(app::Context& context, const ExportOptions& options, const FileRoot& root,
+            const restore::TarResult& result) {
+  if (options.tar != "-" && context.options().json) {
+    Json problems = Json::array();
+    for (const auto& problem : result.problems)
+      problems.push_back({{"path", problem.path}, {"why", problem.why}});
+    context.print_json(dump({{"source", root.what},
+                             {"target", options.tar},
+                             {"entries", result.entries},
+                             {"bytes", result.bytes},
+                             {"sockets", result.sockets},
+                             {"problem_count", result.problem_count},
+                             {"problems", problems}}));
+  } else if (options.tar != "-" && context.options().verbosity > 0) {
+    context.print(fmt::format("wrote the files of {} to {}: {} entries, {} of contents", printable(root.what),
+                              printable(options.tar), result.entries, format_size(result.bytes)));
+  }
+  if (result.sockets > 0)
+    context.warn(fmt::format("{} sockets were left out: tar has no place for them", result.sockets));
+  for (const auto& problem : result.problems)
+    context.world().err(fmt::format("problem: {}: {}\n", printable(problem.path), printable(problem.why)));
+  if (result.problem_count > 0)
+    context.warn(fmt::format("{} {} left out, or not whole", result.problem_count,
+                             result.problem_count == 1 ? "entry was" : "entries were"));
+}
+
+app::ExitCode export_files(app::Context& context, const ExportOptions& options) {
+  struct stat st {};
+  const bool exists = options.tar != "-" && ::stat(options.tar.c_str(), &st) == 0;
+  if (exists && S_ISREG(st.st_mode) &&
+      !context.confirm(fmt::format("overwrite {}?", printable(options.tar)), options.yes))
+    throw Error(ErrorKind::refused, "nothing was written");
+  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const FoundBackup found = find_backup(context, options.backup);
+  const FileRoot root = find_file_root(context, found, options.volume, options.paths);
+  restore::TarOptions how;
+  how.paths = root.paths;
+  how.compression = restore::tar_compression(options.tar);
+
+  std::optional<os::AtomicFile> file;  // it gets its name when it is whole
+  std::optional<os::UniqueFd> stream;
+  if (exists && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode))) {
+    stream = os::open_file(options.tar, O_WRONLY | O_CLOEXEC);
+  } else if (options.tar != "-") {
+    file.emplace(options.tar, 0600);
+  }
+  const auto sink = [&](ByteView bytes) {
+    if (file) {
+      file->write(bytes);
+    } else if (stream) {
+      os::write_all(stream->get(), bytes, options.tar);
+    } else {
+      write_out(context, bytes);
+    }
+  };
+  const restore::TarResult result =
+      restore::export_tar(*context.indexed(), root.node, how, sink, context.progress(), context.stop());
+  if (file) file->commit();
+  report(context, options, root, result);
+  return result.problem_count == 0 ? app::ExitCode::ok : app::ExitCode::failed;
+}
+
+}  // namespace
+
+Action configure_export(CLI::App& app) {
+  auto options = std::make_shared<ExportOptions>();
+  app.add_option("backup", options->backup, kBackupHelp)->required()->type_name("BACKUP");
+  app.add_option("path", options->paths, "with --tar: what to put into it; all files when none is given")
+      ->type_name("PATH");
+  app.add_option("--volume", options->volume, "which volume of the backup, when it holds several")
+      ->type_name("VG/LV");
+  app.add_option("--raw", options->raw, "the image, into a sparse file, or - for standard output")
+      ->type_name("FILE|-");
+  app.add_option("--tar", options->tar,
+                 "the files, as a tar archive; compressed when its name ends with .gz, .zst or .xz")
+      ->type_name("FILE|-");
+  app.add_flag("-y,--yes", options->yes, "do not ask before overwriting");
+  return [options](app::Context& context) {
+    if (options->raw.empty() == options->tar.empty())
+      throw Error(ErrorKind::usage, "say what to export", "give either --raw FILE or --tar FILE");
+    if (!options->raw.empty() && !options->paths.empty())
+      throw Error(ErrorKind::usage, "an image has no paths", "--tar takes them");
+    return options->raw.empty() ? export_files(context, *options) : export_image(context, *options);
+  };
+}
+
+}  // namespace respaldo::cli

@@ -1,0 +1,528 @@
+#include "restore/tar_export.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <fmt/format.h>
+#include <locale.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+
+#include "base/endian.h"
+#include "base/error.h"
+#include "base/printable.h"
+#include "base/units.h"
+#include "os/thread_group.h"
+#include "view/tree_walk.h"
+#include "view/zero_blob.h"
+
+namespace respaldo::restore {
+
+namespace {
+
+constexpr std::uint64_t kBytesAhead = 64 * kMiB;  // loaded, or on their way, and not yet written
+constexpr std::size_t kStepsAhead = 8192;
+constexpr std::size_t kBlock = 64 * kKiB;
+
+// What goes into the archive next: an entry's head, zeros, or a blob.
+struct Step {
+  archive_entry* head = nullptr;  // owned by the queue's user
+  std::string path;
+  repo::BlobId id;
+  std::uint64_t length = 0;
+  bool zeros = false;
+  std::optional<Bytes> plain;
+  std::exception_ptr failure;
+};
+using StepPtr = std::shared_ptr<Step>;
+
+// Loads the blobs of steps in their order by several threads.
+class Loader {
+ public:
+  Loader(const repo::IndexedRepository& repository, unsigned threads, std::stop_token stop)
+      : repository_(repository), workers_(std::move(stop)) {
+    for (unsigned i = 0; i < threads; ++i)
+      workers_.spawn([this](const std::stop_token& token) { work(token); });
+  }
+  ~Loader() { finish(); }
+
+  void add(StepPtr step) {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(step));
+    changed_.notify_all();
+  }
+  // Waits for the step's bytes. Rethrows what loading them threw.
+  Bytes take(Step& step) {
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait(lock, workers_.token(), [&] { return step.plain || step.failure; })) throw Cancelled();
+    if (step.failure) std::rethrow_exception(step.failure);
+    return std::move(*step.plain);
+  }
+  void finish() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+      changed_.notify_all();
+    }
+  }
+
+ private:
+  void work(const std::stop_token& stop) {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      if (!changed_.wait(lock, stop, [&] { return ended_ || !waiting_.empty(); }) || waiting_.empty()) return;
+      const StepPtr step = std::move(waiting_.front());
+      waiting_.pop_front();
+      lock.unlock();
+      std::optional<Bytes> plain;
+      std::exception_ptr failure;
+      try {
+        plain = repository_.load_blob(repo::BlobType::data, step->id);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      lock.lock();
+      step->plain = std::move(plain);
+      step->failure = failure;
+      changed_.notify_all();
+    }
+  }
+
+  const repo::IndexedRepository& repository_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::deque<StepPtr> waiting_;
+  bool ended_ = false;
+  os::ThreadGroup workers_;  // the last member: its threads end before what they use goes
+};
+
+// libarchive takes names for text in the thread's locale.
+class Utf8Locale {
+ public:
+  Utf8Locale() : own_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
+    if (own_ != nullptr) before_ = ::uselocale(own_);
+  }
+  ~Utf8Locale() {
+    if (own_ == nullptr) return;
+    ::uselocale(before_);
+    ::freelocale(own_);
+  }
+  Utf8Locale(const Utf8Locale&) = delete;
+  Utf8Locale& operator=(const Utf8Locale&) = delete;
+
+ private:
+  const locale_t own_;
+  locale_t before_ = nullptr;
+};
+
+struct FreeArchive {
+  void operator()(archive* a) const { archive_write_free(a); }
+};
+struct FreeEntry {
+  void operator()(archive_entry* e) const { archive_entry_free(e); }
+};
+using EntryPtr = std::unique_ptr<archive_entry, FreeEntry>;
+
+// The binary form of getxattr(2) into libarchive's. False when it is damaged.
+bool add_acl(archive_entry* entry, int type, std::string_view value) {
+  constexpr std::size_t kHead = 4, kEntry = 8;
+  const ByteView bytes = as_bytes(value);
+  if (bytes.size() < kHead || load_le32(bytes.data()) != 2 || (bytes.size() - kHead) % kEntry != 0)
+    return false;
+  for (std::size_t at = kHead; at < bytes.size(); at += kEntry) {
+    const int kind = bytes[at] | bytes[at + 1] << 8, permissions = bytes[at + 2] & 7;
+    const std::uint32_t id = load_le32(bytes.data() + at + 4);
+    int tag = 0;
+    switch (kind) {
+      case 0x01:
+        tag = ARCHIVE_ENTRY_ACL_USER_OBJ;
+        break;
+      case 0x02:
+        tag = ARCHIVE_ENTRY_ACL_USER;
+        break;
+      case 0x04:
+        tag = ARCHIVE_ENTRY_ACL_GROUP_OBJ;
+        break;
+      case 0x08:
+        tag = ARCHIVE_ENTRY_ACL_GROUP;
+        break;
+      case 0x10:
+        tag = ARCHIVE_ENTRY_ACL_MASK;
+        break;
+      case 0x20:
+        tag = ARCHIVE_ENTRY_ACL_OTHER;
+        break;
+      default:
+        return false;
+    }
+    const bool named = tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP;
+    archive_entry_acl_add_entry(entry, type, permissions, tag, named ? static_cast<int>(id) : -1, nullptr);
+  }
+  return true;
+}
+
+bool is_below(std::string_view path, std::string_view folder) {
+  return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
+}
+
+bool is_possible(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
+         name.find('\0') == name.npos;
+}
+
+class Exporter {
+ public:
+  Exporter(const repo::IndexedRepository& repository, const repo::Node& root, const TarOptions& options,
+           const std::function<void(ByteView)>& sink, Progress& progress, const std::stop_token& stop)
+      : repository_(repository),
+        options_(options),
+        sink_(sink),
+        progress_(progress),
+        stop_(stop),
+        root_(root),
+        walk_(repository, root, "."),
+        loader_(repository,
+                options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency()),
+                stop) {}
+  ~Exporter() {
+    for (const StepPtr& step : steps_) archive_entry_free(step->head);
+  }
+
+  TarResult run() {
+    open();
+    if (root_.mode != 0 && options_.paths.empty()) push_entry(root_, ".");
+    while (fill() || !steps_.empty()) {
+      os::throw_if_stopped(stop_);
+      const StepPtr step = steps_.front();
+      steps_.pop_front();
+      write(*step);
+    }
+    require(archive_write_close(archive_.get()));
+    for (const std::string& path : options_.paths)
+      if (!found_.contains(path))
+        throw Error(ErrorKind::not_found, fmt::format("the backup holds no {}", printable(path)),
+                    "`respaldo ls` shows what there is");
+    return std::move(result_);
+  }
+
+ private:
+  void open() {
+    archive_.reset(archive_write_new());
+    if (!archive_) throw Error(ErrorKind::internal, "out of memory");
+    require(archive_write_set_format_pax(archive_.get()));
+    require(archive_write_set_format_option(archive_.get(), "pax", "xattrheader", "SCHILY"));
+    require(
+        archive_write_set_format_option(archive_.get(), "pax", "hdrcharset", "BINARY"));  // names as they are
+    switch (options_.compression) {
+      case TarCompression::none:
+        break;
+      case TarCompression::gzip:
+        require(archive_write_add_filter_gzip(archive_.get()));
+        break;
+      case TarCompression::zstd:
+        require(archive_write_add_filter_zstd(archive_.get()));
+        break;
+      case TarCompression::xz:
+        require(archive_write_add_filter_xz(archive_.get()));
+        archive_write_set_filter_option(archive_.get(), "xz", "threads", "0");  // where it can
+        break;
+    }
+    archive_write_set_bytes_per_block(archive_.get(), kBlock);
+    archive_write_set_bytes_in_last_block(archive_.get(), 1);
+    require(archive_write_open2(
+        archive_.get(), this, nullptr,
+        [](archive* a, void* self, const void* bytes, std::size_t length) -> la_ssize_t {
+          auto& exporter = *static_cast<Exporter*>(self);
+          try {
+            exporter.sink_({static_cast<const std::uint8_t*>(bytes), length});
+            return static_cast<la_ssize_t>(length);
+          } catch (...) {  // not through C code
+            exporter.failure_ = std::current_exception();
+            archive_set_error(a, EIO, "cannot write");
+            return -1;
+          }
+        },
+        nullptr, nullptr));
+  }
+
+  void require(int code) {
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    if (code == ARCHIVE_OK) return;
+    const char* why = archive_error_string(archive_.get());
+    if (code == ARCHIVE_WARN) {
+      // A name that is not UTF-8 is stored as it is, and marked so ("hdrcharset=BINARY").
+      if (why == nullptr || !std::string_view(why).starts_with("Can't translate"))
+        problem(current_, why == nullptr ? "libarchive warns" : why);
+      return;
+    }
+    throw Error(ErrorKind::io,
+                fmt::format("the archive cannot be written: {}", why == nullptr ? "unknown" : why));
+  }
+
+  // Walks on until enough is on its way. False at the end of the walk.
+  bool fill() {
+    while (!walked_ && bytes_ahead_ < kBytesAhead && steps_.size() < kStepsAhead) {
+      os::throw_if_stopped(stop_);
+      if (!walk_.next()) {
+        walked_ = true;
+        loader_.finish();
+        break;
+      }
+      take_entry();
+    }
+    return !walked_;
+  }
+
+  void take_entry() {
+    view::TreeWalk::Entry& entry = walk_.entry();
+    if (!is_possible(entry.node.name)) {
+      problem(entry.path, "no file can have this name");
+      walk_.skip();
+      return;
+    }
+    if (!is_wanted(entry)) {
+      walk_.skip();
+      return;
+    }
+    if (entry.node.type == repo::NodeType::socket) {
+      ++result_.sockets;
+    } else if (entry.node.type == repo::NodeType::unknown) {
+      problem(entry.path, "it is of an unknown kind");
+    } else {
+      push_entry(entry.node, entry.path);
+    }
+  }
+
+  // What a path names, what lies below, and the folders above.
+  bool is_wanted(const view::TreeWalk::Entry& entry) {
+    if (options_.paths.empty()) return true;
+    const std::string_view own = std::string_view(entry.path).substr(2);
+    bool wanted = false;
+    for (const std::string& path : options_.paths) {
+      const bool same = own == path;
+      if (same) found_.insert_or_assign(path, true);
+      wanted |=
+          same || is_below(own, path) || (entry.node.type == repo::NodeType::dir && is_below(path, own));
+    }
+    return wanted;
+  }
+
+  void push_entry(const repo::Node& node, const std::string& path) {
+    EntryPtr head(archive_entry_new());
+    if (!head) throw Error(ErrorKind::internal, "out of memory");
+    archive_entry* e = head.get();
+    archive_entry_set_pathname(e, path.c_str());
+    archive_entry_set_mode(e, static_cast<mode_t>(node.mode));
+    archive_entry_set_uid(e, node.uid);
+    archive_entry_set_gid(e, node.gid);
+    if (!node.user.empty()) archive_entry_set_uname(e, node.user.c_str());
+    if (!node.group.empty()) archive_entry_set_gname(e, node.group.c_str());
+    archive_entry_set_mtime(e, node.mtime.seconds, node.mtime.nanoseconds);
+    archive_entry_set_atime(e, node.atime.seconds, node.atime.nanoseconds);
+    for (const repo::ExtendedAttribute& xattr : node.xattrs) add_xattr(e, xattr, path);
+    bool has_content = false;
+    switch (node.type) {
+      case repo::NodeType::dir:
+        archive_entry_set_filetype(e, AE_IFDIR);
+        break;
+      case repo::NodeType::symlink:
+        archive_entry_set_filetype(e, AE_IFLNK);
+        archive_entry_set_symlink(e, node.link_target.c_str());
+        break;
+      case repo::NodeType::dev:
+      case repo::NodeType::chardev:
+        archive_entry_set_filetype(e, node.type == repo::NodeType::dev ? AE_IFBLK : AE_IFCHR);
+        archive_entry_set_rdev(e, node.device);
+        break;
+      case repo::NodeType::fifo:
+        archive_entry_set_filetype(e, AE_IFIFO);
+        break;
+      default:
+        archive_entry_set_filetype(e, AE_IFREG);
+        has_content = true;
+        break;
+    }
+    if (node.type != repo::NodeType::dir && node.links > 1) {
+      const auto [first, is_new] = first_names_.try_emplace({node.device_id, node.inode}, path);
+      if (!is_new) {
+        archive_entry_set_hardlink(e, first->second.c_str());
+        archive_entry_set_size(e, 0);
+        has_content = false;
+      }
+    }
+    auto step = std::make_shared<Step>();
+    step->path = path;
+    std::vector<StepPtr> content;
+    if (has_content) {
+      content = content_steps(node, path);
+      archive_entry_set_size(e, static_cast<la_int64_t>(node.size));
+      mark_holes(e, content, node.size);
+    }
+    step->head = head.release();
+    steps_.push_back(std::move(step));
+    for (StepPtr& piece : content) {
+      if (!piece->zeros) {
+        bytes_ahead_ += piece->length;
+        loader_.add(piece);
+      }
+      steps_.push_back(std::move(piece));
+    }
+  }
+
+  void add_xattr(archive_entry* e, const repo::ExtendedAttribute& xattr, const std::string& path) {
+    const bool access = xattr.name == "system.posix_acl_access";
+    if (access || xattr.name == "system.posix_acl_default") {
+      if (!add_acl(e, access ? ARCHIVE_ENTRY_ACL_TYPE_ACCESS : ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, xattr.value))
+        problem(path, "its access control list is damaged");
+      return;
+    }
+    archive_entry_xattr_add_entry(e, xattr.name.c_str(), xattr.value.data(), xattr.value.size());
+  }
+
+  std::vector<StepPtr> content_steps(const repo::Node& node, const std::string& path) {
+    std::vector<StepPtr> result;
+    std::uint64_t total = 0;
+    for (const repo::BlobId& id : node.content) {
+      const auto location = repository_.index().find(repo::BlobType::data, id);
+      if (!location)
+        throw Error(ErrorKind::corrupt,
+                    fmt::format("{}: blob {} is in no index", printable(path), id.short_hex()),
+                    "run: respaldo check");
+      const std::uint32_t length = location->plain_length();
+      total += length;
+      const bool zeros = node.content.size() > 1 ? is_zero_blob(id, length) : known_zeros_.contains(id);
+      if (zeros && !result.empty() && result.back()->zeros) {
+        result.back()->length += length;
+        continue;
+      }
+      auto step = std::make_shared<Step>();
+      step->path = path;
+      step->id = id;
+      step->length = length;
+      step->zeros = zeros;
+      result.push_back(std::move(step));
+    }
+    if (total != node.size)
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("{}: {} bytes are stored, {} should be", printable(path), total, node.size),
+                  "run: respaldo check");
+    return result;
+  }
+
+  bool is_zero_blob(const repo::BlobId& id, std::uint32_t length) {
+    if (length > view::kZeroBlobLength) return known_zeros_.contains(id);
+    const auto [at, is_new] = zero_ids_.try_emplace(length);
+    if (is_new) at->second = view::zero_blob_id(length);
+    return at->second == id;
+  }
+
+  static void mark_holes(archive_entry* e, const std::vector<StepPtr>& content, std::uint64_t size) {
+    if (std::ranges::none_of(content, [](const StepPtr& step) { return step->zeros; })) return;
+    std::uint64_t at = 0, data = 0, last_data_end = 0;
+    for (const StepPtr& step : content) {
+      if (step->zeros) {
+        if (at > data)
+          archive_entry_sparse_add_entry(e, static_cast<la_int64_t>(data),
+                                         static_cast<la_int64_t>(at - data));
+        at += step->length;
+        data = at;
+      } else {
+        at += step->length;
+        last_data_end = at;
+      }
+    }
+    if (at > data)
+      archive_entry_sparse_add_entry(e, static_cast<la_int64_t>(data), static_cast<la_int64_t>(at - data));
+    // A hole at the end needs its border told.
+    if (last_data_end < size) archive_entry_sparse_add_entry(e, static_cast<la_int64_t>(size), 0);
+  }
+
+  void write(Step& step) {
+    if (step.head != nullptr) {
+      const EntryPtr head(std::exchange(step.head, nullptr));
+      current_ = step.path;
+      require(archive_write_header(archive_.get(), head.get()));
+      ++result_.entries;
+      return;
+    }
+    result_.bytes += step.length;
+    if (step.zeros) {
+      for (std::uint64_t left = step.length; left > 0;) {
+        const auto n = std::min<std::uint64_t>(left, view::zero_blob().size());
+        write_data(view::zero_blob().first(n));
+        left -= n;
+      }
+    } else {
+      const Bytes plain =
+          in_context([&] { return printable(step.path); }, [&] { return loader_.take(step); });
+      if (plain.size() != step.length)
+        throw Error(ErrorKind::corrupt,
+                    fmt::format("{}: blob {} is {} bytes long, the index says {}", printable(step.path),
+                                step.id.short_hex(), plain.size(), step.length),
+                    "run: respaldo check --read-data");
+      bytes_ahead_ -= step.length;
+      write_data(plain);
+    }
+    progress_.advance(step.length);
+  }
+
+  void write_data(ByteView bytes) {
+    while (!bytes.empty()) {
+      const la_ssize_t n = archive_write_data(archive_.get(), bytes.data(), bytes.size());
+      if (n <= 0) require(n < 0 ? static_cast<int>(n) : ARCHIVE_FATAL);
+      bytes = bytes.subspan(static_cast<std::size_t>(std::max<la_ssize_t>(n, 0)));
+    }
+  }
+
+  void problem(const std::string& path, std::string why) {
+    if (++result_.problem_count <= kMostProblems) result_.problems.push_back({path, std::move(why)});
+  }
+
+  const repo::IndexedRepository& repository_;
+  const TarOptions& options_;
+  const std::function<void(ByteView)>& sink_;
+  Progress& progress_;
+  const std::stop_token& stop_;
+  const repo::Node& root_;
+  view::TreeWalk walk_;
+  std::deque<StepPtr> steps_;
+  std::uint64_t bytes_ahead_ = 0;
+  bool walked_ = false;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> first_names_;
+  std::map<std::string, bool> found_;
+  const view::ZeroBlobs known_zeros_;
+  std::unordered_map<std::uint32_t, repo::BlobId> zero_ids_;
+  std::exception_ptr failure_;
+  std::string current_;
+  TarResult result_;
+  std::unique_ptr<archive, FreeArchive> archive_;
+  Loader loader_;
+};
+
+}  // namespace
+
+TarCompression tar_compression(std::string_view file_name) {
+  if (file_name.ends_with(".gz") || file_name.ends_with(".tgz")) return TarCompression::gzip;
+  if (file_name.ends_with(".zst") || file_name.ends_with(".tzst")) return TarCompression::zstd;
+  if (file_name.ends_with(".xz") || file_name.ends_with(".txz")) return TarCompression::xz;
+  return TarCompression::none;
+}
+
+TarResult export_tar(const repo::IndexedRepository& repository, const repo::Node& root,
+                     const TarOptions& options, const std::function<void(ByteView)>& sink, Progress& progress,
+                     std::stop_token stop) {
+  const Utf8Locale utf8;
+  const ProgressPhase phase(progress, "export", 0);
+  return Exporter(repository, root, options, sink, progress, stop).run();
+}
+
+}  // namespace respaldo::restore

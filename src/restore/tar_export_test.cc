@@ -1,0 +1,162 @@
+#include "restore/tar_export.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <map>
+
+#include "base/error.h"
+#include "testing/memory_repository.h"
+#include "testing/temp.h"
+#include "view/zero_blob.h"
+
+namespace respaldo::restore {
+namespace {
+
+using namespace respaldo::testing;
+using ::testing::HasSubstr;
+
+TEST(TarExport, the_name_says_how_to_compress) {
+  EXPECT_EQ(tar_compression("root.tar"), TarCompression::none);
+  EXPECT_EQ(tar_compression("-"), TarCompression::none);
+  EXPECT_EQ(tar_compression("root.tar.gz"), TarCompression::gzip);
+  EXPECT_EQ(tar_compression("root.tgz"), TarCompression::gzip);
+  EXPECT_EQ(tar_compression("root.tar.zst"), TarCompression::zstd);
+  EXPECT_EQ(tar_compression("root.tar.xz"), TarCompression::xz);
+}
+
+class Tar : public ::testing::Test {
+ protected:
+  Tar() : repository_(memory_repository()) {}
+
+  repo::BlobId blob(ByteView plain) { return lane().save(repo::BlobType::data, plain).id; }
+  repo::BlobWriter::Lane& lane() {
+    if (!writer_) {
+      before_ = indexed(*repository_);
+      writer_ = std::make_unique<repo::BlobWriter>(*before_, small_packs());
+      lane_ = writer_->open_lane();
+    }
+    return *lane_;
+  }
+  repo::Node file(const std::string& name, std::vector<repo::BlobId> content, std::uint64_t size) {
+    repo::Node node;
+    node.name = name;
+    node.mode = S_IFREG | 0640;
+    node.size = size;
+    node.links = 1;
+    node.content = std::move(content);
+    return node;
+  }
+  repo::Node folder(const std::string& name, std::vector<repo::Node> nodes) {
+    repo::Node node;
+    node.name = name;
+    node.type = repo::NodeType::dir;
+    node.mode = S_IFDIR | 0755;
+    repo::Tree tree;
+    tree.nodes = std::move(nodes);
+    node.subtree = lane().save(repo::BlobType::tree, as_bytes(repo::to_json(std::move(tree)))).id;
+    return node;
+  }
+  TarResult run(const repo::Node& root, TarOptions options = {}) {
+    lane_->close();
+    writer_->finish();
+    after_ = indexed(*repository_);
+    SilentProgress progress;
+    return export_tar(*after_, root, options, [&](ByteView bytes) { archive_.append(as_text(bytes)); },
+                      progress, {});
+  }
+  // Path, and content.
+  std::map<std::string, std::string> unpacked() {
+    std::map<std::string, std::string> files;
+    archive* a = archive_read_new();
+    archive_read_support_format_tar(a);
+    archive_read_support_filter_all(a);
+    EXPECT_EQ(archive_read_open_memory(a, archive_.data(), archive_.size()), ARCHIVE_OK);
+    archive_entry* entry = nullptr;
+    while (archive_read_next_header(a, &entry) == ARCHIVE_OK) {
+      std::string content(static_cast<std::size_t>(archive_entry_size(entry)), '\0');
+      const void* block = nullptr;
+      std::size_t length = 0;
+      la_int64_t offset = 0;
+      while (archive_read_data_block(a, &block, &length, &offset) == ARCHIVE_OK)
+        content.replace(static_cast<std::size_t>(offset), length, static_cast<const char*>(block), length);
+      files.emplace(archive_entry_pathname(entry), std::move(content));
+    }
+    archive_read_free(a);
+    return files;
+  }
+
+  std::unique_ptr<repo::Repository> repository_;
+  std::shared_ptr<const repo::IndexedRepository> before_, after_;
+  std::unique_ptr<repo::BlobWriter> writer_;
+  std::unique_ptr<repo::BlobWriter::Lane> lane_;
+  std::string archive_;
+};
+
+TEST_F(Tar, holes_and_data_come_back) {
+  const Bytes data = random_bytes(10'000, 1);
+  const auto id = blob(data);
+  const auto zeros = blob(view::zero_blob());
+  const auto rest = blob(view::zero_blob().first(5000));
+  const std::uint64_t size = 2 * data.size() + view::kZeroBlobLength + 5000;
+  const auto root = folder("", {folder("a", {file("f", {id, zeros, id, rest}, size)}),
+                                file("hole", {zeros}, view::kZeroBlobLength)});
+  const TarResult result = run(root);
+  EXPECT_EQ(result.entries, 4U);
+  EXPECT_EQ(result.problem_count, 0U);
+  const std::string plain(as_text(data));
+  const auto files = unpacked();
+  EXPECT_TRUE(files.at("./a/f") ==
+              plain + std::string(view::kZeroBlobLength, '\0') + plain + std::string(5000, '\0'));
+  EXPECT_TRUE(files.at("./hole") == std::string(view::kZeroBlobLength, '\0'));
+  EXPECT_LT(archive_.size(), 560'000U);  // the long hole takes no room; a short file of zeros is written out
+}
+
+TEST_F(Tar, only_what_was_asked_for_and_the_folders_above) {
+  const auto id = blob(as_bytes("x"));
+  const auto root = folder("", {folder("a", {file("b", {id}, 1), file("bc", {id}, 1)}), file("c", {id}, 1)});
+  TarOptions options;
+  options.paths = {"a/b"};
+  options.compression = TarCompression::zstd;
+  run(root, options);
+  const auto files = unpacked();
+  EXPECT_EQ(files.size(), 2U);
+  EXPECT_TRUE(files.contains("./a/"));
+  EXPECT_TRUE(files.contains("./a/b"));
+}
+
+TEST_F(Tar, a_path_that_is_not_there_is_told) {
+  const auto root = folder("", {file("c", {blob(as_bytes("x"))}, 1)});
+  TarOptions options;
+  options.paths = {"d"};
+  EXPECT_THROW(run(root, options), Error);
+}
+
+TEST_F(Tar, names_that_no_file_can_have_are_problems) {
+  const auto id = blob(as_bytes("x"));
+  const auto root =
+      folder("", {file("..", {id}, 1), file("../../etc/passwd", {id}, 1), file("/abs", {id}, 1),
+                  file("", {id}, 1), folder(".", {file("in", {id}, 1)}), file("good", {id}, 1)});
+  const TarResult result = run(root);
+  EXPECT_EQ(result.problem_count, 5U);
+  const auto files = unpacked();
+  EXPECT_TRUE(files.contains("./good"));
+  for (const auto& [path, content] : files) EXPECT_EQ(path.find(".."), path.npos) << path;
+}
+
+TEST_F(Tar, sizes_that_lie_and_blobs_that_are_missing_are_errors_with_the_name) {
+  const auto root = folder("", {file("liar", {blob(as_bytes("x"))}, 2)});
+  try {
+    run(root);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+    EXPECT_THAT(error.what(), HasSubstr("liar"));
+  }
+}
+
+}  // namespace
+}  // namespace respaldo::restore
