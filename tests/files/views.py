@@ -135,12 +135,13 @@ def used_blocks_differ(images, volume, image):
     images("dump", volume, "-o", "volume")
     text = run(["dumpe2fs", "volume"]).stdout
     block = next(int(line.split()[-1]) for line in text.splitlines() if line.startswith("Block size:"))
+    cluster = next((int(line.split()[-1]) for line in text.splitlines() if line.startswith("Cluster size:")), block)
     free = set()
     for line in text.splitlines():
         if line.startswith("  Free blocks: "):
             for part in line[len("  Free blocks: "):].replace(",", " ").split():
                 first, _, last = part.partition("-")
-                free.update(range(int(first), int(last or first) + 1))
+                free.update(range(int(first), int(last or first) + cluster // block))  # told by first blocks of clusters
     differ = number = 0
     with open("volume", "rb") as a, open(image, "rb") as b:
         while True:
