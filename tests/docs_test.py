@@ -43,7 +43,8 @@ def readme():
                                 env=dict(os.environ, BUILT=os.path.dirname(RESPALDO)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                 text=True, stdin=subprocess.DEVNULL, timeout=300)
     finally:
-        subprocess.run(["fusermount3", "-uq", work + "/volumes"], stderr=subprocess.DEVNULL)
+        for name in ("volumes", "mnt"):
+            subprocess.run(["fusermount3", "-uq", f"{work}/{name}"], stderr=subprocess.DEVNULL)
         shutil.rmtree(work, ignore_errors=True)
     return [] if result.returncode == 0 else [result.stdout]
 

@@ -255,8 +255,9 @@ std::string BackupTree::path(Handle handle) const {
 }
 
 std::uint64_t BackupTree::links_of(const Entry& entry, const repo::Node& node) {
-  if (node.type != repo::NodeType::dir) return std::max<std::uint64_t>(node.links, 1);
-  if (node.links > 0) return node.links;
+  // FUSE has 32 bits for it; none at all would be a deleted file.
+  if (node.type != repo::NodeType::dir) return std::clamp<std::uint64_t>(node.links, 1, INT32_MAX);
+  if (node.links > 0) return std::min<std::uint64_t>(node.links, INT32_MAX);
   // restic does not store it: as most filesystems count.
   if (!node.subtree) return 2;
   try {
