@@ -59,6 +59,8 @@ const std::vector<Command> kCommands = {
      "respaldo -r /backups cat latest /vg0/vg.conf", configure_cat},
     {"find", "Look into backups", "Look for files in all backups, by name, type, size and time.",
      "respaldo -r /backups find '*.conf' 'home/*/.bashrc' --newer 2026-11-01", configure_find},
+    {"diff", "Look into backups", "Show what changed between two backups.",
+     "respaldo -r /backups diff 4f2c latest /vg0/root/files/etc", configure_diff},
     {"mount", "Look into backups", "Show all backups as a filesystem that can be read.",
      "respaldo -r /backups mount /mnt/backups\n  mount -o loop,ro /mnt/backups/latest/vg0/root/image.raw "
      "/mnt/root\n"

@@ -30,6 +30,7 @@ Action configure_show(CLI::App& app);
 Action configure_ls(CLI::App& app);
 Action configure_cat(CLI::App& app);
 Action configure_find(CLI::App& app);
+Action configure_diff(CLI::App& app);
 Action configure_mount(CLI::App& app);
 Action configure_restore(CLI::App& app);
 Action configure_export(CLI::App& app);
