@@ -253,13 +253,15 @@ class Run {
     } else {
       const std::string path = "/" + job.name.str() + "/" + view.folder;
       const auto parent = parent_node(path);
-      const FileTreeInput input{
-          view,
-          chunks,
-          synthetic_inode(job.facts.lv_uuid + "/" + view.folder),
-          [this](repo::BlobType type, ByteView plain) { return savers_->save(type, plain); },
-          repository_,
-          parent ? &*parent : nullptr};
+      const FileTreeInput input{view,
+                                chunks,
+                                synthetic_inode(job.facts.lv_uuid + "/" + view.folder),
+                                [this](unsigned worker, repo::BlobType type, ByteView plain) {
+                                  return savers_->save(worker, type, plain);
+                                },
+                                static_cast<unsigned>(savers_->savers().size()),
+                                repository_,
+                                parent ? &*parent : nullptr};
       FileTreeResult result = save_file_trees(input, counts_, stop_);
       add_findings(facts, result.findings, result.finding_count);
       job.file_roots.emplace_back(view.folder, std::move(result.root));

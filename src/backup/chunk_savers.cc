@@ -19,8 +19,9 @@ class RepositorySavers final : public ChunkSavers {
       pointers_.push_back(lanes_.back().get());
     }
   }
-  repo::BlobId save(repo::BlobType type, ByteView plain) override {
-    return lanes_.front()->lane->save(type, plain).id;
+  using ChunkSavers::save;
+  repo::BlobId save(unsigned worker, repo::BlobType type, ByteView plain) override {
+    return lanes_.at(worker)->lane->save(type, plain).id;
   }
   void finish() override {
     for (const auto& saver : lanes_) saver->lane->close();
@@ -46,7 +47,8 @@ class DrySavers final : public ChunkSavers {
       : index_(repository.index()), saver_(*this), count_(count) {
     pointers_.assign(count_, &saver_);
   }
-  repo::BlobId save(repo::BlobType type, ByteView plain) override {
+  using ChunkSavers::save;
+  repo::BlobId save(unsigned, repo::BlobType type, ByteView plain) override {
     const repo::BlobId id{crypto::sha256(plain)};
     count(type, id, plain.size());
     return id;

@@ -14,8 +14,10 @@ class ChunkSavers {
  public:
   virtual ~ChunkSavers() = default;
   std::span<ChunkSaver* const> savers() const { return pointers_; }
-  // Small things that are not of a volume. Not while a pass runs.
-  virtual repo::BlobId save(repo::BlobType type, ByteView plain) = 0;
+  // Things that are no chunks of a volume. `worker`: below savers().size(), one thread at a time each. Not
+  // while a pass runs.
+  virtual repo::BlobId save(unsigned worker, repo::BlobType type, ByteView plain) = 0;
+  repo::BlobId save(repo::BlobType type, ByteView plain) { return save(0, type, plain); }
   // Packs and index durable. Nothing can be saved afterwards.
   virtual void finish() = 0;
   virtual repo::WriterTotals totals() const = 0;

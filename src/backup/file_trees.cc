@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 #include <unordered_map>
 
 #include "backup/account_names.h"
@@ -43,6 +45,7 @@ repo::NodeType type_of(std::uint32_t mode) {
 
 repo::Timestamp timestamp(const fs::FileTime& time) { return {time.seconds, time.nanoseconds, 0}; }
 
+// Folders of one depth do not need one another: they are shared out among the workers.
 class Builder {
  public:
   Builder(const FileTreeInput& input, repo::SnapshotSummary& counts, const std::stop_token& stop)
@@ -51,22 +54,18 @@ class Builder {
     groups_ = accounts("group");
   }
 
-  FileTreeResult run() {
-    collect_folders();
-    // Folders were found from the root down: from the back, children come before their parents.
-    for (std::size_t i = folders_.size(); i-- > 0;) {
-      os::throw_if_stopped(stop_);
-      save_folder(folders_[i]);
-    }
-    result_.root = make_node(reader_.root(), "");
-    return std::move(result_);
-  }
+  FileTreeResult run();
 
  private:
   struct Folder {
     fs::NodeIndex node = fs::kNoNode;
     std::optional<repo::BlobId> before;  // the parent backup's tree
+    repo::BlobId tree;                   // once it is saved
   };
+
+  class Worker;
+
+  void save_folders(std::size_t begin, std::size_t end);
 
   AccountNames accounts(std::string_view name) const {
     const auto child = [&](fs::NodeIndex folder, std::string_view wanted) {
@@ -92,16 +91,21 @@ class Builder {
   void collect_folders() {
     std::optional<repo::BlobId> before;
     if (input_.parent != nullptr) before = input_.parent->subtree;
-    folders_.push_back({reader_.root(), before});
+    folders_.push_back({reader_.root(), before, {}});
     for (std::size_t next = 0; next < folders_.size(); ++next) {
       os::throw_if_stopped(stop_);
+      if (depths_.empty() || next == depth_end_) {
+        depths_.push_back(next);
+        depth_end_ = folders_.size();
+      }
+      numbers_.emplace(folders_[next].node, next);
       const Folder folder = folders_[next];
       const auto old = load(folder.before);
       for (std::size_t i = 0; i < reader_.entry_count(folder.node); ++i) {
         const fs::DirectoryEntry entry = reader_.entry(folder.node, i);
         if (!S_ISDIR(reader_.node(entry.node).mode)) continue;
         const repo::Node* same = find(old, entry.name);
-        folders_.push_back({entry.node, same != nullptr ? same->subtree : std::nullopt});
+        folders_.push_back({entry.node, same != nullptr ? same->subtree : std::nullopt, {}});
       }
     }
   }
@@ -120,7 +124,44 @@ class Builder {
     return at != nodes.end() && at->name == name ? &*at : nullptr;
   }
 
-  void save_folder(const Folder& folder) {
+  void tell(fs::NodeIndex index, std::string what) {
+    const std::lock_guard lock(mutex_);
+    if (++result_.finding_count <= kFindingLimit)
+      result_.findings.push_back({reader_.node(index).inode, reader_.path(index), std::move(what)});
+  }
+
+  const FileTreeInput& input_;
+  const fs::ExtReader& reader_;
+  repo::SnapshotSummary& counts_;
+  const std::stop_token& stop_;
+  AccountNames users_, groups_;
+  std::vector<Folder> folders_;      // by depth
+  std::vector<std::size_t> depths_;  // where each begins
+  std::size_t depth_end_ = 1;
+  std::unordered_map<fs::NodeIndex, std::size_t> numbers_;  // of folders
+  std::atomic<std::uint64_t> hole_blobs_ = 0, stored_ = 0;
+  std::mutex mutex_;  // for what follows
+  std::unordered_map<std::uint32_t, repo::BlobId> zeros_;
+  FileTreeResult result_;
+};
+
+class Builder::Worker {
+ public:
+  Worker(Builder& all, unsigned number) : all_(all), number_(number), reader_(all.reader_) {}
+  ~Worker() {
+    const std::lock_guard lock(all_.mutex_);
+    repo::SnapshotSummary& sum = all_.counts_;
+    sum.dirs_new += counts_.dirs_new;
+    sum.dirs_changed += counts_.dirs_changed;
+    sum.dirs_unmodified += counts_.dirs_unmodified;
+    sum.files_new += counts_.files_new;
+    sum.files_changed += counts_.files_changed;
+    sum.files_unmodified += counts_.files_unmodified;
+    sum.total_files_processed += counts_.total_files_processed;
+    sum.total_bytes_processed += counts_.total_bytes_processed;
+  }
+
+  void save_folder(Folder& folder) {
     repo::Tree tree;
     const std::size_t count = reader_.entry_count(folder.node);
     tree.nodes.reserve(count);
@@ -133,26 +174,11 @@ class Builder {
     }
     count_files(tree, folder);
     const std::string json = repo::to_json(std::move(tree));
-    const repo::BlobId id = input_.save(repo::BlobType::tree, as_bytes(json));
+    const repo::BlobId id = save(repo::BlobType::tree, as_bytes(json));
     ++(!folder.before         ? counts_.dirs_new
        : *folder.before == id ? counts_.dirs_unmodified
                               : counts_.dirs_changed);
-    subtrees_[folder.node] = id;
-  }
-
-  void count_files(const repo::Tree& tree, const Folder& folder) {
-    const auto old = load(folder.before);
-    for (const repo::Node& node : tree.nodes) {
-      if (node.type != repo::NodeType::file) continue;
-      const repo::Node* before = find(old, node.name);
-      const bool known = before != nullptr && before->type == repo::NodeType::file;
-      const bool same = known && before->content == node.content && before->size == node.size &&
-                        before->mtime.seconds == node.mtime.seconds &&
-                        before->mtime.nanoseconds == node.mtime.nanoseconds;
-      ++(same ? counts_.files_unmodified : known ? counts_.files_changed : counts_.files_new);
-      ++counts_.total_files_processed;
-      counts_.total_bytes_processed += node.size;
-    }
+    folder.tree = id;
   }
 
   repo::Node make_node(fs::NodeIndex index, std::string_view name) {
@@ -166,19 +192,20 @@ class Builder {
     node.ctime = timestamp(source.ctime);
     node.uid = source.uid;
     node.gid = source.gid;
-    node.user = users_.find(source.uid);
-    node.group = groups_.find(source.gid);
+    node.user = all_.users_.find(source.uid);
+    node.group = all_.groups_.find(source.gid);
     node.inode = source.inode;
-    node.device_id = input_.device_id;
+    node.device_id = all_.input_.device_id;
     try {
       for (fs::FileXattr& xattr : reader_.xattrs(index))
         node.xattrs.push_back({std::move(xattr.name), std::move(xattr.value)});
     } catch (const Error& error) {
-      tell(source.inode, index, fmt::format("its extended attributes: {}", error.what()));
+      tell(index, fmt::format("its extended attributes: {}", error.what()));
     }
     switch (node.type) {
       case repo::NodeType::dir:
-        if (const auto at = subtrees_.find(index); at != subtrees_.end()) node.subtree = at->second;
+        if (const auto at = all_.numbers_.find(index); at != all_.numbers_.end())
+          node.subtree = all_.folders_[at->second].tree;
         break;
       case repo::NodeType::symlink:
         node.links = source.links;
@@ -199,6 +226,22 @@ class Builder {
     return node;
   }
 
+ private:
+  void count_files(const repo::Tree& tree, const Folder& folder) {
+    const auto old = all_.load(folder.before);
+    for (const repo::Node& node : tree.nodes) {
+      if (node.type != repo::NodeType::file) continue;
+      const repo::Node* before = Builder::find(old, node.name);
+      const bool known = before != nullptr && before->type == repo::NodeType::file;
+      const bool same = known && before->content == node.content && before->size == node.size &&
+                        before->mtime.seconds == node.mtime.seconds &&
+                        before->mtime.nanoseconds == node.mtime.nanoseconds;
+      ++(same ? counts_.files_unmodified : known ? counts_.files_changed : counts_.files_new);
+      ++counts_.total_files_processed;
+      counts_.total_bytes_processed += node.size;
+    }
+  }
+
   // False when the content cannot be had: such a file is left out, since part of it could be taken for the
   // whole.
   bool add_content(repo::Node& node, fs::NodeIndex index) {
@@ -211,21 +254,21 @@ class Builder {
       for (const fs::FileExtent& extent : reader_.extents(index)) {
         if (extent.unwritten) continue;
         add_hole(extent.logical - done, node.content);
-        const Extent bytes{input_.view.base + extent.physical, extent.length};
-        if (!input_.chunks.append(bytes, node.content))
+        const Extent bytes{all_.input_.view.base + extent.physical, extent.length};
+        if (!all_.input_.chunks.append(bytes, node.content))
           store({extent.logical, extent.length}, index, node.content);
         done = extent.logical + extent.length;
       }
       add_hole(node.size - done, node.content);
       return true;
     } catch (const Error& error) {
-      tell(static_cast<std::uint32_t>(node.inode), index, fmt::format("its content: {}", error.what()));
+      tell(index, fmt::format("its content: {}", error.what()));
       return false;
     }
   }
 
   void add_hole(std::uint64_t length, std::vector<repo::BlobId>& content) {
-    if ((hole_blobs_ += length / kHoleChunk) > kHoleBlobLimit)
+    if ((all_.hole_blobs_ += length / kHoleChunk) > kHoleBlobLimit)
       throw Error(ErrorKind::corrupt,
                   fmt::format("it has {} bytes of holes: more than can be listed", length));
     for (; length >= kHoleChunk; length -= kHoleChunk) content.push_back(zeros(kHoleChunk));
@@ -233,43 +276,67 @@ class Builder {
     if (length > 0) content.push_back(zeros(static_cast<std::uint32_t>(length)));
   }
 
-  const repo::BlobId& zeros(std::uint32_t length) {
-    const auto [at, is_new] = zeros_.try_emplace(length);
-    if (is_new) at->second = input_.save(repo::BlobType::data, Bytes::zeroed(length));
+  repo::BlobId zeros(std::uint32_t length) {
+    const std::lock_guard lock(all_.mutex_);
+    const auto [at, is_new] = all_.zeros_.try_emplace(length);
+    if (is_new) at->second = save(repo::BlobType::data, Bytes::zeroed(length));
     return at->second;
   }
 
-  // Content that lies in no chunk of the image. In a sound filesystem that is little; in a damaged one, files may
-  // claim the same blocks again and again.
+  // Content that lies in no chunk of the image. In a sound filesystem that is little; in a damaged one, files
+  // may claim the same blocks again and again.
   void store(Extent range, fs::NodeIndex index, std::vector<repo::BlobId>& content) {
-    if ((stored_ += range.length) > reader_.facts().size)
+    if ((all_.stored_ += range.length) > reader_.facts().size)
       throw Error(ErrorKind::corrupt, "it claims blocks that other files claim, too");
     while (!range.empty()) {
-      os::throw_if_stopped(stop_);
+      os::throw_if_stopped(all_.stop_);
       buffer_.resize(std::min(range.length, kImageChunk));
       reader_.read(index, range.offset, buffer_);
-      content.push_back(input_.save(repo::BlobType::data, buffer_));
+      content.push_back(save(repo::BlobType::data, buffer_));
       range = {range.offset + buffer_.size(), range.length - buffer_.size()};
     }
   }
 
-  void tell(std::uint32_t inode, fs::NodeIndex index, std::string what) {
-    if (++result_.finding_count <= kFindingLimit)
-      result_.findings.push_back({inode, reader_.path(index), std::move(what)});
-  }
+  repo::BlobId save(repo::BlobType type, ByteView plain) { return all_.input_.save(number_, type, plain); }
+  void tell(fs::NodeIndex index, std::string what) { all_.tell(index, std::move(what)); }
 
-  const FileTreeInput& input_;
+  Builder& all_;
+  const unsigned number_;
   const fs::ExtReader& reader_;
-  repo::SnapshotSummary& counts_;
-  const std::stop_token& stop_;
-  AccountNames users_, groups_;
-  std::vector<Folder> folders_;
-  std::unordered_map<fs::NodeIndex, repo::BlobId> subtrees_;
-  std::unordered_map<std::uint32_t, repo::BlobId> zeros_;
-  std::uint64_t hole_blobs_ = 0, stored_ = 0;
+  repo::SnapshotSummary counts_;  // of this worker
   Bytes buffer_;
-  FileTreeResult result_;
 };
+
+FileTreeResult Builder::run() {
+  collect_folders();
+  // Folders were found from the root down, one depth after another: from the back, children come first.
+  for (std::size_t depth = depths_.size(); depth-- > 0;) {
+    const std::size_t end = depth + 1 < depths_.size() ? depths_[depth + 1] : folders_.size();
+    save_folders(depths_[depth], end);
+  }
+  result_.root = Worker(*this, 0).make_node(reader_.root(), "");
+  return std::move(result_);
+}
+
+void Builder::save_folders(std::size_t begin, std::size_t end) {
+  constexpr std::size_t kWorthAThread = 16;
+  std::atomic<std::size_t> next = begin;
+  const auto work = [&](unsigned number, const std::stop_token& stop) {
+    Worker worker(*this, number);
+    for (std::size_t i = next++; i < end; i = next++) {
+      os::throw_if_stopped(stop);
+      worker.save_folder(folders_[i]);
+    }
+  };
+  if (end - begin < kWorthAThread || input_.workers < 2) {
+    work(0, stop_);
+    return;
+  }
+  os::ThreadGroup threads(stop_);
+  for (unsigned i = 0; i < input_.workers; ++i)
+    threads.spawn([&work, i](const std::stop_token& stop) { work(i, stop); });
+  threads.join();
+}
 
 }  // namespace
 

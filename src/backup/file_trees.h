@@ -17,8 +17,9 @@ struct FileTreeInput {
   const FileView& view;
   const ChunkMap& chunks;
   std::uint64_t device_id = 0;  // st_dev of all its files
-  // Stores a blob and gives its id. Called by one thread.
-  std::function<repo::BlobId(repo::BlobType, ByteView)> save;
+  // Stores a blob and gives its id. Called by threads with numbers below `workers`, each by one at a time.
+  std::function<repo::BlobId(unsigned worker, repo::BlobType, ByteView)> save;
+  unsigned workers = 1;
   const repo::IndexedRepository& repository;
   const repo::Node* parent = nullptr;  // the same folder in the backup that this one follows
 };
