@@ -22,6 +22,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "os/thread_group.h"
+#include "restore/pax_header.h"
 #include "view/tree_walk.h"
 #include "view/zero_blob.h"
 
@@ -35,8 +36,8 @@ constexpr std::size_t kBlock = 64 * kKiB;
 
 // What goes into the archive next: an entry's head, zeros, or a blob.
 struct Step {
-  archive_entry* head = nullptr;  // owned by the queue's user
-  std::string path;
+  archive_entry* head = nullptr;            // owned by the queue's user
+  std::shared_ptr<const std::string> path;  // one for all steps of a file
   repo::BlobId id;
   std::uint64_t length = 0;
   bool zeros = false;
@@ -79,7 +80,9 @@ class Loader {
   void work(const std::stop_token& stop) {
     for (;;) {
       std::unique_lock lock(mutex_);
-      if (!changed_.wait(lock, stop, [&] { return ended_ || !waiting_.empty(); }) || waiting_.empty()) return;
+      if (!changed_.wait(lock, stop, [&] { return ended_ || !waiting_.empty(); }) || waiting_.empty() ||
+          stop.stop_requested())
+        return;
       const StepPtr step = std::move(waiting_.front());
       waiting_.pop_front();
       lock.unlock();
@@ -179,6 +182,8 @@ bool is_possible(std::string_view name) {
          name.find('\0') == name.npos;
 }
 
+unsigned hardware_threads() { return std::max(1U, std::thread::hardware_concurrency()); }
+
 class Exporter {
  public:
   Exporter(const repo::IndexedRepository& repository, const repo::Node& root, const TarOptions& options,
@@ -190,11 +195,12 @@ class Exporter {
         stop_(stop),
         root_(root),
         walk_(repository, root, "."),
-        loader_(repository,
-                options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency()),
-                stop) {}
+        loader_(repository, options.threads != 0 ? options.threads : hardware_threads(), stop) {}
   ~Exporter() {
     for (const StepPtr& step : steps_) archive_entry_free(step->head);
+    // What failed does not end like an archive that is whole.
+    if (archive_ && !whole_) archive_write_fail(archive_.get());
+    if (packed_ && !whole_) archive_write_fail(packed_.get());
   }
 
   TarResult run() {
@@ -207,6 +213,9 @@ class Exporter {
       write(*step);
     }
     require(archive_write_close(archive_.get()));
+    put_buffer();
+    if (packed_) require_packed(archive_write_close(packed_.get()));
+    whole_ = true;
     for (const std::string& path : options_.paths)
       if (!found_.contains(path))
         throw Error(ErrorKind::not_found, fmt::format("the backup holds no {}", printable(path)),
@@ -222,36 +231,108 @@ class Exporter {
     require(archive_write_set_format_option(archive_.get(), "pax", "xattrheader", "SCHILY"));
     require(
         archive_write_set_format_option(archive_.get(), "pax", "hdrcharset", "BINARY"));  // names as they are
+    // Unbuffered, so that it is known which bytes belong to a header.
+    archive_write_set_bytes_per_block(archive_.get(), 0);
+    open_on(archive_.get(), [](archive* a, void* self, const void* bytes, std::size_t length) -> la_ssize_t {
+      return static_cast<Exporter*>(self)->guarded(a, length, [&](Exporter& exporter) {
+        const auto* text = static_cast<const char*>(bytes);
+        if (exporter.in_header_)
+          exporter.header_.append(text, length);
+        else
+          exporter.put(as_bytes(std::string_view(text, length)));
+      });
+    });
+    if (options_.compression != TarCompression::none) open_packed();
+  }
+
+  // What compresses: an archive of one stream.
+  void open_packed() {
+    packed_.reset(archive_write_new());
+    if (!packed_) throw Error(ErrorKind::internal, "out of memory");
+    require_packed(archive_write_set_format_raw(packed_.get()));
     switch (options_.compression) {
       case TarCompression::none:
         break;
       case TarCompression::gzip:
-        require(archive_write_add_filter_gzip(archive_.get()));
+        require_packed(archive_write_add_filter_gzip(packed_.get()));
         break;
       case TarCompression::zstd:
-        require(archive_write_add_filter_zstd(archive_.get()));
+        require_packed(archive_write_add_filter_zstd(packed_.get()));
         break;
       case TarCompression::xz:
-        require(archive_write_add_filter_xz(archive_.get()));
-        archive_write_set_filter_option(archive_.get(), "xz", "threads", "0");  // where it can
+        require_packed(archive_write_add_filter_xz(packed_.get()));
+        // Where it can; each thread takes some 100 MiB.
+        archive_write_set_filter_option(packed_.get(), "xz", "threads", hardware_threads() > 3 ? "4" : "2");
         break;
     }
-    archive_write_set_bytes_per_block(archive_.get(), kBlock);
-    archive_write_set_bytes_in_last_block(archive_.get(), 1);
-    require(archive_write_open2(
-        archive_.get(), this, nullptr,
-        [](archive* a, void* self, const void* bytes, std::size_t length) -> la_ssize_t {
-          auto& exporter = *static_cast<Exporter*>(self);
-          try {
-            exporter.sink_({static_cast<const std::uint8_t*>(bytes), length});
-            return static_cast<la_ssize_t>(length);
-          } catch (...) {  // not through C code
-            exporter.failure_ = std::current_exception();
-            archive_set_error(a, EIO, "cannot write");
-            return -1;
-          }
-        },
-        nullptr, nullptr));
+    archive_write_set_bytes_per_block(packed_.get(), kBlock);
+    archive_write_set_bytes_in_last_block(packed_.get(), 1);
+    open_on(packed_.get(), [](archive* a, void* self, const void* bytes, std::size_t length) -> la_ssize_t {
+      return static_cast<Exporter*>(self)->guarded(a, length, [&](Exporter& exporter) {
+        exporter.sink_({static_cast<const std::uint8_t*>(bytes), length});
+      });
+    });
+    const EntryPtr stream(archive_entry_new());
+    if (!stream) throw Error(ErrorKind::internal, "out of memory");
+    archive_entry_set_filetype(stream.get(), AE_IFREG);
+    require_packed(archive_write_header(packed_.get(), stream.get()));
+  }
+
+  void open_on(archive* a, archive_write_callback* take) {
+    const int code = archive_write_open2(a, this, nullptr, take, nullptr, nullptr);
+    if (code != ARCHIVE_OK) throw Error(ErrorKind::internal, "libarchive does not open its output");
+  }
+
+  // Exceptions do not pass through C code.
+  template <class Body>
+  la_ssize_t guarded(archive* a, std::size_t length, const Body& body) {
+    try {
+      body(*this);
+      return static_cast<la_ssize_t>(length);
+    } catch (...) {
+      if (!failure_) failure_ = std::current_exception();
+      archive_set_error(a, EIO, "cannot write");
+      return -1;
+    }
+  }
+
+  // The archive's bytes, on their way out.
+  void put(ByteView bytes) {
+    if (packed_) {
+      while (!bytes.empty()) {
+        const la_ssize_t n = archive_write_data(packed_.get(), bytes.data(), bytes.size());
+        if (n <= 0) require_packed(n < 0 ? static_cast<int>(n) : ARCHIVE_FATAL);
+        bytes = bytes.subspan(static_cast<std::size_t>(std::max<la_ssize_t>(n, 0)));
+      }
+      return;
+    }
+    if (buffer_.size() + bytes.size() > kBlock) put_buffer();
+    if (bytes.size() >= kBlock)
+      sink_(bytes);
+    else
+      buffer_ += as_text(bytes);
+  }
+  void put_buffer() {
+    if (!buffer_.empty()) sink_(as_bytes(buffer_));
+    buffer_.clear();
+  }
+
+  void require_packed(int code) {
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    if (code == ARCHIVE_OK || code == ARCHIVE_WARN) return;
+    const char* why = archive_error_string(packed_.get());
+    throw Error(ErrorKind::io,
+                fmt::format("the archive cannot be compressed: {}", why == nullptr ? "unknown" : why));
+  }
+
+  void write_head(archive_entry* head) {
+    require(archive_write_finish_entry(archive_.get()));
+    header_.clear();
+    in_header_ = true;
+    const int code = archive_write_header(archive_.get(), head);
+    in_header_ = false;
+    require(code);
+    put(as_bytes(plain_pax_header(std::move(header_))));
   }
 
   void require(int code) {
@@ -270,16 +351,28 @@ class Exporter {
 
   // Walks on until enough is on its way. False at the end of the walk.
   bool fill() {
-    while (!walked_ && bytes_ahead_ < kBytesAhead && steps_.size() < kStepsAhead) {
+    load_ahead();
+    while (!walked_ && to_load_.empty() && bytes_ahead_ < kBytesAhead && steps_.size() < kStepsAhead) {
       os::throw_if_stopped(stop_);
-      if (!walk_.next()) {
+      const bool more =
+          in_context([&] { return printable(walk_.entry().path); }, [&] { return walk_.next(); });
+      if (!more) {
         walked_ = true;
-        loader_.finish();
         break;
       }
       take_entry();
+      load_ahead();
     }
     return !walked_;
+  }
+
+  // One file may hold more than memory does: its blobs, too, are loaded only so far ahead.
+  void load_ahead() {
+    while (!to_load_.empty() && bytes_ahead_ < kBytesAhead) {
+      bytes_ahead_ += to_load_.front()->length;
+      loader_.add(std::move(to_load_.front()));
+      to_load_.pop_front();
+    }
   }
 
   void take_entry() {
@@ -360,20 +453,17 @@ class Exporter {
       }
     }
     auto step = std::make_shared<Step>();
-    step->path = path;
+    step->path = std::make_shared<const std::string>(path);
     std::vector<StepPtr> content;
     if (has_content) {
-      content = content_steps(node, path);
+      content = content_steps(node, step->path);
       archive_entry_set_size(e, static_cast<la_int64_t>(node.size));
       mark_holes(e, content, node.size);
     }
     step->head = head.release();
     steps_.push_back(std::move(step));
     for (StepPtr& piece : content) {
-      if (!piece->zeros) {
-        bytes_ahead_ += piece->length;
-        loader_.add(piece);
-      }
+      if (!piece->zeros) to_load_.push_back(piece);
       steps_.push_back(std::move(piece));
     }
   }
@@ -388,14 +478,14 @@ class Exporter {
     archive_entry_xattr_add_entry(e, xattr.name.c_str(), xattr.value.data(), xattr.value.size());
   }
 
-  std::vector<StepPtr> content_steps(const repo::Node& node, const std::string& path) {
+  std::vector<StepPtr> content_steps(const repo::Node& node, const std::shared_ptr<const std::string>& path) {
     std::vector<StepPtr> result;
     std::uint64_t total = 0;
     for (const repo::BlobId& id : node.content) {
       const auto location = repository_.index().find(repo::BlobType::data, id);
       if (!location)
         throw Error(ErrorKind::corrupt,
-                    fmt::format("{}: blob {} is in no index", printable(path), id.short_hex()),
+                    fmt::format("{}: blob {} is in no index", printable(*path), id.short_hex()),
                     "run: respaldo check");
       const std::uint32_t length = location->plain_length();
       total += length;
@@ -413,7 +503,7 @@ class Exporter {
     }
     if (total != node.size)
       throw Error(ErrorKind::corrupt,
-                  fmt::format("{}: {} bytes are stored, {} should be", printable(path), total, node.size),
+                  fmt::format("{}: {} bytes are stored, {} should be", printable(*path), total, node.size),
                   "run: respaldo check");
     return result;
   }
@@ -449,8 +539,8 @@ class Exporter {
   void write(Step& step) {
     if (step.head != nullptr) {
       const EntryPtr head(std::exchange(step.head, nullptr));
-      current_ = step.path;
-      require(archive_write_header(archive_.get(), head.get()));
+      current_ = *step.path;
+      write_head(head.get());
       ++result_.entries;
       return;
     }
@@ -463,10 +553,10 @@ class Exporter {
       }
     } else {
       const Bytes plain =
-          in_context([&] { return printable(step.path); }, [&] { return loader_.take(step); });
+          in_context([&] { return printable(*step.path); }, [&] { return loader_.take(step); });
       if (plain.size() != step.length)
         throw Error(ErrorKind::corrupt,
-                    fmt::format("{}: blob {} is {} bytes long, the index says {}", printable(step.path),
+                    fmt::format("{}: blob {} is {} bytes long, the index says {}", printable(*step.path),
                                 step.id.short_hex(), plain.size(), step.length),
                     "run: respaldo check --read-data");
       bytes_ahead_ -= step.length;
@@ -494,7 +584,7 @@ class Exporter {
   const std::stop_token& stop_;
   const repo::Node& root_;
   view::TreeWalk walk_;
-  std::deque<StepPtr> steps_;
+  std::deque<StepPtr> steps_, to_load_;
   std::uint64_t bytes_ahead_ = 0;
   bool walked_ = false;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> first_names_;
@@ -504,7 +594,9 @@ class Exporter {
   std::exception_ptr failure_;
   std::string current_;
   TarResult result_;
-  std::unique_ptr<archive, FreeArchive> archive_;
+  std::string header_, buffer_;  // of the entry that is begun; bytes for the sink
+  bool in_header_ = false, whole_ = false;
+  std::unique_ptr<archive, FreeArchive> packed_, archive_;  // archive_ writes to packed_ when it ends
   Loader loader_;
 };
 

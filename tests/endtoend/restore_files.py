@@ -310,4 +310,5 @@ def out_of_a_volume(work, source):
     need(links_by_group(source) == links_by_group(target), "out of a volume: hard links differ")
 
 
-main()
+if __name__ == "__main__":
+    main()
