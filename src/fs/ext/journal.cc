@@ -48,7 +48,7 @@ struct SuperBlock {
   std::uint8_t user_uuids[16 * 48];
 };
 static_assert(sizeof(SuperBlock) == 1024);
-constexpr std::size_t kSuperChecksumAt = 0xFC, kCommitChecksumAt = 16, kCommitSize = 64;
+constexpr std::size_t kSuperChecksumAt = 0xFC, kCommitChecksumAt = 16;
 constexpr std::size_t kTailSize = 4;
 constexpr std::uint32_t kDefaultFastCommitBlocks = 256;
 
