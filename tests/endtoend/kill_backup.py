@@ -1,4 +1,5 @@
-"""`backup` is killed at 50 random moments: the repository stays sound, and only whole backups are listed."""
+"""`backup` is killed at 50 random moments: the repository stays sound, and only whole backups are listed, their images
+and their files."""
 from common import *
 
 KILLS = 50
@@ -9,12 +10,18 @@ def main():
         images = Images(work, "a.img", size=96 * MIB)
         images.lvm("vgcreate", "vg0", images.paths[0])
         images.lvm("lvcreate", "-L", "32M", "-n", "data", "vg0")
+        images.lvm("lvcreate", "-L", "16M", "-n", "tree", "vg0")
+        tree = work / "tree"
+        for i in range(300):
+            (tree / f"folder-{i % 20}").mkdir(parents=True, exist_ok=True)
+            (tree / f"folder-{i % 20}" / f"file-{i}").write_bytes(random_bytes(RANDOM.randrange(20000)))
         repository = work / "repository"
         run([RESPALDO, "-r", repository, "init"])
-        backup = images.command("-q", "-r", repository, "backup", "vg0/data")
+        backup = images.command("-q", "-r", repository, "backup", "vg0/data", "vg0/tree")
 
         with images.activated() as point:
             write_at(point / "vg0/data", 0, random_bytes(30 * MIB))
+            run(["mke2fs", "-q", "-t", "ext4", "-d", tree, point / "vg0/tree"])
         whole = duration(backup)
         # Without an activation, the volume itself is read; with one, a snapshot is made first.
         killed = 0
@@ -43,9 +50,13 @@ def main():
             for b in fresh:
                 # Listed means whole, killed or not.
                 out = work / "restored"
-                run([RESPALDO, "-q", "-r", repository, "restore", b["id"], "--to-file", out])
+                run([RESPALDO, "-q", "-r", repository, "restore", b["id"] + ":vg0/data", "--to-file", out])
                 need(file_sum(out) == expected, "a listed backup holds other bytes")
                 out.unlink()
+                run([RESPALDO, "-q", "-r", repository, "restore", b["id"] + ":vg0/tree", "--files", "--to", out])
+                (out / "lost+found").rmdir()
+                run(["diff", "-r", tree, out])
+                shutil.rmtree(out)
                 known.add(b["id"])
             if n % 16 == 15:
                 restic(repository, "check", "--read-data")
