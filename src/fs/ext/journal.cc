@@ -50,7 +50,7 @@ struct SuperBlock {
 static_assert(sizeof(SuperBlock) == 1024);
 constexpr std::size_t kSuperChecksumAt = 0xFC, kCommitChecksumAt = 16;
 constexpr std::size_t kTailSize = 4;
-constexpr std::uint32_t kDefaultFastCommitBlocks = 256;
+constexpr std::uint32_t kDefaultFastCommitBlocks = 256, kLeastLogBlocks = 1024;
 
 std::uint32_t be32(const std::uint8_t* p) {
   Be32 value;
@@ -222,8 +222,8 @@ class Journal {
     if ((incompat_ & kFastCommit) != 0) {
       const std::uint32_t own =
           super.fast_commit_blocks.get() != 0 ? super.fast_commit_blocks.get() : kDefaultFastCommitBlocks;
-      if (own >= last_) throw bad(fmt::format("claims {} blocks for fast commits", own));
-      last_ -= own;
+      // A journal that would be left with too few blocks has no place for them (jbd2_journal_load).
+      if (own < last_ && last_ - own >= kLeastLogBlocks) last_ -= own;
     }
     if (first_ == 0 || first_ >= last_) throw bad(fmt::format("claims block {} to be the first", first_));
     start_ = super.start.get();
@@ -348,7 +348,8 @@ class Journal {
 
   std::vector<Tag> parse_tags(ByteView bytes) const {
     const bool v3 = (incompat_ & kChecksumV3) != 0, wide = (incompat_ & k64Bit) != 0;
-    const std::size_t size = v3 ? 16 : wide ? 12 : 8;
+    // Version 2 counts the checksum twice, which version 3 was made to mend (jbd2's journal_tag_bytes).
+    const std::size_t size = v3 ? 16 : (wide ? 12 : 8) + ((incompat_ & kChecksumV2) != 0 ? 2 : 0);
     const std::size_t end = bytes.size() - (has_checksums() ? kTailSize : 0);
     std::vector<Tag> tags;
     for (std::size_t at = sizeof(Header); at + size <= end;) {
@@ -410,9 +411,10 @@ class Journal {
 
   // The first fast commit of the transaction that would come next begins with a head that names it.
   bool has_fast_commits() const {
-    if ((incompat_ & kFastCommit) == 0 || last_ >= end_of_file_) return false;
-    constexpr std::uint16_t kHead = 0x000A;
-    const Bytes bytes = read(last_);
+    // Their area begins one block after the log's end (jbd2's j_fc_first).
+    if ((incompat_ & kFastCommit) == 0 || last_ + 1 >= end_of_file_) return false;
+    constexpr std::uint16_t kHead = 0x0009;
+    const Bytes bytes = read(last_ + 1);
     const auto le16 = [&](std::size_t at) { return bytes.data()[at] | bytes.data()[at + 1] << 8; };
     // tag, length, features, transaction: little-endian, unlike all the rest
     return le16(0) == kHead && load_le32(bytes.data() + 8) == end_sequence_;

@@ -89,7 +89,7 @@ class HandMade : public ::testing::Test {
         put32(p + at + 4, flags | (v2() ? sum << 16 : 0));
       }
       if ((incompat_ & 2) != 0) put32(p + at + 8, static_cast<std::uint32_t>(tags[i].block >> 32));
-      at += v3() ? 16 : (incompat_ & 2) != 0 ? 12 : 8;
+      at += v3() ? 16 : ((incompat_ & 2) != 0 ? 12 : 8) + (v2() ? 2 : 0);
       if (i == 0) at += 16;  // a UUID of its own
     }
     seal(p);
@@ -256,11 +256,13 @@ TEST_F(HandMade, blocks_past_the_end_are_told_and_not_written) {
 TEST_F(HandMade, fast_commits_are_told) {
   incompat_ = 1 | 32;
   fast_blocks_ = 8;
-  last_ = length_ - 8;
+  length_ = 1032;
+  last_ = length_ - fast_blocks_;
+  bytes_.resize((kJournalAt + length_) * kUnit);
   describe({{6, 0xA2}});
   commit();
-  std::uint8_t* fast = log(last_);
-  fast[0] = 0x0A;
+  std::uint8_t* fast = log(last_ + 1);
+  fast[0] = 9;
   fast[2] = 8;
   store_le32(fast + 8, sequence_);
   Replay result = replay();
@@ -269,6 +271,17 @@ TEST_F(HandMade, fast_commits_are_told) {
   store_le32(fast + 8, sequence_ - 1);  // of a transaction that was committed since
   result = replay();
   EXPECT_FALSE(result.problem);
+}
+
+TEST_F(HandMade, a_small_journal_has_no_room_for_fast_commits) {
+  incompat_ = 1 | 32;
+  fast_blocks_ = 8;
+  start_ = at_ = length_ - 2;  // where they would be
+  describe({{6, 0xA2}});
+  commit();
+  const Replay result = replay();
+  EXPECT_FALSE(result.problem);
+  EXPECT_EQ(read(result, 6), full_of(0xA2));
 }
 
 TEST_F(HandMade, superblocks_that_make_no_sense_are_errors) {
