@@ -12,6 +12,7 @@ namespace respaldo::backup {
 enum class SpanKind : std::uint8_t {
   read,  // read, cut, hash, store
   zero,  // stored as zeros, and not read: known zeros, and what a filesystem calls free
+  reuse,  // not read: the chunks of an earlier backup. Not in plans; made of read spans on the way (reuse.h)
 };
 
 // How the bytes of a read span are cut into blobs.

@@ -28,7 +28,7 @@ struct RangeResult {
   std::uint64_t sequence = 0;
   std::vector<StoredChunk> chunks;
   std::vector<view::LostRange> lost;
-  std::uint64_t bytes_read = 0, bytes_zero = 0;
+  std::uint64_t bytes_read = 0, bytes_zero = 0, bytes_reused = 0;
 };
 
 // Puts results back into the order of their sequence numbers.
@@ -40,6 +40,7 @@ class InOrder {
     std::lock_guard lock(mutex_);
     total_.bytes_read += result.bytes_read;
     total_.bytes_zero += result.bytes_zero;
+    total_.bytes_reused += result.bytes_reused;
     waiting_.emplace(result.sequence, std::move(result));
     for (auto at = waiting_.begin(); at != waiting_.end() && at->first == next_;
          at = waiting_.erase(at), ++next_) {
@@ -81,7 +82,7 @@ class ZeroChunks {
 // What all workers of a pass share.
 struct Shared {
   Shared(const PassSource& source, ChunkSink& sink, Progress& meter)
-      : work(source.plan),
+      : work(make_work(source)),
         content_cutter(source.content_cutter),
         require_valid([this, &source] {
           std::lock_guard lock(validity_mutex);
@@ -91,6 +92,11 @@ struct Shared {
         reader(source.device, source.volume, source.on_read_error, require_valid),
         results(sink),
         progress(meter) {}
+
+  static WorkList make_work(const PassSource& source) {
+    if (source.parent == nullptr) return WorkList(source.plan);
+    return WorkList(source.plan, *source.repository, source.parent);
+  }
 
   using Clock = std::chrono::steady_clock;
   WorkList work;
@@ -124,17 +130,96 @@ class Worker {
     RangeResult result;
     result.sequence = range.sequence;
     result_ = &result;
+    known_ = range.known;
     for (std::size_t i = 0; i < range.spans.size();) {
-      if (range.spans[i].kind == SpanKind::zero) {
-        add_zeros(range.spans[i++].extent);
-        continue;
+      const Span& span = range.spans[i];
+      if (span.kind == SpanKind::zero) {
+        add_zeros(span.extent);
+        ++i;
+      } else if (span.kind == SpanKind::reuse) {
+        reuse(span.extent);
+        ++i;
+      } else if (knows_chunks_in(span)) {
+        treat_content(span);
+        ++i;
+      } else {
+        const std::size_t end = end_of_reads(range.spans, i);
+        treat_reads(std::span(range.spans).subspan(i, end - i));
+        i = end;
       }
-      std::size_t end = i;
-      while (end < range.spans.size() && range.spans[end].kind == SpanKind::read) ++end;
-      treat_reads(std::span(range.spans).subspan(i, end - i));
-      i = end;
     }
     return result;
+  }
+
+  // The read spans from `begin` on that touch and know no chunks.
+  std::size_t end_of_reads(std::span<const Span> spans, std::size_t begin) const {
+    std::size_t end = begin + 1;
+    while (end < spans.size() && spans[end].kind == SpanKind::read && !knows_chunks_in(spans[end]) &&
+           spans[end].extent.offset == spans[end - 1].extent.end())
+      ++end;
+    return end;
+  }
+
+  bool knows_chunks_in(const Span& span) const {
+    return span.cut == CutKind::content && !known_.empty() && known_.front().offset < span.extent.end();
+  }
+
+  void reuse(Extent extent) {
+    for (; !known_.empty() && known_.front().offset < extent.end(); known_ = known_.subspan(1))
+      add_known(known_.front());
+  }
+  void add_known(const StoredChunk& chunk) {
+    result_->chunks.push_back(chunk);
+    result_->bytes_reused += chunk.length;
+  }
+
+  // A span that is cut by content, some of whose chunks are known: it is read and cut only from where they
+  // end to where a cut falls on the beginning of another one.
+  void treat_content(const Span& span) {
+    const std::uint64_t end = span.extent.end();
+    std::uint64_t window = span.extent.offset;  // offset of the buffer's first byte
+    std::size_t filled = 0;
+    Cutter& cutting = cutter(span.cut);
+    cutting.begin(span);
+    const auto drop = [&](std::uint64_t length) {
+      const std::size_t dropped = std::min<std::uint64_t>(length, filled);
+      std::memmove(buffer_.data(), buffer_.data() + dropped, filled - dropped);
+      filled -= dropped;
+      window += length;
+    };
+    while (window < end) {
+      os::throw_if_stopped(stop_);
+      while (!known_.empty() && known_.front().offset < window) known_ = known_.subspan(1);
+      if (!known_.empty() && known_.front().offset == window) {
+        add_known(known_.front());
+        drop(known_.front().length);
+        cutting.begin(span);
+        continue;
+      }
+      if (filled > 0) {
+        const Cut cut = cutting.next(window, buffer_.view(0, filled), window + filled == end);
+        if (cut.length > 0) {
+          add_chunk(window, buffer_.view(0, cut.length), cut.zero);
+          save_batch();  // it looks into the buffer, which moves now
+          drop(cut.length);
+          continue;
+        }
+      }
+      filled += read_step(window + filled, end, filled);
+    }
+    while (!known_.empty() && known_.front().offset < end) known_ = known_.subspan(1);
+  }
+
+  // Reads on behind the `filled` bytes of the buffer; returns how much.
+  std::size_t read_step(std::uint64_t position, std::uint64_t end, std::size_t filled) {
+    const std::size_t wanted =
+        std::min({end - position, kReadStep - position % kReadStep, std::uint64_t{buffer_.size() - filled}});
+    if (wanted == 0)
+      throw Error(ErrorKind::internal, fmt::format("no cut was found before byte {}", position));
+    shared_.reader.read(position, buffer_.span().subspan(filled, wanted), result_->lost, stop_);
+    shared_.progress.advance(wanted);
+    result_->bytes_read += wanted;
+    return wanted;
   }
 
   // Read spans that touch: one reading, or a window that moves along when they are longer than the buffer.
@@ -145,14 +230,7 @@ class Worker {
     bool begun = false;
     while (!spans.empty()) {
       os::throw_if_stopped(stop_);
-      const std::uint64_t position = window + filled;
-      const std::size_t wanted = std::min(
-          {end - position, kReadStep - position % kReadStep, std::uint64_t{buffer_.size() - filled}});
-      if (wanted == 0) throw Error(ErrorKind::internal, fmt::format("no cut was found at byte {}", window));
-      shared_.reader.read(position, buffer_.span().subspan(filled, wanted), result_->lost, stop_);
-      shared_.progress.advance(wanted);
-      result_->bytes_read += wanted;
-      filled += wanted;
+      filled += read_step(window + filled, end, filled);
 
       std::size_t used = 0;
       while (!spans.empty()) {
@@ -227,6 +305,7 @@ class Worker {
   const std::stop_token stop_;
   Bytes buffer_;
   RangeResult* result_ = nullptr;
+  std::span<const StoredChunk> known_;  // of the range at hand, what is left of them
   std::vector<ByteView> batch_;
   std::array<std::size_t, kHashBatch> batch_slots_{};
   std::array<std::unique_ptr<Cutter>, 4> cutters_;

@@ -42,6 +42,8 @@ class ChunkSink {
   virtual void take(const StoredChunk& chunk) = 0;
 };
 
+struct ParentImage;
+
 struct PassSource {
   const block::Device& device;
   const CutPlan& plan;
@@ -51,10 +53,14 @@ struct PassSource {
   // Throws when the snapshot below has died. Called from all workers, one at a time: now and then, before a
   // read error is believed, and after the last byte.
   std::function<void()> require_valid;
+  // An earlier backup whose chunks are taken over where nothing changed, and the repository that holds it.
+  const repo::IndexedRepository* repository = nullptr;
+  const ParentImage* parent = nullptr;
 };
 
 struct PassResult {
   std::uint64_t bytes_read = 0, bytes_zero = 0;
+  std::uint64_t bytes_reused = 0;     // of the parent's chunks that were taken over
   std::vector<view::LostRange> lost;  // in disk order
 };
 

@@ -19,7 +19,7 @@ constexpr std::uint64_t kNoLimit = UINT64_MAX;
 }  // namespace
 
 struct ThinMetadata::Impl {
-  explicit Impl(block::DevicePtr metadata) : device(std::move(metadata)) { open(); }
+  Impl(block::DevicePtr metadata, ThinRoot root) : device(std::move(metadata)) { open(root); }
 
   block::DevicePtr device;
   ThinSuperblock super{};
@@ -41,7 +41,7 @@ struct ThinMetadata::Impl {
       throw damaged(fmt::format("block {} says that it is block {}", number, load_le64(out.data() + 8)));
   }
 
-  void open() {
+  void open(ThinRoot root) {
     blocks = device->size() / kThinBlock;
     if (blocks == 0) throw damaged("too small to hold a superblock");
     Bytes bytes(kThinBlock);
@@ -67,6 +67,7 @@ struct ThinMetadata::Impl {
       throw damaged(fmt::format("data blocks of {} sectors", sectors));
     if (super.data.blocks.get() > (1ULL << 62) / (sectors * kSector))
       throw damaged(fmt::format("{} data blocks", super.data.blocks.get()));
+    if (root == ThinRoot::held) use_held_root();
     walk(super.details_root.get(), sizeof(ThinDetails), [&](std::uint64_t key, const std::uint8_t* value) {
       ThinDetails details;
       std::memcpy(&details, value, sizeof(details));
@@ -77,52 +78,168 @@ struct ThinMetadata::Impl {
     });
   }
 
-  template <class Visit>
-  void walk(std::uint64_t root, std::uint32_t value_size, Visit visit) const {
-    Walk<Visit>{*this, value_size, visit}.node(root, 0, 0, kNoLimit);
+  // A metadata snapshot is a copy of the superblock: its trees stand still, its space maps are not kept.
+  void use_held_root() {
+    const std::uint64_t held = super.held_root.get();
+    if (held == 0)
+      throw Error(ErrorKind::not_found,
+                  fmt::format("thin pool metadata {}: there is no metadata snapshot", device->describe()));
+    Bytes bytes(kThinBlock);
+    read_block(held, kThinSuperblockSalt, bytes);
+    ThinSuperblock copy;
+    std::memcpy(&copy, bytes.data(), sizeof(copy));
+    if (copy.magic.get() != kThinMagic || copy.data_block_sectors.get() != super.data_block_sectors.get())
+      throw damaged(fmt::format("block {} is not the metadata snapshot that it should be", held));
+    super.mapping_root = copy.mapping_root;
+    super.details_root = copy.details_root;
+    super.transaction_id = copy.transaction_id;
   }
 
-  // Visits the leaves of a tree in order of their keys. Keys of a child must lie between those of its parent,
-  // so that no block can be met twice on one level, and the depth is bounded: every walk ends.
-  template <class Visit>
-  struct Walk {
-    const Impl& impl;
-    std::uint32_t value_size;
-    Visit& visit;
+  // A node of a tree, checked: keys ascend within [low, last].
+  struct Node {
+    std::uint64_t block = 0, count = 0, last = 0, value_size = 0;
+    bool leaf = false;
+    Bytes bytes;
+    const std::uint8_t *keys = nullptr, *values = nullptr;
 
-    void node(std::uint64_t number, unsigned depth, std::uint64_t low, std::uint64_t last) {
-      if (depth >= kDeepest) throw impl.damaged(fmt::format("the tree at block {} is too deep", number));
-      Bytes bytes(kThinBlock);
-      impl.read_block(number, kThinNodeSalt, bytes);
-      ThinNodeHeader header;
-      std::memcpy(&header, bytes.data(), sizeof(header));
-      const bool leaf = header.flags.get() & kThinLeafNode;
-      const bool internal = header.flags.get() & kThinInternalNode;
-      const std::uint64_t count = header.entries.get(), capacity = header.capacity.get();
-      const std::uint64_t size = internal ? sizeof(std::uint64_t) : value_size;
-      if (leaf == internal || header.value_size.get() != size || count > capacity ||
-          capacity > (kThinBlock - sizeof(header)) / (sizeof(std::uint64_t) + size) ||
-          (count == 0 && depth > 0))
-        throw impl.damaged(fmt::format("block {} is not the tree node that it should be", number));
-      const std::uint8_t* keys = bytes.data() + sizeof(header);
-      const std::uint8_t* values = keys + capacity * sizeof(std::uint64_t);
-      const auto key = [&](std::uint64_t i) { return load_le64(keys + i * sizeof(std::uint64_t)); };
-      for (std::uint64_t i = 0; i < count; ++i) {
-        if (key(i) < low || key(i) > last || (i > 0 && key(i) <= key(i - 1)))
-          throw impl.damaged(fmt::format("block {}: key {} is out of order", number, key(i)));
-      }
-      for (std::uint64_t i = 0; i < count; ++i) {
-        const std::uint8_t* value = values + i * size;
-        if (leaf)
-          visit(key(i), value);
-        else
-          node(load_le64(value), depth + 1, key(i), i + 1 < count ? key(i + 1) - 1 : last);
-      }
-    }
+    std::uint64_t key(std::uint64_t i) const { return load_le64(keys + i * sizeof(std::uint64_t)); }
+    const std::uint8_t* value(std::uint64_t i) const { return values + i * value_size; }
+    // The largest key that child i may have.
+    std::uint64_t last_of(std::uint64_t i) const { return i + 1 < count ? key(i + 1) - 1 : last; }
   };
+
+  // Keys of a child must lie between those of its parent, so that no block can be met twice on one level, and
+  // the depth is bounded: every walk ends.
+  Node read_node(std::uint64_t number, std::uint32_t value_size, unsigned depth, std::uint64_t low,
+                 std::uint64_t last) const {
+    if (depth >= kDeepest) throw damaged(fmt::format("the tree at block {} is too deep", number));
+    Node node;
+    node.bytes = Bytes(kThinBlock);
+    read_block(number, kThinNodeSalt, node.bytes);
+    ThinNodeHeader header;
+    std::memcpy(&header, node.bytes.data(), sizeof(header));
+    node.block = number;
+    node.last = last;
+    node.leaf = header.flags.get() & kThinLeafNode;
+    const bool internal = header.flags.get() & kThinInternalNode;
+    const std::uint64_t capacity = header.capacity.get();
+    node.count = header.entries.get();
+    node.value_size = internal ? sizeof(std::uint64_t) : value_size;
+    if (node.leaf == internal || header.value_size.get() != node.value_size || node.count > capacity ||
+        capacity > (kThinBlock - sizeof(header)) / (sizeof(std::uint64_t) + node.value_size) ||
+        (node.count == 0 && depth > 0))
+      throw damaged(fmt::format("block {} is not the tree node that it should be", number));
+    node.keys = node.bytes.data() + sizeof(header);
+    node.values = node.keys + capacity * sizeof(std::uint64_t);
+    for (std::uint64_t i = 0; i < node.count; ++i) {
+      if (node.key(i) < low || node.key(i) > last || (i > 0 && node.key(i) <= node.key(i - 1)))
+        throw damaged(fmt::format("block {}: key {} is out of order", number, node.key(i)));
+    }
+    return node;
+  }
+
+  // Visits the leaves of a tree in order of their keys.
+  template <class Visit>
+  void walk(std::uint64_t root, std::uint32_t value_size, Visit visit) const {
+    const auto below = [&](const auto& self, std::uint64_t number, unsigned depth, std::uint64_t low,
+                           std::uint64_t last) -> void {
+      const Node node = read_node(number, value_size, depth, low, last);
+      for (std::uint64_t i = 0; i < node.count; ++i) {
+        if (node.leaf)
+          visit(node.key(i), node.value(i));
+        else
+          self(self, load_le64(node.value(i)), depth + 1, node.key(i), node.last_of(i));
+      }
+    };
+    below(below, root, 0, 0, kNoLimit);
+  }
+
+  std::uint64_t root_of(std::uint32_t device_id) const {
+    std::optional<std::uint64_t> root;
+    walk(super.mapping_root.get(), sizeof(std::uint64_t), [&](std::uint64_t key, const std::uint8_t* value) {
+      if (key == device_id) root = load_le64(value);
+    });
+    if (!root) throw damaged(fmt::format("it holds no thin device {}", device_id));
+    return *root;
+  }
+
+  std::uint64_t data_block(std::uint32_t device_id, std::uint64_t key, const std::uint8_t* value) const {
+    const std::uint64_t block = load_le64(value) >> 24;
+    if (block >= super.data.blocks.get())
+      throw damaged(fmt::format("thin device {}: block {} is mapped to data block {} of {}", device_id, key,
+                                block, super.data.blocks.get()));
+    return block;
+  }
+
+  class Cursor;
 };
 
-ThinMetadata::ThinMetadata(block::DevicePtr metadata) : impl_(std::make_unique<Impl>(std::move(metadata))) {}
+// A mapping tree from left to right, opened only where one looks. Its head is a subtree that is not opened
+// yet, or one mapping.
+class ThinMetadata::Impl::Cursor {
+ public:
+  Cursor(const Impl& impl, std::uint32_t device_id) : impl_(impl), id_(device_id) {
+    const std::uint64_t root = impl.root_of(device_id);
+    // Leaves lie at one depth: levels are counted from there.
+    for (std::uint64_t block = root;; ++height_) {
+      const Node node = impl.read_node(block, sizeof(std::uint64_t), height_, 0, kNoLimit);
+      if (node.leaf || node.count == 0) break;
+      block = load_le64(node.value(0));
+    }
+    ++height_;
+    whole_ = root;
+  }
+
+  bool ended() const { return !whole_ && path_.empty(); }
+  // 0: a mapping; else a subtree of so many levels.
+  unsigned level() const {
+    if (whole_) return height_;
+    const Step& step = path_.back();
+    const auto below = static_cast<unsigned>(path_.size());
+    return step.node.leaf ? 0 : below < height_ ? height_ - below : 1;
+  }
+  std::uint64_t key() const { return whole_ ? 0 : path_.back().node.key(path_.back().at); }
+  // Of a subtree.
+  std::uint64_t block() const { return whole_ ? *whole_ : load_le64(value()); }
+  std::uint64_t data() const { return impl_.data_block(id_, key(), value()); }
+
+  void skip() {
+    if (whole_) {
+      whole_.reset();
+      return;
+    }
+    while (!path_.empty() && ++path_.back().at == path_.back().node.count) path_.pop_back();
+  }
+  void open() {
+    Step step;
+    const std::uint64_t low = key(), last = whole_ ? kNoLimit : path_.back().node.last_of(path_.back().at);
+    step.node =
+        impl_.read_node(block(), sizeof(std::uint64_t), static_cast<unsigned>(path_.size()), low, last);
+    const bool was_whole = whole_.has_value();
+    whole_.reset();
+    if (step.node.count == 0) {
+      if (!was_whole) skip();
+      return;
+    }
+    path_.push_back(std::move(step));
+  }
+
+ private:
+  struct Step {
+    Node node;
+    std::uint64_t at = 0;
+  };
+  const std::uint8_t* value() const { return path_.back().node.value(path_.back().at); }
+
+  const Impl& impl_;
+  const std::uint32_t id_;
+  unsigned height_ = 0;
+  std::optional<std::uint64_t> whole_;  // the root, not opened yet
+  std::vector<Step> path_;
+};
+
+ThinMetadata::ThinMetadata(block::DevicePtr metadata, ThinRoot root)
+    : impl_(std::make_unique<Impl>(std::move(metadata), root)) {}
 ThinMetadata::~ThinMetadata() = default;
 ThinMetadata::ThinMetadata(ThinMetadata&&) noexcept = default;
 
@@ -135,26 +252,53 @@ std::uint64_t ThinMetadata::metadata_blocks_used() const { return impl_->super.m
 std::vector<ThinDevice> ThinMetadata::devices() const { return impl_->devices; }
 
 std::vector<ThinRun> ThinMetadata::mappings(std::uint32_t device_id) const {
-  std::optional<std::uint64_t> root;
-  impl_->walk(impl_->super.mapping_root.get(), sizeof(std::uint64_t),
-              [&](std::uint64_t key, const std::uint8_t* value) {
-                if (key == device_id) root = load_le64(value);
-              });
-  if (!root) throw impl_->damaged(fmt::format("it holds no thin device {}", device_id));
   std::vector<ThinRun> runs;
-  impl_->walk(*root, sizeof(std::uint64_t), [&](std::uint64_t key, const std::uint8_t* value) {
-    const std::uint64_t block = load_le64(value) >> 24;
-    if (block >= data_blocks())
-      throw impl_->damaged(fmt::format("thin device {}: block {} is mapped to data block {} of {}", device_id,
-                                       key, block, data_blocks()));
-    if (!runs.empty() && runs.back().virtual_block + runs.back().length == key &&
-        runs.back().data_block + runs.back().length == block) {
-      ++runs.back().length;
-    } else {
-      runs.push_back({key, block, 1});
-    }
-  });
+  impl_->walk(impl_->root_of(device_id), sizeof(std::uint64_t),
+              [&](std::uint64_t key, const std::uint8_t* value) {
+                const std::uint64_t block = impl_->data_block(device_id, key, value);
+                if (!runs.empty() && runs.back().virtual_block + runs.back().length == key &&
+                    runs.back().data_block + runs.back().length == block) {
+                  ++runs.back().length;
+                } else {
+                  runs.push_back({key, block, 1});
+                }
+              });
   return runs;
+}
+
+std::vector<ThinDifference> ThinMetadata::differences(std::uint32_t left, std::uint32_t right) const {
+  Impl::Cursor a(*impl_, left), b(*impl_, right);
+  std::vector<ThinDifference> found;
+  const auto add = [&](std::uint64_t key, ThinDifferenceKind kind) {
+    if (!found.empty() && found.back().kind == kind &&
+        found.back().virtual_block + found.back().length == key) {
+      ++found.back().length;
+    } else {
+      found.push_back({key, 1, kind});
+    }
+  };
+  while (!a.ended() || !b.ended()) {
+    const bool both = !a.ended() && !b.ended();
+    if (both && a.level() > 0 && b.level() > 0 && a.block() == b.block()) {
+      a.skip();
+      b.skip();
+      continue;
+    }
+    // What comes first; of two at one place the higher subtree, so that shared ones meet.
+    const bool from_a = both ? (a.key() != b.key() ? a.key() < b.key() : a.level() >= b.level()) : !a.ended();
+    Impl::Cursor& first = from_a ? a : b;
+    if (first.level() > 0) {
+      first.open();
+    } else if (both && a.key() == b.key()) {
+      if (a.data() != b.data()) add(a.key(), ThinDifferenceKind::different);
+      a.skip();
+      b.skip();
+    } else {
+      add(first.key(), from_a ? ThinDifferenceKind::left_only : ThinDifferenceKind::right_only);
+      first.skip();
+    }
+  }
+  return found;
 }
 
 }  // namespace respaldo::dm

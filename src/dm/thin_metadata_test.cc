@@ -162,6 +162,141 @@ TEST(ThinMetadata, a_tree_that_loops_is_corrupt) {
   EXPECT_EQ(error_kind([&] { ThinMetadata(device).mappings(1); }), ErrorKind::corrupt);
 }
 
+// Two devices of many blocks that differ here and there, as snapshots do.
+std::pair<std::vector<ThinRun>, std::vector<ThinRun>> snapshot_pair(std::uint64_t seed,
+                                                                    std::uint64_t blocks) {
+  std::mt19937_64 random(seed);
+  std::pair<std::vector<ThinRun>, std::vector<ThinRun>> pair;
+  std::uint64_t next_data = 0;
+  for (std::uint64_t at = 0; at < blocks; ++at) {
+    const std::uint64_t dice = random() % 400;
+    if (dice == 0) at += random() % 300;  // mapped in neither
+    if (dice != 1) pair.first.push_back({at, next_data++, 1});
+    if (dice == 2) continue;
+    pair.second.push_back({at, dice == 1 || dice == 3 ? next_data++ : next_data - 1, 1});
+  }
+  return pair;
+}
+
+std::vector<ThinDifference> brute_force(const std::vector<ThinRun>& left, const std::vector<ThinRun>& right) {
+  const auto flat = [](const std::vector<ThinRun>& runs) {
+    std::map<std::uint64_t, std::uint64_t> map;
+    for (const ThinRun& run : runs)
+      for (std::uint64_t i = 0; i < run.length; ++i) map[run.virtual_block + i] = run.data_block + i;
+    return map;
+  };
+  const auto a = flat(left), b = flat(right);
+  std::map<std::uint64_t, ThinDifferenceKind> kinds;
+  for (const auto& [key, data] : a) {
+    const auto other = b.find(key);
+    if (other == b.end()) kinds[key] = ThinDifferenceKind::left_only;
+    if (other != b.end() && other->second != data) kinds[key] = ThinDifferenceKind::different;
+  }
+  for (const auto& [key, data] : b)
+    if (!a.contains(key)) kinds[key] = ThinDifferenceKind::right_only;
+  std::vector<ThinDifference> found;
+  for (const auto& [key, kind] : kinds) {
+    if (!found.empty() && found.back().kind == kind &&
+        found.back().virtual_block + found.back().length == key)
+      ++found.back().length;
+    else
+      found.push_back({key, 1, kind});
+  }
+  return found;
+}
+
+TEST(ThinDelta, finds_what_thin_delta_finds) {
+  const auto [left, right] = snapshot_pair(1, 30000);
+  const ThinPool pool({{1, left}, {2, right}, {3, {}}});
+  const ThinMetadata metadata(pool.device());
+  const auto found = metadata.differences(1, 2);
+  EXPECT_EQ(found, brute_force(left, right));
+  EXPECT_GT(found.size(), 100U);
+  EXPECT_TRUE(metadata.differences(2, 2).empty());
+  EXPECT_EQ(metadata.differences(3, 1), brute_force({}, left));
+  EXPECT_EQ(metadata.differences(1, 3), brute_force(left, {}));
+  EXPECT_EQ(error_kind([&] { metadata.differences(1, 9); }), ErrorKind::corrupt);
+
+  const auto told = os::run_command({"thin_delta", "--thin1", "1", "--thin2", "2", pool.path()});
+  ASSERT_EQ(told.exit_code, 0) << told.err;
+  std::size_t at = 0;
+  for (const ThinDifference& one : found) {
+    const char* name = one.kind == ThinDifferenceKind::left_only    ? "left_only"
+                       : one.kind == ThinDifferenceKind::right_only ? "right_only"
+                                                                    : "different";
+    const std::size_t where = told.out.find(
+        fmt::format("<{} begin=\"{}\" length=\"{}\"/>", name, one.virtual_block, one.length), at);
+    ASSERT_NE(where, std::string::npos) << name << " " << one.virtual_block;
+    at = where;
+  }
+}
+
+// Makes device 2 share with device 1 every leaf of the same contents, as the kernel leaves them.
+std::size_t share_leaves(block::WritableDevice& device) {
+  const auto node = [&](std::uint64_t block) { return block::read(device, block * 4096, 4096); };
+  const Bytes top = node(field(device, 320));
+  const std::uint64_t one = load_le64(top.data() + 32 + 252 * 8),
+                      two = load_le64(top.data() + 32 + 252 * 8 + 8);
+  const Bytes a = node(one), b = node(two);
+  std::size_t shared = 0;
+  for (std::uint64_t i = 0; i < load_le32(b.data() + 16); ++i)
+    for (std::uint64_t k = 0; k < load_le32(a.data() + 16); ++k) {
+      const std::uint64_t mine = load_le64(a.data() + 32 + 252 * 8 + k * 8),
+                          other = load_le64(b.data() + 32 + 252 * 8 + i * 8);
+      if (mine == other || !equal(node(mine).view(16, 4080), node(other).view(16, 4080))) continue;
+      rewrite(device, two, kNodeSalt, 32 + 252 * 8 + i * 8, mine, 8);
+      ++shared;
+    }
+  return shared;
+}
+
+TEST(ThinDelta, what_is_shared_is_not_read) {
+  std::vector<ThinRun> left, right;
+  for (std::uint64_t at = 0; at < 20000; ++at) {
+    left.push_back({at, at, 1});
+    right.push_back({at, at == 7777 ? 50000 : at, 1});
+  }
+  const ThinPool pool({{1, left}, {2, right}});
+  const auto device = pool.device();
+  EXPECT_GT(share_leaves(*device), 50U);
+  std::size_t reads = 0;
+  const ThinMetadata metadata(block::faulty(device, [&](Extent) { ++reads; }));
+  reads = 0;
+  EXPECT_EQ(metadata.differences(1, 2), brute_force(left, right));
+  EXPECT_LT(reads, 20U);
+}
+
+TEST(ThinDelta, is_right_whatever_is_shared) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const auto [left, right] = snapshot_pair(seed, 2000 + seed * 1500);
+    const ThinPool pool({{1, left}, {2, right}});
+    const auto device = pool.device();
+    share_leaves(*device);
+    const ThinMetadata metadata(device);
+    EXPECT_EQ(metadata.differences(1, 2), brute_force(left, right)) << seed;
+    EXPECT_EQ(metadata.differences(2, 1), brute_force(right, left)) << seed;
+  }
+}
+
+TEST(ThinMetadata, a_metadata_snapshot_is_read_through_its_copy_of_the_superblock) {
+  const ThinPool pool({{1, {{0, 0, 10}}}});
+  const auto device = pool.device();
+  EXPECT_EQ(error_kind([&] { ThinMetadata(device, ThinRoot::held); }), ErrorKind::not_found);
+  // The copy lies in a free block; the live trees move on.
+  const std::uint64_t held = 900;
+  Bytes copy = block::read(*device, 0, 4096);
+  std::memset(copy.data() + 64, 0, 256);
+  store_le64(copy.data() + 8, held);
+  device->write_at(held * 4096, copy);
+  rewrite(*device, held, kSuperSalt, 56, 0, 8);
+  rewrite(*device, 0, kSuperSalt, 56, held, 8);
+  rewrite(*device, 0, kSuperSalt, 320, 4000, 8);
+  EXPECT_EQ(error_kind([&] { ThinMetadata(device).mappings(1); }), ErrorKind::corrupt);
+  EXPECT_EQ(ThinMetadata(device, ThinRoot::held).mappings(1), (std::vector<ThinRun>{{0, 0, 10}}));
+  rewrite(*device, 0, kSuperSalt, 56, 1, 8);
+  EXPECT_EQ(error_kind([&] { ThinMetadata(device, ThinRoot::held); }), ErrorKind::corrupt);
+}
+
 TEST(ThinTarget, maps_through_the_pool_and_is_zero_elsewhere) {
   const std::vector<ThinRun> runs{{1, 5, 2}, {4, 0, 1}, {900, 30, 5}};
   const ThinPool pool({{1, runs}});
