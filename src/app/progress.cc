@@ -11,12 +11,21 @@
 
 namespace respaldo::app {
 
+std::string gauge_text(const Gauge& gauge) {
+  const double percent =
+      gauge.size == 0 ? 100.0 : 100.0 * static_cast<double>(gauge.used) / static_cast<double>(gauge.size);
+  std::string text = fmt::format("{} {:.0f}% full", gauge.what, percent);
+  if (gauge.rate >= 1) text += fmt::format(", {}", format_rate(gauge.rate));
+  if (gauge.seconds_to_full) text += fmt::format(", full in {}", format_duration(*gauge.seconds_to_full));
+  return text;
+}
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
 // What all styles share: the phase, its count, and when to speak next.
-class TimedProgress : public Progress {
+class TimedProgress : public Progress, public GaugeDisplay {
  public:
   TimedProgress(std::chrono::milliseconds interval, std::function<void(std::string_view)> write)
       : write_(std::move(write)), interval_(interval) {}
@@ -42,6 +51,11 @@ class TimedProgress : public Progress {
     std::lock_guard lock(mutex_);
     ended();
     phase_.clear();
+    gauge_.reset();
+  }
+  void gauge(const Gauge& gauge) override {
+    std::lock_guard lock(mutex_);
+    gauge_ = gauge;
   }
 
  protected:
@@ -52,6 +66,14 @@ class TimedProgress : public Progress {
   double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
   // "1.20 GiB of 3.00 GiB (40%), 512.00 MiB/s, 0:12 left"
   std::string figures() const {
+    std::string text = phase_figures();
+    if (gauge_) text += fmt::format("; {}", gauge_text(*gauge_));
+    return text;
+  }
+  std::optional<Gauge> gauge_;
+
+ private:
+  std::string phase_figures() const {
     const double rate = static_cast<double>(done_) / std::max(seconds(), 1e-3);
     if (total_ == 0) return fmt::format("{}, {}", format_size(done_), format_rate(rate));
     const std::uint64_t done = std::min<std::uint64_t>(done_, total_);
@@ -61,6 +83,7 @@ class TimedProgress : public Progress {
                        format_rate(rate), format_duration(left));
   }
 
+ protected:
   std::function<void(std::string_view)> write_;
   std::mutex mutex_;
   std::string phase_;
@@ -123,11 +146,19 @@ class JsonProgress final : public TimedProgress {
  protected:
   void started() override { event({{"event", "begin"}, {"phase", phase_}, {"total_bytes", total_}}); }
   void shown() override {
-    event({{"event", "progress"},
-           {"phase", phase_},
-           {"done_bytes", done_.load()},
-           {"total_bytes", total_},
-           {"seconds", seconds()}});
+    nlohmann::json json = {{"event", "progress"},
+                           {"phase", phase_},
+                           {"done_bytes", done_.load()},
+                           {"total_bytes", total_},
+                           {"seconds", seconds()}};
+    if (gauge_) {
+      json["cow"] = {{"snapshot", gauge_->what},
+                     {"used_bytes", gauge_->used},
+                     {"size_bytes", gauge_->size},
+                     {"bytes_per_second", gauge_->rate}};
+      if (gauge_->seconds_to_full) json["cow"]["seconds_to_full"] = *gauge_->seconds_to_full;
+    }
+    event(json);
   }
   void ended() override {
     if (!phase_.empty())

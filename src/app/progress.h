@@ -3,11 +3,16 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 
+#include "base/gauge.h"
 #include "base/progress.h"
 
 namespace respaldo::app {
+
+// "snapshot of vg0/root 34% full, 1.20 MiB/s, full in 0:40".
+std::string gauge_text(const Gauge& gauge);
 
 enum class ProgressStyle { terminal, lines, json, silent };
 

@@ -135,7 +135,9 @@ class Run {
   // All volumes are held still before the first is read, so that they belong together.
   void acquire() {
     if (options_.volumes.empty()) throw Error(ErrorKind::usage, "no volume to back up was named");
-    const engine::AcquireOptions how{options_.cow_size, random_tag()};
+    engine::AcquireOptions how;
+    how.cow_size = options_.cow_size;
+    how.run_tag = random_tag();
     std::set<engine::VolumeName> names;
     for (const engine::VolumeName& asked : options_.volumes) {
       os::throw_if_stopped(stop_);

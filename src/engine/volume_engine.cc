@@ -30,4 +30,16 @@ VolumeName VolumeName::parse(std::string_view text) {
   return {std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
 }
 
+SnapshotLease::Growth SnapshotLease::grow(std::uint64_t) { return {0, "this snapshot cannot be extended"}; }
+
+CleanReport VolumeEngine::clean(bool) { return {}; }
+
+VolumeName VolumeEngine::create_snapshot(const VolumeName& origin, const std::string&, const AcquireOptions&) {
+  throw Error(ErrorKind::unsupported, fmt::format("no snapshot of {} can be made here", origin.str()));
+}
+
+void VolumeEngine::remove_snapshot(const VolumeName& snapshot) {
+  throw Error(ErrorKind::unsupported, fmt::format("{} cannot be removed here", snapshot.str()));
+}
+
 }  // namespace respaldo::engine

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "block/device.h"
+#include "engine/amount.h"
 
 namespace respaldo::engine {
 
@@ -30,6 +31,14 @@ struct CowFigures {
   std::uint64_t size = 0, chunk = 0, used = 0;
   std::uint32_t percent_x100 = 0;
   bool valid = true;
+  std::uint64_t maximum = 0;  // a store of this size can never overflow; 0: not known
+};
+
+// Figures of the pool below a thin volume, bytes.
+struct PoolFigures {
+  std::string name;  // "VG/LV"
+  std::uint64_t data_size = 0, data_used = 0, metadata_size = 0, metadata_used = 0;
+  bool writable = true;  // false: out of space, read-only, or failed
 };
 
 struct VolumeInfo {
@@ -47,6 +56,10 @@ struct VolumeInfo {
 struct AcquireOptions {
   std::optional<std::uint64_t> cow_size;  // bytes; absent: the engine decides
   std::string run_tag;                    // marks what we make, so that strays are recognised
+  std::optional<Amount> cow_share;        // instead of cow_size: "20%ORIGIN", "100%FREE"
+  std::optional<std::uint64_t> cow_expected;  // the most that earlier runs used, bytes
+  std::optional<Amount> keep_free;      // of the group, never taken by a store the engine sizes; absent: a small part
+  std::optional<Amount> min_pool_free;  // a thin pool with less is not touched: Error(no_space); absent: 5 %
 };
 
 // A volume held still for the length of a backup. Removes its snapshot, if it made one, when released or
@@ -59,9 +72,28 @@ class SnapshotLease {
   virtual std::string_view how() const = 0;
   virtual std::string snapshot_name() const = 0;  // "VG/LV" of the snapshot, empty when direct
   virtual std::optional<CowFigures> cow() const = 0;  // current figures, where there is a COW store
+  // The block device, where there is one ("/dev/mapper/vg0-respaldo_..."): to be mounted, for example. Empty else.
+  virtual std::string device_path() const { return {}; }
+  virtual std::optional<PoolFigures> pool() const { return std::nullopt; }  // thin volumes
+  // Makes the COW store larger by `bytes`, rounded up to extents, or as far as it may: never beyond what can be used,
+  // never into what AcquireOptions::keep_free keeps. When nothing is added, `why` says why.
+  struct Growth {
+    std::uint64_t added = 0;
+    std::string why;
+  };
+  virtual Growth grow(std::uint64_t bytes);
   // Throws Error(overflow) when the snapshot died. Called during and after the last read.
   virtual void require_valid() const = 0;
   virtual void release() = 0;  // throws when the snapshot cannot be removed
+};
+
+// What clean() did, or would do.
+struct CleanReport {
+  struct Item {
+    std::string what;  // "snapshot vg0/respaldo_0123456789abcdef of vg0/root"
+    std::string problem;  // why it is still there; empty when it is gone
+  };
+  std::vector<Item> items;
 };
 
 class VolumeEngine {
@@ -84,6 +116,14 @@ class VolumeEngine {
   virtual std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) = 0;
   // A lease on an existing snapshot, never removed by us.
   virtual std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& snapshot) = 0;
+
+  // Removes what runs that died left behind; never what a living run owns, a base, or anything made by hand.
+  virtual CleanReport clean(bool dry_run);
+
+  // Snapshots by hand. Error(unsupported) where the engine has none.
+  // `name` empty: one is made up. Gives the snapshot's name.
+  virtual VolumeName create_snapshot(const VolumeName& origin, const std::string& name, const AcquireOptions& options);
+  virtual void remove_snapshot(const VolumeName& snapshot);  // Error(refused) for what is no snapshot
 };
 
 }  // namespace respaldo::engine

@@ -28,7 +28,8 @@ struct Pipe {
   UniqueFd read, write;
   Pipe() {
     int fds[2];
-    if (::pipe2(fds, O_CLOEXEC) != 0) throw Error(ErrorKind::io, fmt::format("pipe: {}", std::strerror(errno)));
+    if (::pipe2(fds, O_CLOEXEC) != 0)
+      throw Error(ErrorKind::io, fmt::format("pipe: {}", std::strerror(errno)));
     read = raised(UniqueFd(fds[0]));
     write = raised(UniqueFd(fds[1]));
   }
@@ -79,7 +80,8 @@ void give(UniqueFd& fd, std::string_view input, std::size_t& sent) {
 
 }  // namespace
 
-CommandResult run_command(const std::vector<std::string>& argv, const CommandOptions& options, std::stop_token stop) {
+CommandResult run_command(const std::vector<std::string>& argv, const CommandOptions& options,
+                          std::stop_token stop) {
   Pipe in, out, err;
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -95,7 +97,8 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
   posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 
   std::vector<std::string> environment;
   for (char** e = environ; *e != nullptr; ++e)
@@ -124,6 +127,7 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   CommandResult result;
   std::size_t sent = 0;
   bool ended = false, late = false, stopped = false;
+  std::optional<std::chrono::steady_clock::time_point> interrupted;
   const auto started = std::chrono::steady_clock::now();
   for (;;) {
     pollfd fds[4] = {{out.read.get(), POLLIN, 0},
@@ -139,9 +143,14 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
     if (fds[3].revents != 0 || (!process && !out.read && !err.read)) ended = true;
     if (ended && !out.read && !err.read) break;
     if (ended) in.write.reset();
-    late = options.limit && std::chrono::steady_clock::now() - started > *options.limit;
+    const auto now = std::chrono::steady_clock::now();
+    late = options.limit && now - started > *options.limit;
     stopped = stop.stop_requested();
-    if (late || stopped) {
+    if (!late && !stopped) continue;
+    if (options.grace.count() > 0 && !interrupted) {
+      interrupted = now;
+      ::kill(-pid, SIGINT);
+    } else if (!interrupted || now - *interrupted > options.grace) {
       ::kill(-pid, SIGKILL);
       break;
     }
@@ -149,11 +158,13 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (interrupted && result.exit_code == 0) return result;
   if (stopped) throw Cancelled();
   if (late)
-    throw Error(ErrorKind::io,
-                fmt::format("{} did not finish within {} ms and was killed", argv[0], options.limit->count()));
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    throw CommandTimeout(ErrorKind::io,
+                         fmt::format("{} did not finish within {} ms and was {}", argv[0],
+                                     options.limit->count(), interrupted ? "interrupted" : "killed"));
   return result;
 }
 

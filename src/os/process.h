@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+
 namespace respaldo::os {
 
 struct CommandResult {
@@ -15,15 +17,26 @@ struct CommandResult {
 };
 
 struct CommandOptions {
-  std::string input{};                             // given on standard input
-  std::optional<std::chrono::milliseconds> limit{}; // past it the process group is killed: Error(command-like io)
-  std::size_t output_limit = 16U << 20;            // bytes of out and of err kept
+  std::string input{};  // given on standard input
+  // Past it the process group is killed: CommandTimeout.
+  std::optional<std::chrono::milliseconds> limit{};
+  // Not zero: past the limit, or when stopped, the program first gets SIGINT and this long to end by itself.
+  // For programs that must not die in the middle of what they do, as lvm2 must not between suspending a
+  // volume and resuming it. When it ends with 0 all the same, that is a success.
+  std::chrono::milliseconds grace{0};
+  std::size_t output_limit = 16U << 20;  // bytes of out and of err kept
+};
+
+// A program that took longer than it was given. Kind io.
+class CommandTimeout : public Error {
+ public:
+  using Error::Error;
 };
 
 // Runs argv[0] (looked up in PATH) with LC_ALL=C and only descriptors 0..2 inherited. A program that cannot
 // be started is Error(not_found); a non-zero exit is for the caller to judge. Returns when the program itself
 // has ended and what it wrote has been read: a daemon that it left behind with our pipes is not waited for.
-// Thread-safe.
+// Cancelled when `stop` ended it. Thread-safe.
 CommandResult run_command(const std::vector<std::string>& argv, const CommandOptions& options = {},
                           std::stop_token stop = {});
 
