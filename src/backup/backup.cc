@@ -100,7 +100,6 @@ class Run {
         repository_(repository),
         options_(options),
         progress_(progress),
-        guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }),
         still_locked_(still_locked),
         stop_(std::move(stop)),
         started_(repo::now()),
@@ -110,7 +109,8 @@ class Run {
             [this](repo::Tree tree) {
               return savers_->save(repo::BlobType::tree, as_bytes(repo::to_json(std::move(tree))));
             },
-            [this](const std::string& path) { return parent_node(path); }) {}
+            [this](const std::string& path) { return parent_node(path); }),
+        guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }) {}
 
   BackupSummary run() {
     const auto clock = std::chrono::steady_clock::now();
@@ -178,6 +178,7 @@ class Run {
                  });
       jobs_.push_back(std::move(job));
     }
+    os::crash_point("snapshots watched");
   }
 
   // What lies where: only metadata is read.

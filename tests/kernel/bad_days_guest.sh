@@ -4,7 +4,8 @@ set -- $DISKS
 # A disk with bad sectors: dm-dust below the physical volume.
 sectors=$(blockdev --getsz $2)
 dmsetup create dust --table "0 $sectors dust $2 0 4096"
-sed -i 's|"a..dev/ubd.",|"r\|^'$2'$\|","a\|^/dev/ubd\|",|' "$LVM_SYSTEM_DIR/lvm.conf"
+sed -i 's#"a../dev/ubd.",#"r|^'$2'$|","a|^/dev/ubd|",#' "$LVM_SYSTEM_DIR/lvm.conf"
+grep filter "$LVM_SYSTEM_DIR/lvm.conf"
 vgcreate -qq vg-1.x /dev/mapper/dust
 lvcreate -qq -n da-ta -L 32M vg-1.x
 V=vg-1.x/da-ta
@@ -12,6 +13,7 @@ mke2fs -q -t ext4 -b 4096 -E nodiscard /dev/$V
 mkdir -p /run/m
 mount -o noatime /dev/$V /run/m
 head -c 300000 /dev/urandom >/run/m/good
+sha256sum </run/m/good >good.sum
 head -c 2M /dev/urandom >/run/m/the-bad-one
 sync
 block=$(filefrag -e -b4096 /run/m/the-bad-one | awk '$1 == "0:" { sub(/\.\..*/, "", $4); print $4 }')
@@ -32,7 +34,7 @@ expect 3 "$RESPALDO" backup --on-read-error skip $V
 says "the-bad-one"
 says "INCOMPLETE"
 nothing_left
-"$RESPALDO" cat latest /$V/files/good | cmp - good.copy 2>/dev/null || true
+"$RESPALDO" cat latest /$V/files/good | sha256sum | diff - good.sum
 "$RESPALDO" cat latest /$V/volume.json >facts.json
 dmsetup message dust 0 disable
 
@@ -68,7 +70,10 @@ says "vg0/root"
 lvchange -qq -an vg0/noise
 expect 1 "$RESPALDO" backup vg0/noise
 says "lvchange -ay"
-(PATH=/run/empty; expect 1 env -i RESPALDO_NO_SBIN=1 PATH=/run/empty RESPALDO_REPOSITORY=x "$RESPALDO" list) || true
-chmod 777 /run/lvm 2>/dev/null || true
 expect 1 setpriv --reuid=65534 --regid=65534 --clear-groups "$RESPALDO" snapshot list
 says "root"
+touch /run/none
+mount --bind /run/none "$(readlink -f "$(command -v lvm)")"
+expect 1 "$RESPALDO" backup vg0/root
+says "apt install lvm2"
+umount "$(readlink -f "$(command -v lvm)")"

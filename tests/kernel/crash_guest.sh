@@ -5,11 +5,16 @@ lvcreate -qq -n root -L 16M vg0
 mke2fs -q -t ext4 /dev/vg0/root
 "$RESPALDO" init
 lvcreate -qq -s -n by-hand -L 4M --addtag respaldo_manual vg0/root # nobody's leftover
+dies_at() {
+  export RESPALDO_CRASH_AT="$1"
+  expect 137 "$RESPALDO" backup vg0/root
+  unset RESPALDO_CRASH_AT
+}
 number=0
 for step in "intent written" "snapshot made" "snapshot open" "volume read" "before the snapshot goes" "snapshot gone" \
             "intent undone" "intent ended" "before the backup is listed"; do
   number=$((number + 1))
-  RESPALDO_CRASH_AT=$step expect 137 "$RESPALDO" backup vg0/root
+  dies_at "$step"
   [ "$(backups)" = $((number - 1)) ]
   if [ $((number % 2)) = 0 ]; then # clean, or the next backup itself
     expect 0 "$RESPALDO" clean --dry-run
@@ -20,7 +25,7 @@ for step in "intent written" "snapshot made" "snapshot open" "volume read" "befo
   nothing_left
 done
 # Without a journal the tags are enough.
-RESPALDO_CRASH_AT="volume read" expect 137 "$RESPALDO" backup vg0/root
+dies_at "volume read"
 rm -rf $RESPALDO_STATE
 expect 0 "$RESPALDO" clean
 says "removed snapshot vg0/respaldo_"

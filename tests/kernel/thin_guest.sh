@@ -37,8 +37,8 @@ expect 0 "$RESPALDO" restore latest --to vg0/thin --yes --in-place
 
 # It runs full while it is read: given up, and the pool has its room again.
 mount /dev/vg0/thin /run/m
-hold "snapshot open" "$RESPALDO" backup --min-pool-free 30% vg0/thin
-dd if=/dev/urandom of=/run/m/more bs=1M count=22 status=none
+hold "snapshots watched" "$RESPALDO" backup --min-pool-free 30% vg0/thin
+dd if=/dev/urandom of=/run/m/more bs=1M count=30 status=none
 sync
 release
 [ $status = 1 ]

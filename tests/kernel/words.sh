@@ -16,7 +16,7 @@ says() { grep -q -e "$1" /run/stdout /run/stderr || { echo "not said: $1" >&2; r
 
 # Nothing of ours is in the system.
 nothing_left() {
-  ! lvs --noheadings -o lv_name,lv_tags | grep respaldo_ || return 1
+  ! lvs --noheadings -o lv_name,lv_tags | grep -e 'respaldo_owner_' -e ' respaldo_[0-9a-f]' || return 1
   ! ls /dev/mapper | grep respaldo_ || return 1
   [ -z "$(ls "$RESPALDO_STATE/journal" 2>/dev/null)" ] || { ls "$RESPALDO_STATE/journal"; return 1; }
 }

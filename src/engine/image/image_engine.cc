@@ -15,6 +15,7 @@
 #include "block/file_device.h"
 #include "dm/cow_store.h"
 #include "engine/image/activation_client.h"
+#include "engine/image/hand_snapshots.h"
 #include "engine/image/live_volumes.h"
 #include "engine/image/vg_edit.h"
 
@@ -319,6 +320,12 @@ class ImageEngine final : public VolumeEngine {
           return std::make_unique<ServedLease>(client, snapshot, true);
         });
   }
+
+  VolumeName create_snapshot(const VolumeName& origin, const std::string& name,
+                             const AcquireOptions& options) override {
+    return create_hand_snapshot(images_, origin, name, options);
+  }
+  void remove_snapshot(const VolumeName& snapshot) override { remove_hand_snapshot(images_, snapshot); }
 
   std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
     const VolumeInfo info = find(name);

@@ -21,7 +21,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 struct Lv {
-  std::string name, role = "public", tags, origin, attr = "-wi-a-----", segtype = "linear", active = "active",
+  std::string name, role = "public", tags{}, origin{}, attr = "-wi-a-----", segtype = "linear", active = "active",
                     vg = "vg0", vg_uuid = "VGVGVG-0000-0000-0000-0000-0000-000000";
 };
 std::string uuid_of(const std::string& name) {
