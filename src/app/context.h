@@ -77,7 +77,7 @@ class Context {
   // Opened on first use. Error(usage) when no repository is given.
   repo::Repository& repository();
   std::shared_ptr<const repo::IndexedRepository> indexed();
-  engine::VolumeEngine& engine();        // the image engine when --disk was given, else the kernel engine
+  engine::VolumeEngine& engine();        // the image engine when --disk was given
   std::vector<os::Path> images() const;  // of --disk; Error(usage) without
   std::string repository_location() const;
   std::string password();

@@ -1,6 +1,6 @@
 // clean: what runs that died left behind.
 #include "base/printable.h"
-#include "cli/command.h"
+#include "cli/cmd_snapshot.h"
 #include "cli/shared.h"
 
 namespace respaldo::cli {

@@ -5,7 +5,7 @@
 #include "app/progress.h"
 #include "base/printable.h"
 #include "base/units.h"
-#include "cli/command.h"
+#include "cli/cmd_snapshot.h"
 #include "cli/shared.h"
 #include "engine/snapshot_guard.h"
 #include "os/thread_group.h"

@@ -41,8 +41,6 @@ Action configure_unlock(CLI::App& app);
 Action configure_layout(CLI::App& app);
 Action configure_activate(CLI::App& app);
 Action configure_lvm(CLI::App& app);
-Action configure_snapshot(CLI::App& app);
-Action configure_clean(CLI::App& app);
 Action configure_version(CLI::App& app);
 
 }  // namespace respaldo::cli
