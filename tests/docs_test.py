@@ -40,7 +40,7 @@ def readme():
     script += make + "sleep 1\n" + "\n".join(use.splitlines()[2:]).replace("--in-place", "--in-place --yes") + "\n"
     try:
         result = subprocess.run(["bash", "-c", script], cwd=work,
-                                env=dict(os.environ, BUILT=os.path.dirname(RESPALDO)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                env=dict(os.environ, BUILT=os.path.dirname(RESPALDO), RESPALDO_STATE=f"{work}/state"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                 text=True, stdin=subprocess.DEVNULL, timeout=300)
     finally:
         for name in ("volumes", "mnt"):

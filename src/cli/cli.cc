@@ -37,7 +37,7 @@ constexpr const char* kFooter =
 
 const std::vector<Command> kCommands = {
     {"layout", "Look at disks", "Show disks, partitions, physical volumes, groups, volumes and filesystems.",
-     "respaldo --disk a.img --disk b.img layout", configure_layout},
+     "respaldo layout\n  respaldo --disk a.img --disk b.img layout", configure_layout},
     {"dump", "Look at disks", "Write a volume's bytes to standard output or a file; needs no repository.",
      "respaldo --disk server.img dump vg0/root -o root.img", configure_dump},
     {"activate", "Look at disks", "Show the volumes of disk images as files that can be read and written.",
@@ -47,6 +47,8 @@ const std::vector<Command> kCommands = {
     {"lvm", "Look at disks",
      "LVM on disk images: pvcreate, vgcreate, lvcreate, lvs, ... with lvm2's options.",
      "respaldo --disk server.img lvm lvcreate -s -L 1G -n rootsnapshot vg0/root", configure_lvm},
+    {"target", "Back up", "Make a backup target of a disk, look after it, take it out of use.",
+     "respaldo target create /dev/sdb\n  respaldo target status\n  respaldo target remove /backups", configure_target},
     {"init", "Back up", "Make a repository.", "respaldo -r /backups init", configure_init},
     {"backup", "Back up", "Save volumes: snapshot, one pass, snapshot gone.",
      "respaldo -r /backups --disk server.img backup vg0/root vg0/home --tag nightly", configure_backup},
@@ -56,6 +58,8 @@ const std::vector<Command> kCommands = {
      configure_snapshot},
     {"clean", "Back up", "Remove what a crash or a power cut left behind: snapshots of runs that are dead.",
      "respaldo clean --dry-run", configure_clean},
+    {"doctor", "Back up", "Tell whether the next backup would work, and what to do about what would not.",
+     "respaldo -r /backups/repository doctor vg0/root", configure_doctor},
     {"list", "Look into backups", "List the backups of a repository.", "respaldo -r /backups list",
      configure_list},
     {"show", "Look into backups", "Show everything known about one backup.",

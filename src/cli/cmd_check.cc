@@ -1,3 +1,4 @@
+#include "app/check_record.h"
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/command.h"
@@ -24,6 +25,8 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options) 
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
   const verify::CheckReport report =
       verify::check_repository(context.repository(), options, context.progress(), context.stop());
+  app::record_check(state_folder(context), context.repository().config().id,
+                    {.time = repo::now().seconds, .read_data = options.read_data, .ok = report.ok()});
   if (context.options().json) {
     Json json = {{"ok", report.ok()},     {"backups", report.snapshots},     {"packs", report.packs},
                  {"blobs", report.blobs}, {"bytes_read", report.bytes_read}, {"findings", Json::array()}};

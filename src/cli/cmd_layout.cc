@@ -1,7 +1,7 @@
-#include "base/printable.h"
 #include "base/units.h"
 #include "block/layers.h"
 #include "cli/command.h"
+#include "cli/layout.h"
 #include "cli/shared.h"
 #include "dm/cow_store.h"
 #include "engine/image/image_engine.h"
@@ -142,91 +142,8 @@ class Surveyor {
   const engine::DiskSet& disks_;
 };
 
-std::string text(const Json& json, const char* key) {
-  const auto it = json.find(key);
-  return it != json.end() && it->is_string() ? printable(it->get<std::string>()) : std::string();
-}
-std::string size(const Json& json, const char* key) { return format_size(json.at(key).get<std::uint64_t>()); }
-
-std::string content(const Json& json) {
-  std::string words;
-  if (const auto pv = json.find("pv"); pv != json.end()) {
-    const std::string vg = text(*pv, "vg");
-    words += vg.empty() ? "PV of no group" : "PV of " + vg;
-    if (pv->contains("free")) words += fmt::format(", {} free of {}", size(*pv, "free"), size(*pv, "size"));
-  }
-  if (const std::string type = text(json, "content"); !type.empty()) {
-    words += type;
-    if (const std::string label = text(json, "label"); !label.empty()) words += fmt::format(" \"{}\"", label);
-  }
-  if (const std::string why = text(json, "unreadable"); !why.empty()) words += "CANNOT BE READ: " + why;
-  return words;
-}
-
-void draw(app::Context& context, const Json& all) {
-  const auto line = [&](int depth, bool last, const std::string& words) {
-    std::string lead;
-    for (int i = 1; i < depth; ++i) lead += "│  ";
-    if (depth > 0) lead += last ? "└─ " : "├─ ";
-    context.print(lead + words);
-  };
-  for (const Json& disk : all.at("disks")) {
-    std::string words = fmt::format("disk {}  {}", text(disk, "path"), size(disk, "size"));
-    if (disk.contains("partition_table"))
-      words += fmt::format("  {} partition table", text(disk, "partition_table"));
-    if (const std::string what = content(disk); !what.empty()) words += "  " + what;
-    line(0, false, words);
-    if (!disk.contains("partitions")) continue;
-    const Json& partitions = disk.at("partitions");
-    for (std::size_t i = 0; i < partitions.size(); ++i) {
-      const Json& p = partitions[i];
-      line(1, i + 1 == partitions.size(),
-           fmt::format("partition {}  {}  {}  {}", p.at("number").get<unsigned>(), size(p, "size"),
-                       text(p, "type_name").empty()
-                           ? text(p, "type")
-                           : fmt::format("{} ({})", text(p, "type_name"), text(p, "type")),
-                       content(p)));
-    }
-  }
-  for (const Json& vg : all.at("volume_groups")) {
-    context.print("");
-    line(0, false,
-         fmt::format("volume group {}  {}, {} free, extents of {}, {} PV{}", text(vg, "name"),
-                     size(vg, "size"), size(vg, "free"), size(vg, "extent_size"), vg.at("pvs").size(),
-                     vg.at("pvs").size() == 1 ? "" : "s"));
-    for (const Json& pv : vg.at("pvs"))
-      if (pv.at("missing").get<bool>())
-        line(1, false, fmt::format("MISSING PV {}  {}", text(pv, "uuid"), size(pv, "size")));
-    std::vector<const Json*> tops;
-    for (const Json& lv : vg.at("volumes"))
-      if (!lv.contains("cow") && text(lv, "kind") != "snapshot") tops.push_back(&lv);
-    for (std::size_t i = 0; i < tops.size(); ++i) {
-      const Json& lv = *tops[i];
-      line(1, i + 1 == tops.size(),
-           fmt::format("{}  {}  {}  {}", text(lv, "name"), size(lv, "size"), text(lv, "kind"), content(lv)));
-      std::vector<const Json*> snapshots;
-      for (const Json& other : vg.at("volumes"))
-        if (text(other, "kind") == "snapshot" && text(other, "origin") == text(lv, "name"))
-          snapshots.push_back(&other);
-      for (std::size_t s = 0; s < snapshots.size(); ++s) {
-        const Json& snapshot = *snapshots[s];
-        std::string words = fmt::format("{}  snapshot of {}", text(snapshot, "name"), text(lv, "name"));
-        if (snapshot.contains("cow")) {
-          const Json& cow = snapshot.at("cow");
-          words += cow.at("valid").get<bool>()
-                       ? fmt::format("  COW store {}, {:.2f}% used ({})", size(cow, "size"),
-                                     cow.at("percent").get<double>(), size(cow, "used"))
-                       : fmt::format("  INVALID: its COW store of {} overflowed", size(cow, "size"));
-        }
-        if (const std::string why = text(snapshot, "unreadable"); !why.empty() && !snapshot.contains("cow"))
-          words += "  CANNOT BE READ: " + why;
-        line(2, s + 1 == snapshots.size(), words);
-      }
-    }
-  }
-}
-
 app::ExitCode layout(app::Context& context) {
+  if (context.options().disks.empty()) return live_layout(context);
   // A look disturbs nobody: while an activation serves the images they are read as they lie.
   const auto disks = engine::DiskSet::open(context.images(), engine::LockMode::none);
   const Json all = Surveyor(*disks).survey();
@@ -234,7 +151,7 @@ app::ExitCode layout(app::Context& context) {
     context.print_json(dump(all));
     return app::ExitCode::ok;
   }
-  draw(context, all);
+  draw_layout(context, all);
   for (const std::string& warning : disks->warnings()) context.warn(warning);
   return app::ExitCode::ok;
 }

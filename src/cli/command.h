@@ -39,6 +39,8 @@ Action configure_check(CLI::App& app);
 Action configure_key(CLI::App& app);
 Action configure_unlock(CLI::App& app);
 Action configure_layout(CLI::App& app);
+Action configure_target(CLI::App& app);
+Action configure_doctor(CLI::App& app);
 Action configure_activate(CLI::App& app);
 Action configure_lvm(CLI::App& app);
 Action configure_version(CLI::App& app);

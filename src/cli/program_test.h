@@ -27,7 +27,10 @@ struct Outcome {
 // A private folder, a repository's place in it, and what the user is, types and has in the environment.
 class Program : public ::testing::Test {
  protected:
-  Program() { environment["RESPALDO_PASSWORD"] = "secret"; }
+  Program() {
+    environment["RESPALDO_PASSWORD"] = "secret";
+    environment["RESPALDO_STATE"] = path("state");
+  }
 
   std::string path(const std::string& name) const { return (folder_.path() / name).native(); }
   std::string repository() const { return path("repo"); }

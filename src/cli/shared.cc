@@ -33,6 +33,11 @@ std::int64_t parse_local_time(const std::string& text) {
               "write 2026-11-23, \"2026-11-23 18:40\" or \"2026-11-23 18:40:34\"");
 }
 
+os::Path state_folder(app::Context& context) {
+  const auto given = context.world().environment("RESPALDO_STATE");
+  return given && !given->empty() ? os::Path(*given) : os::Path("/var/lib/respaldo");
+}
+
 const char* type_name(repo::NodeType type) {
   constexpr const char* kNames[] = {"file", "dir", "symlink", "dev", "chardev", "fifo", "socket", "unknown"};
   return kNames[static_cast<std::size_t>(type)];

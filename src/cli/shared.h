@@ -32,6 +32,9 @@ std::string long_line(const Entry& entry, const std::string& path) {
                      entry.link_target.empty() ? "" : " -> " + printable(entry.link_target));
 }
 
+// $RESPALDO_STATE, else /var/lib/respaldo: what this host remembers between runs.
+os::Path state_folder(app::Context& context);
+
 // The repository's lock for this command, with --retry-lock.
 std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind);
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 RESPALDO = os.environ["RESPALDO"]
-ENV = dict(os.environ, RESPALDO_PASSWORD="endtoend", RESTIC_PASSWORD="endtoend", LC_ALL="C")
+ENV = dict(os.environ, RESPALDO_STATE=os.path.join(tempfile.gettempdir(), f"respaldo-state-{os.getpid()}"), RESPALDO_PASSWORD="endtoend", RESTIC_PASSWORD="endtoend", LC_ALL="C")
 SEED = int(os.environ.get("SEED", time.time_ns() % 1000000))
 RANDOM = random.Random(SEED)
 MIB = 1 << 20

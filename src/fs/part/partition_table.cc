@@ -304,4 +304,8 @@ std::optional<PartitionTable> read_partition_table(const block::Device& disk) {
   return table;
 }
 
+std::string partition_type_name(std::string_view table_kind, std::string_view type) {
+  return table_kind == "gpt" ? name_of(kGptTypes, type) : name_of(kMbrTypes, type);
+}
+
 }  // namespace respaldo::fs

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "block/device.h"
@@ -30,5 +31,8 @@ struct PartitionTable {
 // entry and no sound GPT gives a table without partitions and with the problem. Hostile tables cost bounded
 // work. (Own reader: the disk is any Device.)
 std::optional<PartitionTable> read_partition_table(const block::Device& disk);
+
+// "Linux LVM" for "e6d6d379-..." in "gpt" or "0x8e" in "dos"; empty when not known.
+std::string partition_type_name(std::string_view table_kind, std::string_view type);
 
 }  // namespace respaldo::fs

@@ -1,0 +1,43 @@
+// What must be right before a target is made.
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "machine/tables.h"
+#include "provision/fstab_edit.h"
+#include "provision/target.h"
+#include "provision/tools.h"
+
+namespace respaldo::provision {
+
+void check_surroundings(const TargetPlan& plan, Doors& doors) {
+  // A program that is missing is found now, not between two steps.
+  for (const std::string& program : {std::string("mkfs.") + plan.filesystem, std::string("mount"), std::string("umount")}) {
+    try {
+      doors.commands.run({program, "-V"});
+    } catch (const Error& error) {
+      throw Error(ErrorKind::not_found, fmt::format("the program {} is missing", program),
+                  program == "mkfs.xfs" ? "install xfsprogs" : "install e2fsprogs and util-linux");
+    }
+  }
+  if (!plan.now.empty()) doors.commands.run({"wipefs", "--version"});
+
+  std::error_code error;
+  const os::Path point = plan.mount_point;
+  const auto facts = std::filesystem::symlink_status(point, error);
+  if (std::filesystem::exists(facts)) {
+    if (!std::filesystem::is_directory(facts))
+      throw Error(ErrorKind::refused, fmt::format("{} is there and is no folder", plan.mount_point), "choose another mount point with --mount");
+    if (!std::filesystem::is_empty(point, error) || error)
+      throw Error(ErrorKind::refused, fmt::format("the folder {} is not empty; a filesystem mounted there would hide what is in it", plan.mount_point),
+                  "choose another mount point with --mount, or empty it");
+  }
+  for (const machine::FstabEntry& entry : machine::read_fstab(doors.fstab).entries)
+    if (entry.target == plan.mount_point)
+      throw Error(ErrorKind::refused, fmt::format("{} has a line for {} already ({})", doors.fstab.native(), entry.target, entry.source),
+                  "choose another mount point with --mount, or remove that line");
+}
+
+}  // namespace respaldo::provision
