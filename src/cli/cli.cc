@@ -7,6 +7,7 @@
 
 #include "base/printable.h"
 #include "cli/cmd_snapshot.h"
+#include "cli/care_commands.h"
 #include "cli/command.h"
 #include "engine/image/image_engine.h"
 #include "os/signals.h"
@@ -88,6 +89,17 @@ const std::vector<Command> kCommands = {
      configure_export},
     {"check", "Care of the repository", "Find damage in the repository.",
      "respaldo -r /backups check --read-data", configure_check},
+    {"forget", "Care of the repository", "Remove old backups by a policy, or by their IDs.",
+     "respaldo -r /backups forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --prune", configure_forget},
+    {"prune", "Care of the repository", "Remove the data that no backup needs.", "respaldo -r /backups prune",
+     configure_prune},
+    {"repair", "Care of the repository", "Make the best of damage: indexes, backups and packs.",
+     "respaldo -r /backups repair index\n"
+     "  respaldo -r /backups repair packs 4f2c8a01\n"
+     "  respaldo -r /backups repair snapshots --forget",
+     configure_repair},
+    {"copy", "Care of the repository", "Copy backups from another repository into this one.",
+     "respaldo -r /elsewhere copy --from-repo /backups --from-password-file key.txt latest", configure_copy},
     {"key", "Care of the repository", "List, add, remove and change passwords.",
      "respaldo -r /backups key add", configure_key},
     {"unlock", "Care of the repository", "Remove locks that their owners left behind.",

@@ -1,9 +1,13 @@
+#include <algorithm>
+#include <thread>
+
 #include "app/check_record.h"
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "verify/check.h"
+#include "verify/compare.h"
 
 namespace respaldo::cli {
 
@@ -19,6 +23,78 @@ const char* severity_name(verify::Severity severity) {
       break;
   }
   return "error";
+}
+
+struct Options {
+  verify::CheckOptions check;
+  std::string subset, backup, device;
+};
+
+Json ranges_json(const std::vector<Extent>& ranges) {
+  Json list = Json::array();
+  for (const Extent& range : ranges) list.push_back({{"offset", range.offset}, {"length", range.length}});
+  return list;
+}
+
+void print_ranges(app::Context& context, const std::vector<Extent>& ranges, std::uint64_t count) {
+  constexpr std::size_t kMost = 20;
+  const bool all = context.options().verbosity > 1;
+  for (std::size_t i = 0; i < ranges.size() && (all || i < kMost); ++i)
+    context.print(fmt::format("  byte {}: {}", ranges[i].offset, format_size(ranges[i].length)));
+  const std::size_t told = all ? ranges.size() : std::min(kMost, ranges.size());
+  if (count > told) context.print(fmt::format("  and {} more ranges", count - told));
+}
+
+// The image of a backup beside the volume, held still by a snapshot where somebody may write it.
+app::ExitCode compare_with_device(app::Context& context, const Options& options) {
+  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const engine::VolumeName name = engine::VolumeName::parse(options.device);
+  const engine::VolumeInfo info = context.engine().find(name);
+  const std::string volume = info.origin ? name.vg + "/" + *info.origin : name.str();
+  const FoundBackup found = find_backup(context, options.backup.empty() ? "latest:" + volume : options.backup);
+  const view::StoredVolume stored = find_volume(context, found, found.volume ? *found.volume : volume);
+  const auto lease = info.origin ? context.engine().acquire_snapshot(name)
+                                 : context.engine().acquire(name, {.cow_size = {}, .run_tag = "check"});
+  const unsigned threads =
+      options.check.threads != 0 ? options.check.threads : std::max(1U, std::thread::hardware_concurrency());
+  const verify::Comparison result =
+      verify::compare(*view::open_image(context.indexed(), stored), lease->device(), threads,
+                      context.progress(), context.stop());
+  lease->require_valid();
+  lease->release();
+  const bool free_left_out = stored.facts && stored.facts->free_bytes > 0;
+  const bool same = result.differing_ranges == 0 && (free_left_out || result.zero_ranges == 0);
+  if (context.options().json) {
+    context.print_json(dump({{"ok", same},
+                             {"backup", found.backup.id.hex()},
+                             {"volume", stored.str()},
+                             {"device", name.str()},
+                             {"compared_bytes", result.compared},
+                             {"differing_bytes", result.differing_bytes},
+                             {"differing_ranges", result.differing_ranges},
+                             {"differing", ranges_json(result.differing)},
+                             {"zero_in_backup_bytes", result.zero_bytes},
+                             {"zero_in_backup_ranges", result.zero_ranges},
+                             {"zero_in_backup", ranges_json(result.zero_in_image)},
+                             {"free_space_left_out", free_left_out}}));
+  } else {
+    if (result.differing_ranges > 0) {
+      context.print(fmt::format("{} and backup {} differ in {}, in {} ranges:", name.str(),
+                                found.backup.id.short_hex(), format_size(result.differing_bytes),
+                                result.differing_ranges));
+      print_ranges(context, result.differing, result.differing_ranges);
+    }
+    if (result.zero_ranges > 0) {
+      context.print(fmt::format("{} that are zeros in the backup are not in {}{}",
+                                format_size(result.zero_bytes), name.str(),
+                                free_left_out ? " (the backup leaves out free space)" : ", in:"));
+      if (!free_left_out) print_ranges(context, result.zero_in_image, result.zero_ranges);
+    }
+    if (context.options().verbosity > 0)
+      context.print(fmt::format("{} compared: {}", format_size(result.compared),
+                                same ? "no difference" : "THEY DIFFER"));
+  }
+  return same ? app::ExitCode::ok : app::ExitCode::damaged;
 }
 
 app::ExitCode check(app::Context& context, const verify::CheckOptions& options) {
@@ -54,11 +130,30 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options) 
 }  // namespace
 
 Action configure_check(CLI::App& app) {
-  auto options = std::make_shared<verify::CheckOptions>();
-  app.add_flag("--read-data", options->read_data, "read, decrypt and verify every stored byte as well");
-  app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
+  auto options = std::make_shared<Options>();
+  app.add_flag("--read-data", options->check.read_data, "read, decrypt and verify every stored byte as well");
+  app.add_option("--read-data-subset", options->subset,
+                 "the same for one of T parts, or for a share or an amount by chance")
+      ->type_name("N/T|P%|SIZE");
+  app.add_option("--device", options->device,
+                 "instead: compare a backup's image with this volume, or with this snapshot of it")
+      ->type_name("VG/LV");
+  app.add_option("backup", options->backup, "the backup for --device; the newest of the volume by default")
+      ->type_name("BACKUP");
+  app.add_option("--threads", options->check.threads, "worker threads; 0: one for each core")
       ->capture_default_str();
-  return [options](app::Context& context) { return check(context, *options); };
+  return [options](app::Context& context) {
+    if (!options->device.empty()) return compare_with_device(context, *options);
+    if (!options->backup.empty())
+      throw Error(ErrorKind::usage, "a backup is named, but no --device to compare it with",
+                  "without --device, `check` looks at the whole repository");
+    verify::CheckOptions check_options = options->check;
+    if (!options->subset.empty()) {
+      check_options.subset = verify::ReadSubset::parse(options->subset);
+      check_options.read_data = true;
+    }
+    return check(context, check_options);
+  };
 }
 
 }  // namespace respaldo::cli

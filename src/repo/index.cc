@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "repo/index_numbers.h"
 #include "repo/json_reader.h"
 #include "repo/pack.h"
 
@@ -62,11 +63,23 @@ struct Index::Impl {
   std::array<Table, 2> tables;
   std::vector<PackId> packs;
   std::unordered_map<PackId, std::uint32_t> pack_numbers;  // emptied by freeze()
+  std::vector<PackId> repeated;
 
   BlobLocation location(const Entry& entry) const {
     return {packs[entry.pack], entry.offset, entry.length, entry.uncompressed_length};
   }
   const Table& table(BlobType type) const { return tables[static_cast<std::size_t>(type)]; }
+
+  static const Impl& of(const Index& index) { return *index.impl_; }
+  friend std::optional<BlobNumber> blob_number(const Index& index, BlobType type, const BlobId& id) {
+    const Table& table = of(index).table(type);
+    const auto entries = table.find(id);
+    if (entries.empty()) return std::nullopt;
+    const std::uint64_t before = type == BlobType::tree ? of(index).tables[0].entries.size() : 0;
+    return BlobNumber{before + static_cast<std::uint64_t>(entries.data() - table.entries.data()),
+                      static_cast<std::uint32_t>(entries.size())};
+  }
+  friend std::vector<PackId> repeated_packs(const Index& index) { return of(index).repeated; }
 };
 
 Index::Index() : impl_(std::make_unique<Impl>()) {}
@@ -79,7 +92,7 @@ void Index::reserve(std::uint64_t blobs) { impl_->tables[0].entries.reserve(blob
 void Index::add(const PackContents& pack) {
   const auto [it, fresh] =
       impl_->pack_numbers.emplace(pack.pack, static_cast<std::uint32_t>(impl_->packs.size()));
-  if (fresh) impl_->packs.push_back(pack.pack);
+  (fresh ? impl_->packs : impl_->repeated).push_back(pack.pack);
   for (const PackedBlob& blob : pack.blobs)
     impl_->tables[static_cast<std::size_t>(blob.type)].entries.push_back(
         {blob.id, it->second, blob.offset, blob.length, blob.uncompressed_length});

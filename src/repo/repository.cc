@@ -1,6 +1,7 @@
 #include "repo/repository.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <atomic>
@@ -29,6 +30,7 @@ constexpr std::uint64_t kLongestKeyFile = 1U << 20, kLongestConfig = 1U << 20;
 constexpr std::uint64_t kLongestDocument = 256U << 20;
 // Plain bytes of a blob. restic cuts data at 8 MiB; trees grow with the entries of a folder.
 constexpr std::uint64_t kLongestData = 256U << 20, kLongestTree = 1U << 30;
+constexpr std::uint64_t kLargeIndex = 4U << 20;  // stored bytes
 constexpr int kUnpackedLevel = 3;
 constexpr std::uint8_t kCompressedMark = 2;
 constexpr std::size_t kMostKeys = 20;  // restic tries no more
@@ -272,6 +274,8 @@ Index Repository::load_index(Progress& progress, std::vector<std::string>* damag
   for (const store::FileInfo& file : files) total += file.size;
   ProgressPhase phase(progress, "loading the index", total);
   Index index;
+  // No blob takes less of an index file than its ID. What is reserved and not needed is never touched.
+  index.reserve(total / 32);
   std::mutex mutex;
   std::atomic<std::size_t> next{0};
   os::ThreadGroup threads(stop);
@@ -298,6 +302,8 @@ Index Repository::load_index(Progress& progress, std::vector<std::string>* damag
   }
   threads.join();
   index.freeze();
+  // Parsing takes several times what is kept of a large index; the allocator would hold on to it.
+  if (total > kLargeIndex) ::malloc_trim(0);
   return index;
 }
 

@@ -152,6 +152,8 @@ class LocalBackend final : public Backend {
   void remove(const Handle& handle) override {
     const os::Path path = path_of(handle);
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw os::system_error(errno, "unlink", path);
+    std::lock_guard lock(mutex_);
+    unsynced_ = true;
   }
 
   bool is_permanent(const Error& error) const override { return error.kind() != ErrorKind::io; }

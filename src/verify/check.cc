@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <thread>
 
 #include "base/error.h"
+#include "base/printable.h"
+#include "base/units.h"
 #include "os/thread_group.h"
 #include "verify/findings.h"
+#include "verify/losses.h"
 #include "verify/pack_check.h"
 #include "verify/tree_walk.h"
 #include "verify/volume_check.h"
@@ -29,23 +33,52 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
   const repo::IndexedRepository indexed(repository, repository.load_index(progress, &damaged, stop));
   for (std::string& message : damaged)
     findings.add(Severity::error, "bad_index", std::move(message),
-                 "the index can be made anew from the packs: restic rebuild-index");
+                 "`respaldo repair index` makes it anew from the packs");
   report.blobs = indexed.index().blob_count();
   report.packs = indexed.index().pack_count();
   os::throw_if_stopped(stop);
-  check_pack_list(repository, indexed.index(), findings);
+  DamagedPlaces places;
+  check_pack_list(repository, indexed.index(), places, findings);
 
   damaged.clear();
   const auto backups = repository.snapshots(&damaged);
   for (std::string& message : damaged)
-    findings.add(Severity::error, "bad_backup", std::move(message), "the other backups do not need it");
+    findings.add(Severity::error, "bad_backup", std::move(message),
+                 "the other backups do not need it; `respaldo repair snapshots --forget` removes it");
   report.snapshots = backups.size();
   check_trees(indexed, backups, threads, findings, progress, stop);
   check_volumes(indexed, backups, threads, findings, stop);
 
-  if (options.read_data) report.bytes_read = check_pack_data(indexed, threads, findings, progress, stop);
+  if (options.read_data)
+    report.bytes_read = check_pack_data(indexed, options.subset, threads, places, findings, progress, stop);
+  if (!places.empty()) tell_losses(indexed, backups, places, findings, stop);
   report.findings = findings.take();
   return report;
+}
+
+ReadSubset ReadSubset::parse(std::string_view text) {
+  ReadSubset subset;
+  const auto number = [&](std::string_view word, auto& value) {
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    return error == std::errc() && end == word.data() + word.size();
+  };
+  if (const auto slash = text.find('/'); slash != std::string_view::npos) {
+    subset.kind = Kind::part;
+    if (!number(text.substr(0, slash), subset.part) || !number(text.substr(slash + 1), subset.parts) ||
+        subset.part < 1 || subset.part > subset.parts || subset.parts > 256)
+      throw Error(ErrorKind::usage, fmt::format("{} is no part of the data", printable(text)),
+                  "write 2/7 for the second of seven parts; at most 256 parts");
+  } else if (text.ends_with('%')) {
+    subset.kind = Kind::percent;
+    if (!number(text.substr(0, text.size() - 1), subset.percent) ||
+        !(subset.percent > 0 && subset.percent <= 100))
+      throw Error(ErrorKind::usage, fmt::format("{} is no share of the data", printable(text)),
+                  "write a share above 0% and up to 100%");
+  } else {
+    subset.kind = Kind::size;
+    subset.bytes = parse_size(text, "--read-data-subset");
+  }
+  return subset;
 }
 
 }  // namespace respaldo::verify

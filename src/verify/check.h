@@ -3,6 +3,7 @@
 
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/progress.h"
@@ -19,9 +20,20 @@ struct Finding {
   std::string advice;   // what helps; may be empty
 };
 
+// Which packs are read: all, one of several parts, a share or an amount by chance.
+struct ReadSubset {
+  enum class Kind { all, part, percent, size };
+  Kind kind = Kind::all;
+  unsigned part = 1, parts = 1;  // by the first byte of their names, as in restic; from 1
+  double percent = 100;
+  std::uint64_t bytes = 0;
+  static ReadSubset parse(std::string_view text);  // "2/7", "5%", "10G"; Error(usage)
+};
+
 struct CheckOptions {
   bool read_data = false;
   unsigned threads = 0;
+  ReadSubset subset{};
 };
 struct CheckReport {
   std::vector<Finding> findings;

@@ -113,7 +113,12 @@ TEST_F(Check, a_flipped_byte_anywhere_in_a_pack_is_found_by_reading_it) {
     EXPECT_THAT(report.findings, Contains(Kind("bad_pack_hash"))) << offset;
     if (offset < blob.offset + blob.length) {
       EXPECT_THAT(report.findings, Contains(Kind("bad_blob"))) << offset;
-      EXPECT_THAT(report.findings, Each(Field(&Finding::message, HasSubstr(blob.pack.short_hex()))))
+      EXPECT_THAT(report.findings,
+                  Each(AnyOf(Kind("lost"), Field(&Finding::message, HasSubstr(blob.pack.short_hex())))))
+          << offset;
+      EXPECT_THAT(
+          report.findings,
+          Contains(AllOf(Kind("lost"), Field(&Finding::message, HasSubstr("volume vg0/root, its image")))))
           << offset;
     } else {
       EXPECT_THAT(report.findings, Contains(Kind("bad_pack_header"))) << offset;
@@ -233,8 +238,10 @@ TEST_F(Check, an_image_whose_blobs_do_not_add_up_is_found) {
   image.size = 999;
   const auto lv = backup.tree({image, backup.file("volume.json", as_bytes(facts_for(999)))});
   backup.save(backup.tree({folder_node("vg0", backup.tree({folder_node("root", lv)}))}));
-  EXPECT_THAT(check(false).findings,
-              ElementsAre(AllOf(Kind("bad_image"), Field(&Finding::message, HasSubstr("vg0/root")))));
+  EXPECT_THAT(
+      check(false).findings,
+      UnorderedElementsAre(AllOf(Kind("bad_image"), Field(&Finding::message, HasSubstr("vg0/root"))),
+                           AllOf(Kind("bad_size"), Field(&Finding::message, HasSubstr("image.raw")))));
 }
 
 TEST_F(Check, facts_that_disagree_or_are_damaged_are_found) {
@@ -255,6 +262,48 @@ TEST_F(Check, lost_ranges_are_a_warning) {
   const CheckReport report = check(false);
   EXPECT_TRUE(report.ok());
   EXPECT_THAT(report.findings, ElementsAre(Kind("lost_ranges")));
+}
+
+TEST_F(Check, a_subset_of_the_data_is_read) {
+  store(1);
+  const std::uint64_t all = check(true).bytes_read;
+  std::uint64_t parts = 0;
+  for (const char* part : {"1/3", "2/3", "3/3"})
+    parts += check_repository(*repository_, {true, 2, ReadSubset::parse(part)}, progress_, {}).bytes_read;
+  EXPECT_EQ(parts, all);
+  EXPECT_EQ(check_repository(*repository_, {true, 2, ReadSubset::parse("100%")}, progress_, {}).bytes_read,
+            all);
+  const std::uint64_t some =
+      check_repository(*repository_, {true, 2, ReadSubset::parse("1")}, progress_, {}).bytes_read;
+  EXPECT_GT(some, 0U);
+  EXPECT_LT(some, all);
+  for (const char* bad : {"", "0/3", "4/3", "1/", "1/300", "0%", "101%", "x"})
+    EXPECT_THROW(ReadSubset::parse(bad), Error) << bad;
+}
+
+TEST_F(Check, packs_that_several_index_files_tell_are_found) {
+  store();
+  const std::string name = repository_->backend().list(store::FileType::index).at(0).name;
+  auto packs = repo::parse_index(repository_->load_unpacked(store::FileType::index, name));
+  packs.resize(1);
+  repository_->save_unpacked(store::FileType::index, repo::to_json(packs), store::Durability::now);
+  EXPECT_THAT(check(true).findings,
+              ElementsAre(AllOf(Kind("repeated_pack"), Field(&Finding::severity, Severity::info))));
+}
+
+TEST_F(Check, what_is_lost_is_told_in_the_words_of_users) {
+  HandMadeBackup backup(*repository_);
+  const Bytes bytes = random_bytes(100000, 3);
+  const auto etc = backup.tree({backup.file("passwd", bytes)});
+  const auto files = backup.tree({folder_node("etc", etc)});
+  const auto lv = backup.tree({folder_node("files", files)});
+  backup.save(backup.tree({folder_node("vg0", backup.tree({folder_node("root", lv)}))}), "restic 0.14");
+  const auto blob =
+      *indexed(*repository_)->index().find(repo::BlobType::data, {crypto::sha256(bytes.view(0, 64U << 10))});
+  repository_->backend().remove({store::FileType::pack, blob.pack.hex()});
+  EXPECT_THAT(
+      check(false).findings,
+      Contains(AllOf(Kind("lost"), Field(&Finding::message, HasSubstr("volume vg0/root, file etc/passwd")))));
 }
 
 TEST_F(Check, a_stop_request_ends_it) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <tuple>
 #include <unordered_map>
 
@@ -14,6 +15,7 @@
 #include "base/units.h"
 #include "crypto/crypto.h"
 #include "os/thread_group.h"
+#include "repo/index_numbers.h"
 
 namespace respaldo::verify {
 
@@ -23,6 +25,7 @@ constexpr std::uint64_t kPiece = 16 * kMiB;          // bytes of a pack read in 
 constexpr std::uint64_t kLongestBlob = 1024 * kMiB;  // a container longer than this is not read
 
 constexpr const char* kReadData = "what else the pack holds: respaldo check --read-data";
+constexpr const char* kRepairPack = "`respaldo repair packs {}` saves what can still be read of it";
 constexpr const char* kNewBackup =
     "backups that need it cannot be restored whole; a new backup stores again what the volume still holds";
 
@@ -43,8 +46,13 @@ auto key(const repo::PackedBlob& blob) {
 class PackReading {
  public:
   PackReading(const repo::IndexedRepository& repository, const repo::PackContents& pack, std::uint64_t size,
-              crypto::Cipher& cipher, Findings& findings)
-      : repository_(repository), pack_(pack), size_(size), cipher_(cipher), findings_(findings) {}
+              crypto::Cipher& cipher, DamagedPlaces& damaged, Findings& findings)
+      : repository_(repository),
+        pack_(pack),
+        size_(size),
+        cipher_(cipher),
+        damaged_(damaged),
+        findings_(findings) {}
 
   void run(Progress& progress, const std::stop_token& stop) {
     std::size_t blob = 0;
@@ -63,7 +71,7 @@ class PackReading {
     if (hash_.finish() != pack_.pack.bytes)
       findings_.add(Severity::error, "bad_pack_hash",
                     fmt::format("pack {}: its bytes do not match its name", pack_.pack.short_hex()),
-                    kNewBackup);
+                    fmt::format(kRepairPack, pack_.pack.short_hex()));
     check_header();
   }
   std::uint64_t bytes_read() const { return done_; }
@@ -92,6 +100,7 @@ class PackReading {
       repository_.repository().decode_blob(blob.type, blob.id, location,
                                            piece.subspan(blob.offset - done_, blob.length), cipher_);
     } catch (const Error& failure) {
+      damaged_.add(pack_.pack, blob);
       const bool elsewhere = repository_.index().find_all(blob.type, blob.id).size() > 1;
       findings_.add(Severity::error, "bad_blob",
                     fmt::format("pack {}, byte {}: {} blob {} is damaged: {}", pack_.pack.short_hex(),
@@ -102,6 +111,7 @@ class PackReading {
   }
 
   void outside(const repo::PackedBlob& blob) {
+    damaged_.add(pack_.pack, blob);
     findings_.add(Severity::error, "bad_blob",
                   fmt::format("pack {}: blob {} at byte {} lies where the pack cannot be read",
                               pack_.pack.short_hex(), blob.id.short_hex(), blob.offset),
@@ -123,7 +133,7 @@ class PackReading {
         findings_.add(Severity::error, "index_mismatch",
                       fmt::format("pack {}: its header tells {} blobs, the index {}, and they differ",
                                   pack_.pack.short_hex(), own.size(), listed.size()),
-                      "the index can be made anew from the packs: restic rebuild-index");
+                      "respaldo repair index");
     } catch (const Error& failure) {
       findings_.add(
           Severity::error, "bad_pack_header",
@@ -136,6 +146,7 @@ class PackReading {
   const repo::PackContents& pack_;
   const std::uint64_t size_;
   crypto::Cipher& cipher_;
+  DamagedPlaces& damaged_;
   Findings& findings_;
   crypto::Sha256 hash_;
   std::uint64_t done_ = 0;
@@ -143,16 +154,21 @@ class PackReading {
 
 }  // namespace
 
-void check_pack_list(repo::Repository& repository, const repo::Index& index, Findings& findings) {
+void check_pack_list(repo::Repository& repository, const repo::Index& index, DamagedPlaces& damaged,
+                     Findings& findings) {
   auto stored = stored_packs(repository);
   index.for_each_pack([&](const repo::PackContents& pack) {
     const auto found = stored.find(pack.pack);
     if (found == stored.end()) {
+      damaged.add(pack);
       findings.add(Severity::error, "missing_pack",
                    fmt::format("pack {} with {} blobs is missing", pack.pack.short_hex(), pack.blobs.size()),
-                   kNewBackup);
+                   "bring it back from a copy of the repository; else `respaldo repair snapshots`, then "
+                   "`repair index`");
       return;
     }
+    for (const repo::PackedBlob& blob : pack.blobs)
+      if (end_of(blob) > found->second) damaged.add(pack.pack, blob);
     if (const std::uint64_t expected = repo::Index::expected_pack_size(pack); found->second != expected)
       findings.add(
           Severity::error, "bad_pack_size",
@@ -162,19 +178,56 @@ void check_pack_list(repo::Repository& repository, const repo::Index& index, Fin
     if (std::ranges::any_of(pack.blobs, is_tree) && !std::ranges::all_of(pack.blobs, is_tree))
       findings.add(Severity::info, "mixed_pack",
                    fmt::format("pack {} holds trees and data (made by an old restic)", pack.pack.short_hex()),
-                   "restic prune sorts them");
+                   "`respaldo prune` sorts them");
     stored.erase(found);
   });
   for (const auto& [id, size] : stored)
     findings.add(Severity::info, "unreferenced_pack",
                  fmt::format("pack {} ({}) is in no index: left by an interrupted run", id.short_hex(),
                              format_size(size)),
-                 "it does no harm; restic prune removes it");
+                 "it does no harm; `respaldo prune` removes it");
+  auto repeated = repo::repeated_packs(index);
+  std::ranges::sort(repeated);
+  repeated.erase(std::ranges::unique(repeated).begin(), repeated.end());
+  for (const repo::PackId& id : repeated)
+    findings.add(Severity::info, "repeated_pack",
+                 fmt::format("pack {} is told by several index files", id.short_hex()),
+                 "it does no harm; `respaldo prune` tells it once");
 }
 
-std::uint64_t check_pack_data(const repo::IndexedRepository& repository, unsigned threads, Findings& findings,
+namespace {
+
+// True for packs to be read.
+std::unordered_map<repo::PackId, std::uint64_t> select(std::unordered_map<repo::PackId, std::uint64_t> stored,
+                                                       const ReadSubset& subset) {
+  if (subset.kind == ReadSubset::Kind::all) return stored;
+  if (subset.kind == ReadSubset::Kind::part) {
+    std::erase_if(stored,
+                  [&](const auto& pack) { return pack.first.bytes[0] % subset.parts != subset.part - 1; });
+    return stored;
+  }
+  std::uint64_t all = 0, taken = 0;
+  for (const auto& [id, size] : stored) all += size;
+  const std::uint64_t wanted =
+      subset.kind == ReadSubset::Kind::size
+          ? subset.bytes
+          : static_cast<std::uint64_t>(static_cast<double>(all) * subset.percent / 100);
+  std::vector<std::pair<repo::PackId, std::uint64_t>> packs(stored.begin(), stored.end());
+  std::ranges::shuffle(packs, std::mt19937_64(std::random_device()()));
+  stored.clear();
+  for (std::size_t i = 0; i < packs.size() && (taken < wanted || i == 0); ++i) {
+    stored.insert(packs[i]);
+    taken += packs[i].second;
+  }
+  return stored;
+}
+
+}  // namespace
+
+std::uint64_t check_pack_data(const repo::IndexedRepository& repository, const ReadSubset& subset,
+                              unsigned threads, DamagedPlaces& damaged, Findings& findings,
                               Progress& progress, const std::stop_token& stop) {
-  const auto stored = stored_packs(repository.repository());
+  const auto stored = select(stored_packs(repository.repository()), subset);
   std::uint64_t total = 0;
   repository.index().for_each_pack([&](const repo::PackContents& pack) {
     if (const auto found = stored.find(pack.pack); found != stored.end()) total += found->second;
@@ -189,10 +242,11 @@ std::uint64_t check_pack_data(const repo::IndexedRepository& repository, unsigne
       while (auto pack = queue.pop(token)) {
         os::throw_if_stopped(token);
         std::ranges::sort(pack->blobs, {}, &repo::PackedBlob::offset);
-        PackReading reading(repository, *pack, stored.at(pack->pack), cipher, findings);
+        PackReading reading(repository, *pack, stored.at(pack->pack), cipher, damaged, findings);
         try {
           reading.run(progress, token);
         } catch (const Error& failure) {
+          damaged.add(*pack);
           findings.add(Severity::error, "unreadable_pack",
                        fmt::format("pack {} cannot be read: {}", pack->pack.short_hex(), failure.what()),
                        kNewBackup);

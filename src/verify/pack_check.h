@@ -7,17 +7,20 @@
 #include "base/progress.h"
 #include "repo/repository.h"
 #include "verify/findings.h"
+#include "verify/losses.h"
 
 namespace respaldo::verify {
 
-// Presence and size of every pack that the index names; packs that no index names. Reads no data.
-void check_pack_list(repo::Repository& repository, const repo::Index& index, Findings& findings);
+// Presence and size of every pack that the index names; packs that no index names, or several. Reads no data.
+void check_pack_list(repo::Repository& repository, const repo::Index& index, DamagedPlaces& damaged,
+                     Findings& findings);
 
 // Reads every pack that the index names: its name is the SHA-256 of its bytes, its header tells the same
 // blobs as the index, and each of them opens, decompresses and hashes to its id. Packs that are missing or of
 // a wrong size are told by check_pack_list; the latter are read as far as they go. Memory: two pieces of a
 // pack for each thread. Returns the bytes read.
-std::uint64_t check_pack_data(const repo::IndexedRepository& repository, unsigned threads, Findings& findings,
+std::uint64_t check_pack_data(const repo::IndexedRepository& repository, const ReadSubset& subset,
+                              unsigned threads, DamagedPlaces& damaged, Findings& findings,
                               Progress& progress, const std::stop_token& stop);
 
 }  // namespace respaldo::verify

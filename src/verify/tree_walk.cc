@@ -133,14 +133,22 @@ class Walk {
 
   template <class Named>
   void check_content(const repo::Node& node, const Named& named) {
+    std::uint64_t size = 0;
+    bool all = true;
     for (const repo::BlobId& id : node.content) {
-      if (repository_.index().contains(repo::BlobType::data, id)) continue;
+      if (const auto place = repository_.index().find(repo::BlobType::data, id)) {
+        size += place->plain_length();
+        continue;
+      }
+      all = false;
       {
         std::lock_guard lock(missing_mutex_);
         if (!missing_.insert(id).second) continue;
       }
       error("missing_blob", fmt::format("{}: its blob {} is in no index", named(), id.short_hex()));
     }
+    if (all && size != node.size)
+      error("bad_size", fmt::format("{}: its blobs have {} bytes, its size is {}", named(), size, node.size));
   }
 
   const repo::IndexedRepository& repository_;

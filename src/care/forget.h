@@ -1,0 +1,40 @@
+// Backups that a policy does not want, and how they go.
+#pragma once
+
+#include <span>
+#include <stop_token>
+#include <vector>
+
+#include "base/progress.h"
+#include "care/policy.h"
+#include "care/selection.h"
+
+namespace respaldo::care {
+
+struct ForgetOptions {
+  BackupFilter filter{};
+  Grouping grouping{};
+  RetentionPolicy policy{};
+  bool allow_remove_all = false;  // an empty policy may forget all that the filter selects
+};
+
+struct ForgetGroup {
+  BackupGroup group;  // its backups were moved to `judged`
+  std::vector<Judged> judged;
+};
+
+struct ForgetPlan {
+  std::vector<ForgetGroup> groups;
+  std::vector<repo::NamedSnapshot> remove;  // oldest first
+  std::vector<repo::NamedSnapshot> future;  // kept because their date cannot be right
+};
+
+// Decides; removes nothing. Error(refused) when there is no policy, or when it keeps nothing of some group.
+ForgetPlan plan_forget(std::vector<repo::NamedSnapshot> backups, const ForgetOptions& options,
+                       const repo::Timestamp& now);
+
+// Removes the backups' own objects; durable when it returns. REQUIRES an exclusive lock.
+void remove_backups(repo::Repository& repository, std::span<const repo::NamedSnapshot> backups,
+                    Progress& progress, const std::stop_token& stop);
+
+}  // namespace respaldo::care

@@ -1,0 +1,90 @@
+#include "care/prune.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "base/error.h"
+#include "care/repack.h"
+#include "care/used_blobs.h"
+#include "os/thread_group.h"
+
+namespace respaldo::care {
+
+namespace {
+
+StoredPacks stored_packs(repo::Repository& repository) {
+  StoredPacks packs;
+  for (const store::FileInfo& file : repository.backend().list(store::FileType::pack))
+    if (const auto id = repo::PackId::parse(file.name)) packs.emplace(*id, file.size);
+  return packs;
+}
+
+void require_lock(const repo::RepoLock* lock, const std::stop_token& stop) {
+  os::throw_if_stopped(stop);
+  if (lock != nullptr && lock->lost())
+    throw Error(ErrorKind::busy, "the lock of the repository could not be refreshed: nothing more is removed",
+                "another program may use the repository now; run prune again");
+}
+
+std::vector<std::string> names(const std::vector<repo::PackId>& packs) {
+  std::vector<std::string> list;
+  list.reserve(packs.size());
+  for (const repo::PackId& pack : packs) list.push_back(pack.hex());
+  return list;
+}
+
+}  // namespace
+
+PruneReport prune(repo::Repository& repository, const PruneOptions& options, const repo::RepoLock* lock,
+                  Progress& progress, const std::stop_token& stop) {
+  const unsigned threads =
+      options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+  if (repository.config().version < 2 && options.repack_uncompressed)
+    throw Error(ErrorKind::unsupported, "a repository of format version 1 cannot hold compressed data",
+                "restic's `migrate upgrade_repo_v2` makes it version 2");
+  // A removed backup that comes back after a power cut must find its packs.
+  if (!options.dry_run) repository.backend().sync();
+  std::vector<repo::NamedSnapshot> backups = repository.snapshots();
+  std::erase_if(backups, [&](const repo::NamedSnapshot& backup) {
+    return std::ranges::find(options.without, backup.id) != options.without.end();
+  });
+  const repo::IndexedRepository indexed(repository, repository.load_index(progress, nullptr, stop));
+  PrunePlan plan = [&] {
+    const BlobBits used = find_used_blobs(indexed, backups, threads, progress, stop);
+    return plan_prune(indexed.index(), used, stored_packs(repository),
+                      {.max_unused = options.max_unused,
+                       .max_repack_size = options.max_repack_size,
+                       .cacheable_only = options.repack_cacheable_only,
+                       .uncompressed = options.repack_uncompressed,
+                       .may_compress = repository.config().version >= 2});
+  }();
+  PruneReport report;
+  report.stats = plan.stats;
+  const std::vector<repo::PackId> packs = indexed.index().packs();
+  std::vector<repo::PackId> gone, remove;  // out of the index; of those, the files to remove
+  for (std::size_t i = 0; i < packs.size(); ++i) {
+    if (plan.fates[i] == PackFate::keep) continue;
+    gone.push_back(packs[i]);
+    if (plan.present[i])
+      remove.push_back(packs[i]);
+    else
+      ++report.missing_packs;
+  }
+  if (options.dry_run) return report;
+
+  require_lock(lock, stop);
+  remove_files(repository, store::FileType::pack, names(plan.unreferenced), progress);
+  if (plan.stats.packs.repack > 0)
+    repack(indexed, plan,
+           {.threads = threads, .pack_size = options.pack_size, .compress = options.repack_uncompressed},
+           progress, stop);
+  require_lock(lock, stop);
+  std::ranges::sort(gone);
+  report.index = rewrite_index(repository, indexed.index(), {.drop = std::move(gone)}, progress, stop);
+  require_lock(lock, stop);
+  remove_files(repository, store::FileType::pack, names(remove), progress);
+  repository.backend().sync();
+  return report;
+}
+
+}  // namespace respaldo::care

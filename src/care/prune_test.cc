@@ -1,0 +1,312 @@
+#include "care/prune.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "base/error.h"
+#include "care/forget.h"
+#include "care/used_blobs.h"
+#include "repo/pack_writer.h"
+#include "testing/memory_repository.h"
+#include "testing/power_backend.h"
+#include "testing/temp.h"
+#include "view/volume_view.h"
+
+namespace respaldo::care {
+namespace {
+
+using namespace respaldo::testing;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr std::size_t kChunk = 16U << 10, kChunks = 40;
+
+class Prune : public ::testing::Test {
+ protected:
+  Prune() {
+    repo::Repository::CreateOptions options;
+    options.scrypt = crypto::ScryptParameters{1024, 1, 1};
+    repository_ = repo::Repository::create(disk_.open(), "secret", options);
+  }
+  void reopen() { repository_ = repo::Repository::open(disk_.open(), "secret"); }
+
+  // An image whose chunk i is the one of that number in a pool, so that backups share some.
+  repo::SnapshotId store(const std::vector<std::uint64_t>& chunks) {
+    std::string image;
+    for (const std::uint64_t seed : chunks) image += as_text(random_bytes(kChunk, seed + 1));
+    repo::WriterOptions options;
+    options.pack_size = 8 * kChunk;
+    const auto id = store_image(*repository_, as_bytes(image), {}, kChunk, options);
+    images_[id] = std::move(image);
+    return id;
+  }
+  repo::SnapshotId store_range(std::uint64_t first, std::uint64_t last, std::uint64_t step = 1) {
+    std::vector<std::uint64_t> chunks;
+    for (std::uint64_t i = first; i < last; i += step) chunks.push_back(i);
+    return store(chunks);
+  }
+  void forget(const repo::SnapshotId& id) {
+    repo::NamedSnapshot named;
+    named.id = id;
+    remove_backups(*repository_, std::span(&named, 1), progress_, {});
+    images_.erase(id);
+  }
+  PruneReport prune(PruneOptions options = {}, const char* max_unused = "0%") {
+    options.max_unused = UnusedLimit::parse(max_unused);
+    options.threads = 2;
+    options.pack_size = 8 * kChunk;
+    return care::prune(*repository_, options, nullptr, progress_, {});
+  }
+
+  // Every backup that was not forgotten is there, and whole.
+  void expect_whole() {
+    const auto repo = indexed(*repository_);
+    const auto backups = repository_->snapshots();
+    ASSERT_EQ(backups.size(), images_.size());
+    for (const repo::NamedSnapshot& backup : backups) {
+      const auto volumes = view::stored_volumes(*repo, backup.snapshot);
+      ASSERT_EQ(volumes.size(), 1U);
+      const auto image = view::open_image(repo, volumes[0]);
+      const Bytes bytes = block::read(*image, 0, image->size());
+      EXPECT_EQ(as_text(bytes), images_.at(backup.id));
+    }
+  }
+  // Nothing but what is needed, told once.
+  void expect_minimal() {
+    const auto repo = indexed(*repository_);
+    const BlobBits used = find_used_blobs(*repo, repository_->snapshots(), 1, progress_, {});
+    EXPECT_EQ(used.count(), repo->index().blob_count());
+    std::set<std::string> told, stored;
+    repo->index().for_each_pack([&](const repo::PackContents& pack) { told.insert(pack.pack.hex()); });
+    for (const std::string& name : pack_names(*repository_)) stored.insert(name);
+    EXPECT_EQ(told, stored);
+    std::size_t listings = 0;
+    for (const auto& file : repository_->backend().list(store::FileType::index))
+      listings += repo::parse_index(repository_->load_unpacked(store::FileType::index, file.name)).size();
+    EXPECT_EQ(listings, told.size());
+  }
+
+  PowerDisk disk_;
+  SilentProgress progress_;
+  std::unique_ptr<repo::Repository> repository_;
+  std::map<repo::SnapshotId, std::string> images_;
+};
+
+TEST_F(Prune, removes_what_no_backup_needs) {
+  const auto old = store_range(0, kChunks);
+  store_range(0, kChunks, 3);
+  store_range(100, 120);
+  forget(old);
+  const PruneReport report = prune();
+  EXPECT_GT(report.stats.packs.repack, 0U);
+  EXPECT_GT(report.stats.bytes.remove_total, 20 * kChunk);
+  expect_whole();
+  expect_minimal();
+  const PruneReport again = prune();
+  EXPECT_EQ(again.stats.packs.remove_total, 0U);
+  EXPECT_EQ(again.index.written, 0U);
+}
+
+TEST_F(Prune, an_empty_repository_and_one_without_backups) {
+  prune();
+  forget(store_range(0, 10));
+  prune();
+  EXPECT_THAT(pack_names(*repository_), IsEmpty());
+  expect_minimal();
+}
+
+TEST_F(Prune, a_dry_run_changes_nothing_and_tells_the_same) {
+  const auto old = store_range(0, kChunks);
+  store_range(0, kChunks, 3);
+  const auto before = disk_.objects();
+  PruneOptions dry;
+  dry.dry_run = true;
+  dry.without = {old};
+  const PruneReport told = prune(dry);
+  EXPECT_EQ(disk_.objects(), before);
+  forget(old);
+  EXPECT_EQ(prune().stats.bytes.remove_total, told.stats.bytes.remove_total);
+}
+
+TEST_F(Prune, unused_data_may_stay_up_to_the_limit) {
+  const auto old = store_range(0, kChunks);
+  store_range(0, kChunks, 2);
+  forget(old);
+  EXPECT_EQ(prune({}, "unlimited").stats.packs.remove, prune({}, "unlimited").stats.packs.remove);
+  PruneOptions small;
+  small.max_repack_size = 1;
+  EXPECT_EQ(prune(small).stats.packs.repack, 0U);
+  PruneOptions cacheable;
+  cacheable.repack_cacheable_only = true;
+  prune(cacheable);
+  EXPECT_GT(prune(PruneOptions{.dry_run = true}).stats.bytes.unused, 0U);
+  prune();
+  expect_whole();
+  expect_minimal();
+}
+
+TEST_F(Prune, packs_in_no_index_go) {
+  store_range(0, 10);
+  const Bytes stray = random_bytes(1000, 5);
+  const ByteView view = stray;
+  const std::string name = to_hex(crypto::sha256(view));
+  repository_->backend().save({store::FileType::pack, name}, {&view, 1}, store::Durability::now);
+  EXPECT_EQ(prune().stats.packs.unreferenced, 1U);
+  EXPECT_FALSE(repository_->backend().stat({store::FileType::pack, name}));
+  expect_whole();
+}
+
+TEST_F(Prune, a_missing_pack_that_is_needed_stops_it) {
+  store_range(0, 20);
+  forget(store_range(50, 60));
+  const std::string name = indexed(*repository_)
+                               ->index()
+                               .find(repo::BlobType::data, {crypto::sha256(random_bytes(kChunk, 1))})
+                               ->pack.hex();
+  repository_->backend().remove({store::FileType::pack, name});
+  const auto before = disk_.objects();
+  try {
+    prune();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr(name.substr(0, 8)));
+    EXPECT_THAT(error.hint(), HasSubstr("repair"));
+  }
+  EXPECT_EQ(disk_.objects(), before);
+}
+
+TEST_F(Prune, a_missing_pack_that_nobody_needs_is_forgotten) {
+  store_range(0, 20);
+  const auto old = store_range(50, 80);
+  const std::string name = indexed(*repository_)
+                               ->index()
+                               .find(repo::BlobType::data, {crypto::sha256(random_bytes(kChunk, 51))})
+                               ->pack.hex();
+  repository_->backend().remove({store::FileType::pack, name});
+  forget(old);
+  EXPECT_EQ(prune().missing_packs, 1U);
+  expect_whole();
+  expect_minimal();
+}
+
+TEST_F(Prune, of_blobs_stored_twice_one_stays) {
+  const auto index_files = [&] { return repository_->backend().list(store::FileType::index); };
+  store_range(0, 30);
+  const auto first = index_files();
+  // A writer that does not know of the others stores all again.
+  std::vector<std::pair<std::string, Bytes>> hidden;
+  for (const auto& file : first) {
+    hidden.emplace_back(file.name, repository_->backend().load_all({store::FileType::index, file.name}));
+    repository_->backend().remove({store::FileType::index, file.name});
+  }
+  store_range(0, 25);
+  for (const auto& [name, bytes] : hidden) {
+    const ByteView view = bytes;
+    repository_->backend().save({store::FileType::index, name}, {&view, 1}, store::Durability::now);
+  }
+  EXPECT_GE(prune().stats.blobs.duplicate, 25U);
+  expect_whole();
+  expect_minimal();
+}
+
+TEST_F(Prune, a_damaged_blob_that_is_needed_stops_it_unless_there_is_another_copy) {
+  const auto old = store_range(0, kChunks);
+  store_range(0, kChunks, 3);
+  forget(old);
+  const auto blob =
+      *indexed(*repository_)->index().find(repo::BlobType::data, {crypto::sha256(random_bytes(kChunk, 4))});
+  flip(*repository_, {store::FileType::pack, blob.pack.hex()}, blob.offset + 50);
+  const auto packs = pack_names(*repository_);
+  EXPECT_THROW(prune(), Error);
+  const auto after = pack_names(*repository_);
+  for (const std::string& name : packs) EXPECT_THAT(after, ::testing::Contains(name));
+  flip(*repository_, {store::FileType::pack, blob.pack.hex()}, blob.offset + 50);
+  prune();
+  expect_whole();
+}
+
+TEST_F(Prune, a_pack_told_by_several_index_files_is_told_once) {
+  store_range(0, 30);
+  const std::string name = repository_->backend().list(store::FileType::index).at(0).name;
+  auto packs = repo::parse_index(repository_->load_unpacked(store::FileType::index, name));
+  // One pack twice, and one spread over two files.
+  auto half = packs.at(1);
+  half.blobs.pop_back();
+  repository_->save_unpacked(store::FileType::index, repo::to_json({packs.at(0), half}),
+                             store::Durability::now);
+  const auto rest = packs.at(1).blobs.back();
+  packs.at(1).blobs = {rest};
+  repository_->save_unpacked(store::FileType::index, repo::to_json(packs), store::Durability::now);
+  repository_->backend().remove({store::FileType::index, name});
+  prune();
+  expect_whole();
+  expect_minimal();
+}
+
+TEST_F(Prune, what_is_stored_uncompressed_can_be_compressed) {
+  const std::string text(50000, 'a');
+  crypto::Cipher cipher(repository_->master_key());
+  HandMadeBackup backup(*repository_);
+  const auto root =
+      backup.tree({file_node("a", text.size(), {repo::BlobId{crypto::sha256(as_bytes(text))}})});
+  {
+    repo::PackWriter raw(*repository_);
+    raw.add(repo::BlobType::data, {crypto::sha256(as_bytes(text))}, cipher.seal(as_bytes(text)), 0);
+    raw.finish();
+  }
+  backup.save(root);
+  EXPECT_EQ(prune().stats.packs.repack, 0U);
+  PruneOptions options;
+  options.repack_uncompressed = true;
+  EXPECT_EQ(prune(options).stats.packs.repack, 1U);
+  const auto repo = indexed(*repository_);
+  const repo::BlobId id{crypto::sha256(as_bytes(text))};
+  EXPECT_LT(repo->index().find(repo::BlobType::data, id)->length, 1000U);
+  EXPECT_EQ(as_text(repo->load_blob(repo::BlobType::data, id)), text);
+}
+
+// Power goes at each change that forgetting and pruning make, one after the other.
+TEST_F(Prune, power_may_go_at_any_step) {
+  const auto old = store_range(0, kChunks);
+  store_range(0, kChunks, 3);
+  store_range(100, 130);
+  const auto second = store_range(90, 120);
+  const auto start = disk_.objects();
+  const auto images = images_;
+  bool finished = false;
+  std::uint64_t step = 1;
+  for (; !finished; ++step) {
+    SCOPED_TRACE(step);
+    disk_.set_objects(start);
+    images_ = images;
+    images_.erase(old);
+    images_.erase(second);
+    reopen();
+    disk_.cut_at(step);
+    try {
+      std::vector<repo::NamedSnapshot> gone(2);
+      gone[0].id = old;
+      gone[1].id = second;
+      remove_backups(*repository_, gone, progress_, {});
+      prune();
+      finished = true;
+    } catch (const PowerCut&) {
+    }
+    disk_.reboot(step);
+    reopen();
+    // Backups may be back; then they are whole.
+    for (const auto& backup : repository_->snapshots()) images_[backup.id] = images.at(backup.id);
+    expect_whole();
+    for (const auto& id : {old, second}) forget(id);
+    prune();
+    expect_whole();
+    expect_minimal();
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(step, 30U);
+}
+
+}  // namespace
+}  // namespace respaldo::care

@@ -1,0 +1,121 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "care/repair.h"
+#include "os/thread_group.h"
+#include "repo/pack_writer.h"
+
+namespace respaldo::care {
+
+namespace {
+
+using repo::PackContents;
+using repo::PackedBlob;
+using repo::PackId;
+
+// What the pack holds by the index and by its own header, where that can be read.
+PackContents contents_of(const repo::IndexedRepository& repository, const PackId& id, std::uint64_t size) {
+  PackContents pack{id, {}};
+  repository.index().for_each_pack([&](const PackContents& listed) {
+    if (listed.pack == id) pack = listed;
+  });
+  try {
+    for (const PackedBlob& blob : repository.repository().read_pack_header(id, size).blobs)
+      if (std::ranges::find(pack.blobs, blob.offset, &PackedBlob::offset) == pack.blobs.end())
+        pack.blobs.push_back(blob);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::corrupt) throw;
+  }
+  return pack;
+}
+
+class Salvage {
+ public:
+  Salvage(const repo::IndexedRepository& repository, const std::vector<PackId>& packs)
+      : repository_(repository),
+        packs_(packs),
+        writer_(repository.repository()),
+        cipher_(repository.repository().master_key()) {}
+
+  void run(const PackContents& pack, const std::stop_token& stop) {
+    for (const PackedBlob& blob : pack.blobs) {
+      os::throw_if_stopped(stop);
+      const auto key = std::pair(blob.type, blob.id);
+      if (saved_.contains(key)) continue;
+      const repo::BlobLocation location{pack.pack, blob.offset, blob.length, blob.uncompressed_length};
+      try {
+        const Bytes container = repository_.repository().backend().load(
+            {store::FileType::pack, pack.pack.hex()}, blob.offset, blob.length);
+        repository_.repository().decode_blob(blob.type, blob.id, location, container, cipher_);
+        writer_.add(blob.type, blob.id, container, blob.uncompressed_length);
+        saved_.insert(key);
+      } catch (const Error&) {
+        doubtful_.push_back({blob.type, blob.id, pack.pack});
+      }
+    }
+  }
+
+  void finish(RepairPacksReport& report) {
+    writer_.finish();
+    report.salvaged = saved_.size();
+    for (const LostBlob& blob : doubtful_)
+      if (!saved_.contains({blob.type, blob.id}) && !readable_elsewhere(blob)) report.lost.push_back(blob);
+  }
+
+ private:
+  bool readable_elsewhere(const LostBlob& blob) {
+    for (const repo::BlobLocation& place : repository_.index().find_all(blob.type, blob.id)) {
+      if (std::ranges::find(packs_, place.pack) != packs_.end()) continue;
+      try {
+        repository_.repository().read_blob(blob.type, blob.id, place);
+        return true;
+      } catch (const Error&) {
+        // The next copy, if there is one.
+      }
+    }
+    return false;
+  }
+
+  const repo::IndexedRepository& repository_;
+  const std::vector<PackId>& packs_;
+  repo::PackWriter writer_;
+  crypto::Cipher cipher_;
+  std::set<std::pair<repo::BlobType, repo::BlobId>> saved_;
+  std::vector<LostBlob> doubtful_;
+};
+
+}  // namespace
+
+RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<PackId>& packs,
+                               const std::function<void(const PackId&, ByteView)>& keep, Progress& progress,
+                               const std::stop_token& stop) {
+  const repo::IndexedRepository indexed(repository, repository.load_index(progress, nullptr, stop));
+  RepairPacksReport report;
+  std::vector<std::string> names;
+  {
+    const ProgressPhase phase(progress, "salvaging", 0);
+    Salvage salvage(indexed, packs);
+    for (const PackId& id : packs) {
+      const store::Handle handle{store::FileType::pack, id.hex()};
+      const auto stored = repository.backend().stat(handle);
+      if (!stored)
+        throw Error(ErrorKind::not_found, fmt::format("there is no pack {}", id.hex()),
+                    "`respaldo repair index` drops packs that are missing from the index");
+      salvage.run(contents_of(indexed, id, stored->size), stop);
+      keep(id, repository.backend().load_all(handle));
+      names.push_back(handle.name);
+    }
+    salvage.finish(report);
+  }
+  IndexChange change{.drop = packs};
+  std::ranges::sort(change.drop);
+  report.index = rewrite_index(repository, indexed.index(), change, progress, stop);
+  remove_files(repository, store::FileType::pack, names, progress);
+  repository.backend().sync();
+  return report;
+}
+
+}  // namespace respaldo::care

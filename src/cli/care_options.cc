@@ -1,0 +1,86 @@
+#include "cli/care_options.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "care/policy.h"
+#include "engine/volume_engine.h"
+
+namespace respaldo::cli {
+
+CLI::Option* add_repeatable(CLI::App& app, const std::string& name, std::vector<std::string>& values,
+                            const std::string& help, const std::string& type) {
+  return app.add_option(name, values, help)
+      ->type_name(type)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_filter_options(CLI::App& app, FilterWords& words) {
+  add_repeatable(app, "--host", words.hosts, "only backups of this host; may be given several times", "HOST");
+  add_repeatable(app, "--tag", words.tags,
+                 "only backups that have all these tags (a,b); of several such lists, one is enough", "TAGS");
+  add_repeatable(app, "--path", words.paths, "only backups with this path, as stored (/dev/VG/LV)", "PATH");
+  add_repeatable(app, "--volume", words.volumes, "only backups of this volume", "VG/LV");
+}
+
+care::BackupFilter FilterWords::filter() const {
+  care::BackupFilter filter;
+  filter.hosts = hosts;
+  for (const std::string& list : tags) filter.tags.push_back(care::parse_tag_list(list));
+  filter.paths = paths;
+  for (const std::string& volume : volumes)
+    filter.paths.push_back("/dev/" + engine::VolumeName::parse(volume).str());
+  return filter;
+}
+
+std::vector<repo::NamedSnapshot> readable_backups(app::Context& context) {
+  std::vector<std::string> damaged;
+  auto all = context.repository().snapshots(&damaged);
+  if (damaged.empty()) return all;
+  for (const std::string& problem : damaged) context.warn(problem);
+  throw Error(ErrorKind::corrupt, fmt::format("{} backups cannot be read; nothing was done", damaged.size()),
+              "`respaldo repair snapshots --forget` removes those that nothing can read");
+}
+
+std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSnapshot>& all,
+                                                const std::vector<std::string>& ids,
+                                                const care::BackupFilter& filter) {
+  std::vector<repo::NamedSnapshot> selected;
+  if (ids.empty()) {
+    std::ranges::copy_if(all, std::back_inserter(selected),
+                         [&](const repo::NamedSnapshot& backup) { return filter.matches(backup.snapshot); });
+    return selected;
+  }
+  for (const std::string& id : ids) {
+    repo::NamedSnapshot found = repo::find_snapshot(all, id);
+    if (std::ranges::find(selected, found.id, &repo::NamedSnapshot::id) == selected.end())
+      selected.push_back(std::move(found));
+  }
+  return selected;
+}
+
+Json backup_json(const repo::NamedSnapshot& backup) {
+  const repo::Snapshot& s = backup.snapshot;
+  return {{"id", backup.id.hex()},
+          {"short_id", backup.id.short_hex()},
+          {"time", format_time(s.time)},
+          {"hostname", s.hostname},
+          {"paths", s.paths},
+          {"tags", s.tags}};
+}
+
+std::string backup_line(const repo::NamedSnapshot& backup) {
+  const repo::Snapshot& s = backup.snapshot;
+  std::vector<std::string> volumes;
+  for (const std::string& path : s.paths)
+    volumes.push_back(path.starts_with("/dev/") ? path.substr(5) : path);
+  std::string line =
+      fmt::format("{}  {}  {}  {}", backup.id.short_hex(), local_time(s.time), printable(s.hostname),
+                  printable(fmt::format("{}", fmt::join(volumes, ", "))));
+  if (!s.tags.empty()) line += printable(fmt::format("  [{}]", fmt::join(s.tags, ", ")));
+  return line;
+}
+
+}  // namespace respaldo::cli

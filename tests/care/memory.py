@@ -1,0 +1,31 @@
+"""Peak memory of the care of a repository of a million blobs (BLOBS=N), by GNU time: below 150 MB (10^6 bytes)."""
+from common import *
+
+CARE_TOOL = os.environ["CARE_TOOL"]
+BLOBS = int(os.environ.get("BLOBS", "1000000"))
+LIMIT = 150_000_000
+
+
+def peak_of(argv):
+    result = run(["/usr/bin/time", "-f", "%M %e", *argv])
+    kib, seconds = result.stderr.strip().splitlines()[-1].split()
+    return int(kib) * 1024, float(seconds), result.stdout
+
+
+def main():
+    with folder() as work:
+        repository = work / "repository"
+        run([CARE_TOOL, "blobs", repository, BLOBS])
+        ours = [RESPALDO, "-q", "-r", repository]
+        first = next(b["id"] for b in backups(repository) if b["tags"] == ["first"])
+        for words in (["check"], ["forget", first], ["prune", "--dry-run"], ["prune", "--max-unused", "0"], ["check"],
+                      ["repair", "index"]):
+            peak, seconds, out = peak_of(ours + words)
+            print(f"{' '.join(words)[:40]:<28} {peak / 1e6:7.1f} MB {seconds:7.1f} s", flush=True)
+            need(peak < LIMIT, f"{words} took {peak / 1e6:.1f} MB")
+        left = json.loads(run([RESPALDO, "--json", "-r", repository, "prune", "--dry-run"]).stdout)
+        need(left["blobs"]["unused"] == 0 and left["blobs"]["used"] > BLOBS * 0.6, f"prune left {left['blobs']}")
+        restic(repository, "check")
+
+
+main()
