@@ -77,6 +77,8 @@ const std::vector<Command> kCommands = {
      configure_export},
     {"check", "Care of the repository", "Find damage in the repository.",
      "respaldo -r /backups check --read-data", configure_check},
+    {"parity", "Care of the repository", "Parity, out of which damage is healed: switch it on, look after it.",
+     "respaldo -r /backups parity enable 5% --groups 20+1", configure_parity},
     {"key", "Care of the repository", "List, add, remove and change passwords.",
      "respaldo -r /backups key add", configure_key},
     {"unlock", "Care of the repository", "Remove locks that their owners left behind.",

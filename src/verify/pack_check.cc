@@ -60,10 +60,12 @@ class PackReading {
       done_ = end;
     }
     for (; blob < pack_.blobs.size(); ++blob) outside(pack_.blobs[blob]);
-    if (hash_.finish() != pack_.pack.bytes)
+    if (hash_.finish() != pack_.pack.bytes) {
+      findings_.damaged({store::FileType::pack, pack_.pack.hex()});
       findings_.add(Severity::error, "bad_pack_hash",
                     fmt::format("pack {}: its bytes do not match its name", pack_.pack.short_hex()),
                     kNewBackup);
+    }
     check_header();
   }
   std::uint64_t bytes_read() const { return done_; }
@@ -148,6 +150,7 @@ void check_pack_list(repo::Repository& repository, const repo::Index& index, Fin
   index.for_each_pack([&](const repo::PackContents& pack) {
     const auto found = stored.find(pack.pack);
     if (found == stored.end()) {
+      findings.damaged({store::FileType::pack, pack.pack.hex()});
       findings.add(Severity::error, "missing_pack",
                    fmt::format("pack {} with {} blobs is missing", pack.pack.short_hex(), pack.blobs.size()),
                    kNewBackup);
@@ -193,6 +196,7 @@ std::uint64_t check_pack_data(const repo::IndexedRepository& repository, unsigne
         try {
           reading.run(progress, token);
         } catch (const Error& failure) {
+          findings.damaged({store::FileType::pack, pack->pack.hex()});
           findings.add(Severity::error, "unreadable_pack",
                        fmt::format("pack {} cannot be read: {}", pack->pack.short_hex(), failure.what()),
                        kNewBackup);
