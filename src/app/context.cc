@@ -9,6 +9,7 @@
 #include "engine/image/image_engine.h"
 #include "engine/kernel/kernel_engine.h"
 #include "os/process.h"
+#include "parity/parity_backend.h"
 
 namespace respaldo::app {
 
@@ -71,6 +72,7 @@ std::string password_from_command(const std::string& line) {
 
 ExitCode exit_code_for(const Error& error) {
   if (dynamic_cast<const NoRepository*>(&error) != nullptr) return ExitCode::not_found;
+  if (dynamic_cast<const NotOnMedium*>(&error) != nullptr) return ExitCode::damaged;
   switch (error.kind()) {
     case ErrorKind::usage:
       return ExitCode::usage;
@@ -92,6 +94,7 @@ struct Context::Impl {
   std::unique_ptr<repo::Repository> repository;
   std::shared_ptr<const repo::IndexedRepository> indexed;
   std::unique_ptr<engine::VolumeEngine> engine;
+  std::shared_ptr<store::WriteLog> write_log;
 
   std::optional<std::string> environment(const std::string& name) const {
     for (const char* prefix : {"RESPALDO_", "RESTIC_"})
@@ -144,6 +147,12 @@ repo::Repository& Context::repository() {
     if (!backend->stat({store::FileType::config, ""}))
       throw NoRepository(Error(ErrorKind::not_found, fmt::format("there is no repository at {}", location),
                                "make one with `respaldo init`, or correct the path"));
+    if (impl_->write_log) backend = store::with_write_log(std::move(backend), impl_->write_log);
+    backend = parity::open_with_parity(std::move(backend));
+    if (const auto* parity = parity::parity_of(*backend); parity != nullptr && parity->settings_damaged())
+      warn(fmt::format("the settings of parity are damaged; going on with {}; `respaldo check --repair` "
+                       "writes them anew",
+                       parity::describe(parity->settings())));
     std::string secret = password();
     const crypto::SecretText kept(secret);
     crypto::wipe(secret.data(), secret.size());
@@ -159,6 +168,11 @@ std::shared_ptr<const repo::IndexedRepository> Context::indexed() {
         repository, repository.load_index(progress(), nullptr, stop()));
   }
   return impl_->indexed;
+}
+
+std::shared_ptr<store::WriteLog> Context::log_writes() {
+  if (!impl_->write_log) impl_->write_log = std::make_shared<store::WriteLog>();
+  return impl_->write_log;
 }
 
 engine::VolumeEngine& Context::engine() {

@@ -13,6 +13,7 @@
 #include "engine/volume_engine.h"
 #include "os/file.h"
 #include "repo/repository.h"
+#include "store/write_log.h"
 
 namespace respaldo::app {
 
@@ -49,7 +50,7 @@ enum class ExitCode : int {
   not_found = 10,       // no such repository (as restic)
   locked = 11,          // (as restic)
   wrong_password = 12,  // (as restic)
-  damaged = 20,         // check found errors
+  damaged = 20,         // check found errors; what was written does not read back (backup --verify)
   overflow = 21,        // the snapshot died during the backup
   interrupted = 130,
 };
@@ -59,6 +60,12 @@ ExitCode exit_code_for(const Error& error);
 class NoRepository : public Error {
  public:
   explicit NoRepository(const Error& error) : Error(error) {}
+};
+
+// What was written does not read back from the medium.
+class NotOnMedium : public Error {
+ public:
+  using Error::Error;
 };
 
 class Context {
@@ -74,9 +81,11 @@ class Context {
   void warn(std::string_view text);        // "warning: ..." on standard error, or a JSON event
   void print_json(std::string_view json);  // one line on standard output: the command's result
 
-  // Opened on first use. Error(usage) when no repository is given.
+  // Opened on first use; keeps parity where the repository has it. Error(usage) when no repository is given.
   repo::Repository& repository();
   std::shared_ptr<const repo::IndexedRepository> indexed();
+  // Remembers what is saved from now on. REQUIRES that the repository is not opened yet.
+  std::shared_ptr<store::WriteLog> log_writes();
   engine::VolumeEngine& engine();        // the image engine when --disk was given
   std::vector<os::Path> images() const;  // of --disk; Error(usage) without
   std::string repository_location() const;

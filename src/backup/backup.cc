@@ -363,6 +363,7 @@ class Run {
     counts_.backup_end = repo::now();
     snapshot_.summary = counts_;
 
+    if (options_.before_commit && !options_.dry_run) options_.before_commit();
     os::throw_if_stopped(stop_);
     still_locked_();
     os::crash_point("before the backup is listed");

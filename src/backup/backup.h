@@ -33,6 +33,8 @@ struct BackupOptions {
   repo::WriterOptions writer;
   unsigned threads = 0;  // 0: one for each core
   bool dry_run = false;  // reads and cuts, stores nothing
+  // Called when all but the backup's own object is durable; nothing is listed when it throws.
+  std::function<void()> before_commit;
 };
 
 struct VolumeResult {

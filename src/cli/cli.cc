@@ -100,6 +100,8 @@ const std::vector<Command> kCommands = {
      configure_repair},
     {"copy", "Care of the repository", "Copy backups from another repository into this one.",
      "respaldo -r /elsewhere copy --from-repo /backups --from-password-file key.txt latest", configure_copy},
+    {"parity", "Care of the repository", "Parity, out of which damage is healed: switch it on, look after it.",
+     "respaldo -r /backups parity enable 5% --groups 20+1", configure_parity},
     {"key", "Care of the repository", "List, add, remove and change passwords.",
      "respaldo -r /backups key add", configure_key},
     {"unlock", "Care of the repository", "Remove locks that their owners left behind.",

@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "repo/host.h"
+#include "verify/medium_check.h"
 
 namespace respaldo::cli {
 
@@ -12,7 +13,8 @@ namespace {
 
 struct Options {
   std::vector<std::string> volumes, tags;
-  bool from_snapshot = false, raw = false, all_blocks = false, dry_run = false, verify_all = false;
+  bool from_snapshot = false, raw = false, all_blocks = false, dry_run = false, verify_all = false,
+       verify = false;
   std::string cow, keep_free, min_pool_free, on_cow_full = "continue";
   std::string host, on_read_error = "fail", compression = "auto", pack_size;
   unsigned threads = 0;
@@ -88,7 +90,68 @@ void report_files(app::Context& context, const view::VolumeFacts& facts) {
   }
 }
 
-void report(app::Context& context, const backup::BackupSummary& summary) {
+// --verify: what this run stored is read back from the medium, before and after the backup is listed.
+class Verification {
+ public:
+  explicit Verification(app::Context& context) : context_(context), log_(context.log_writes()) {}
+
+  void before_commit() {
+    written_ = log_->take();
+    check(written_);
+  }
+  void after_commit(const repo::SnapshotId& id) {
+    try {
+      check(log_->take());
+    } catch (const Error&) {
+      context_.repository().backend().remove({store::FileType::snapshot, id.hex()});
+      throw;
+    }
+  }
+  void tell() const {
+    constexpr const char* kHow[] = {"past the page cache", "the page cache dropped",
+                                    "how directly cannot be told"};
+    if (!context_.options().json && context_.options().verbosity > 0)
+      context_.print(fmt::format("verified on the medium: {} objects, {} ({})", objects_, format_size(bytes_),
+                                 kHow[static_cast<std::size_t>(medium_)]));
+  }
+  Json json() const {
+    constexpr const char* kHow[] = {"direct", "dropped", "unknown"};
+    return {{"objects", objects_},
+            {"bytes", bytes_},
+            {"how", kHow[static_cast<std::size_t>(medium_)]},
+            {"healed", healed_}};
+  }
+
+ private:
+  void check(const std::vector<store::Handle>& written) {
+    const verify::MediumReport report =
+        verify::check_on_medium(context_.repository(), written, context_.progress(), context_.stop());
+    objects_ += report.objects;
+    bytes_ += report.bytes;
+    medium_ = std::max(medium_, report.medium);
+    healed_ += report.healed.size();
+    for (const std::string& healed : report.healed)
+      context_.warn(fmt::format("the medium gave back other bytes than were written: {}", healed));
+    if (report.damaged.empty()) return;
+    verify::forget_damaged(context_.repository(), written_, report.damaged);
+    throw app::NotOnMedium(
+        ErrorKind::io,
+        fmt::format(
+            "{}{}; the backup is not listed", report.problems.front(),
+            report.problems.size() > 1 ? fmt::format(" (and {} more)", report.problems.size() - 1) : ""),
+        "the disk that holds the repository (or its cable, or its controller) fails: see `dmesg` and "
+        "`smartctl -a`, "
+        "run `respaldo check --read-data`, and write the next backup to another disk");
+  }
+
+  app::Context& context_;
+  const std::shared_ptr<store::WriteLog> log_;
+  std::vector<store::Handle> written_;
+  std::uint64_t objects_ = 0, bytes_ = 0, healed_ = 0;
+  store::Medium medium_ = store::Medium::direct;
+};
+
+void report(app::Context& context, const backup::BackupSummary& summary, const Verification* verification) {
   std::uint64_t total = 0;
   for (const backup::VolumeResult& volume : summary.volumes) total += volume.facts.size;
   if (context.options().json) {
@@ -102,6 +165,7 @@ void report(app::Context& context, const backup::BackupSummary& summary) {
                  {"seconds", summary.seconds},
                  {"incomplete", summary.incomplete}};
     for (const backup::VolumeResult& volume : summary.volumes) json["volumes"].push_back(volume_json(volume));
+    if (verification != nullptr) json["verified"] = verification->json();
     context.print_json(dump(json));
     return;
   }
@@ -133,6 +197,7 @@ void report(app::Context& context, const backup::BackupSummary& summary) {
                             format_duration(summary.seconds),
                             format_rate(static_cast<double>(total) / std::max(summary.seconds, 1e-3)),
                             format_size(summary.totals.new_bytes), format_size(summary.totals.packed_bytes)));
+  if (verification != nullptr && summary.id) verification->tell();
   if (summary.id)
     context.print(
         fmt::format("backup {} saved{}", summary.id->short_hex(), summary.incomplete ? ", INCOMPLETE" : ""));
@@ -141,7 +206,12 @@ void report(app::Context& context, const backup::BackupSummary& summary) {
 }
 
 app::ExitCode run(app::Context& context, const Options& options) {
-  const backup::BackupOptions plan = translate(options);
+  backup::BackupOptions plan = translate(options);
+  std::optional<Verification> verification;
+  if (options.verify && !options.dry_run) {
+    verification.emplace(context);
+    plan.before_commit = [&] { verification->before_commit(); };
+  }
   engine::VolumeEngine& engine = context.engine();
   for (const engine::VolumeName& name : plan.volumes) engine.find(name);  // before a password is asked for
   for (const std::string& warning : engine.warnings()) context.warn(warning);
@@ -155,7 +225,8 @@ app::ExitCode run(app::Context& context, const Options& options) {
   const backup::BackupSummary summary =
       backup::run_backup(engine, *indexed, plan, context.progress(), still_locked, context.stop());
   for (const std::string& warning : summary.warnings) context.warn(warning);
-  report(context, summary);
+  if (verification && summary.id) verification->after_commit(*summary.id);
+  report(context, summary, verification ? &*verification : nullptr);
   return summary.incomplete ? app::ExitCode::incomplete : app::ExitCode::ok;
 }
 
@@ -197,6 +268,8 @@ Action configure_backup(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--pack-size", options->pack_size, "target size of pack files, 4M to 128M [16M]")
       ->type_name("SIZE");
+  app.add_flag("--verify", options->verify,
+               "read everything back from the medium, past the page cache, before the backup is listed");
   app.add_flag("--verify-all", options->verify_all,
                "read back every new blob before it is stored, not one in eight");
   app.add_option("--threads", options->threads, "worker threads; 0: one for each core")

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 #include <thread>
 
 #include "app/check_record.h"
@@ -6,6 +7,9 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/shared.h"
+#include "parity/parity_backend.h"
+#include "parity/repair.h"
+#include "parity/upkeep.h"
 #include "verify/check.h"
 #include "verify/compare.h"
 
@@ -28,6 +32,7 @@ const char* severity_name(verify::Severity severity) {
 struct Options {
   verify::CheckOptions check;
   std::string subset, backup, device;
+  bool repair = false;
 };
 
 Json ranges_json(const std::vector<Extent>& ranges) {
@@ -97,8 +102,108 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
   return same ? app::ExitCode::ok : app::ExitCode::damaged;
 }
 
-app::ExitCode check(app::Context& context, const verify::CheckOptions& options) {
+
+void join(parity::RepairReport& all, parity::RepairReport more) {
+  all.objects += more.objects;
+  all.bytes_read += more.bytes_read;
+  for (parity::RepairItem& item : more.items) all.items.push_back(std::move(item));
+}
+
+// Keys and configuration, without which nothing can be opened.
+parity::RepairReport repair_entrance(app::Context& context) {
+  const auto raw = store::open_location(context.repository_location());
+  const auto found = parity::load_settings(*raw);
+  if (!found)
+    throw Error(ErrorKind::refused, "this repository has no parity: there is nothing to repair it with",
+                "`respaldo parity enable 5%` makes it while everything is still whole");
+  const bool config_is_missing = !raw->stat({store::FileType::config, ""});
+  parity::RepairReport report = parity::repair_entrance(*raw, config_is_missing);
+  try {
+    context.repository();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::corrupt) throw;
+    join(report, parity::repair_entrance(*raw, true));
+  }
+  return report;
+}
+
+parity::RepairReport repair(app::Context& context, unsigned threads) {
+  repo::Repository& repository = context.repository();
+  store::Backend& backend = repository.backend();
+  parity::RepairOptions options;
+  options.threads = threads;
+  options.is_config = [&](ByteView bytes) {
+    return crypto::Cipher(repository.master_key()).open(bytes).has_value();
+  };
+  parity::RepairReport report = parity::repair(backend, options, context.progress(), context.stop());
+  // The indexes are as good as they get: now it is known which packs ought to be there.
+  std::vector<std::string> ignored;
+  const repo::Index index = repository.load_index(context.progress(), &ignored, context.stop());
+  std::set<std::string> present;
+  for (const store::FileInfo& file : backend.list(store::FileType::pack)) present.insert(file.name);
+  parity::RepairOptions missing;
+  for (const repo::PackId& pack : index.packs())
+    if (!present.contains(pack.hex())) missing.only.push_back({store::FileType::pack, pack.hex()});
+  if (!missing.only.empty()) {
+    std::set<store::Handle> wanted(missing.only.begin(), missing.only.end());
+    join(report, parity::repair(backend, missing, context.progress(), context.stop()));
+    std::erase_if(report.items, [&](const parity::RepairItem& item) {
+      return item.outcome == parity::Outcome::stale_parity &&
+             wanted.contains({store::FileType::pack, item.object.name});
+    });
+  }
+  // What cannot be healed keeps its groups: they may still help when more comes back.
+  if (report.ok()) {
+    parity::UpdateOptions update;
+    for (const parity::RepairItem& item : report.items)
+      if (item.outcome == parity::Outcome::group_damaged) update.broken_groups.push_back(item.object.name);
+    update.keep_stale = true;
+    const parity::UpdateReport updated = parity::update(backend, update, context.progress(), context.stop());
+    for (parity::RepairItem& item : report.items)
+      if (item.outcome == parity::Outcome::group_damaged) item.message += "; it was made anew";
+    if (update.broken_groups.empty() && updated.groups_made > 0)
+      report.items.push_back({parity::Outcome::parity_rebuilt,
+                              {store::FileType::parity_group, ""},
+                              {},
+                              fmt::format("{} groups of packs were made anew", updated.groups_made)});
+  }
+  return report;
+}
+
+void tell(app::Context& context, const parity::RepairReport& report) {
+  if (context.options().json) return;
+  for (const parity::RepairItem& item : report.items)
+    context.print(fmt::format("{}: {}", parity::to_string(item.outcome), printable(item.message)));
+  if (context.options().verbosity > 0)
+    context.print(
+        fmt::format("{} objects, {} read: {} healed, {} parity made anew, {} beyond help", report.objects,
+                    format_size(report.bytes_read), report.count(parity::Outcome::healed),
+                    report.count(parity::Outcome::parity_rebuilt), report.count(parity::Outcome::beyond)));
+}
+
+Json repair_json(const parity::RepairReport& report) {
+  Json json = Json::array();
+  for (const parity::RepairItem& item : report.items) {
+    Json damaged = Json::array();
+    for (const Extent& extent : item.damaged.extents())
+      damaged.push_back({{"offset", extent.offset}, {"length", extent.length}});
+    json.push_back({{"outcome", parity::to_string(item.outcome)},
+                    {"type", store::to_string(item.object.type)},
+                    {"id", item.object.name},
+                    {"damaged", std::move(damaged)},
+                    {"message", item.message}});
+  }
+  return json;
+}
+
+app::ExitCode check(app::Context& context, const verify::CheckOptions& options, bool heal) {
+  parity::RepairReport repaired;
+  if (heal) repaired = repair_entrance(context);
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
+  if (heal) {
+    join(repaired, repair(context, options.threads));
+    tell(context, repaired);
+  }
   const verify::CheckReport report =
       verify::check_repository(context.repository(), options, context.progress(), context.stop());
   app::record_check(state_folder(context), context.repository().config().id,
@@ -106,6 +211,7 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options) 
   if (context.options().json) {
     Json json = {{"ok", report.ok()},     {"backups", report.snapshots},     {"packs", report.packs},
                  {"blobs", report.blobs}, {"bytes_read", report.bytes_read}, {"findings", Json::array()}};
+    if (heal) json["repaired"] = repair_json(repaired);
     for (const verify::Finding& finding : report.findings)
       json["findings"].push_back({{"severity", severity_name(finding.severity)},
                                   {"kind", finding.kind},
@@ -124,7 +230,7 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options) 
                       options.read_data ? fmt::format(", {} read", format_size(report.bytes_read)) : "",
                       report.ok() ? "no errors were found" : "ERRORS WERE FOUND"));
   }
-  return report.ok() ? app::ExitCode::ok : app::ExitCode::damaged;
+  return report.ok() && repaired.ok() ? app::ExitCode::ok : app::ExitCode::damaged;
 }
 
 }  // namespace
@@ -140,6 +246,8 @@ Action configure_check(CLI::App& app) {
       ->type_name("VG/LV");
   app.add_option("backup", options->backup, "the backup for --device; the newest of the volume by default")
       ->type_name("BACKUP");
+  app.add_flag("--repair", options->repair,
+               "first read everything and heal damage out of parity, as far as it reaches");
   app.add_option("--threads", options->check.threads, "worker threads; 0: one for each core")
       ->capture_default_str();
   return [options](app::Context& context) {
@@ -152,7 +260,7 @@ Action configure_check(CLI::App& app) {
       check_options.subset = verify::ReadSubset::parse(options->subset);
       check_options.read_data = true;
     }
-    return check(context, check_options);
+    return check(context, check_options, options->repair);
   };
 }
 

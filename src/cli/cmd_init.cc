@@ -1,6 +1,7 @@
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "crypto/secret.h"
+#include "parity/parity_backend.h"
 
 namespace respaldo::cli {
 
@@ -8,10 +9,13 @@ namespace {
 
 struct Options {
   std::uint32_t version = 2;
-  std::string new_password_file;
+  std::string new_password_file, parity, parity_groups;
 };
 
 app::ExitCode init(app::Context& context, const Options& options) {
+  std::optional<parity::Settings> parity;
+  if (!options.parity.empty() || !options.parity_groups.empty())
+    parity = parity::parse_settings(options.parity.empty() ? "5%" : options.parity, options.parity_groups);
   auto backend = store::open_location(context.repository_location());
   const std::string location = backend->location();
   if (backend->stat({store::FileType::config, ""}))
@@ -26,13 +30,17 @@ app::ExitCode init(app::Context& context, const Options& options) {
   crypto::wipe(password.data(), password.size());
   repo::Repository::CreateOptions create;
   create.version = options.version;
+  if (parity) backend = parity::with_parity(std::move(backend), *parity);
   const auto repository = repo::Repository::create(std::move(backend), secret.view(), create);
   if (context.options().json) {
-    context.print_json(
-        dump({{"repository", location}, {"id", repository->config().id}, {"version", options.version}}));
+    context.print_json(dump({{"repository", location},
+                             {"id", repository->config().id},
+                             {"version", options.version},
+                             {"parity", parity ? Json(parity::describe(*parity)) : Json()}}));
     return app::ExitCode::ok;
   }
   context.print(fmt::format("made repository {} at {}", repository->config().id.substr(0, 10), location));
+  if (parity) context.print(fmt::format("with parity: {}", parity::describe(*parity)));
   if (context.options().verbosity > 0)
     context.print("Without the password nothing in it can ever be read: keep it somewhere else as well.");
   return app::ExitCode::ok;
@@ -47,6 +55,12 @@ Action configure_init(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--new-password-file", options->new_password_file, "a file that holds the new password")
       ->type_name("FILE");
+  app.add_option("--parity", options->parity,
+                 "keep parity of so many percent, out of which `check --repair` heals damage [none]")
+      ->type_name("PERCENT");
+  app.add_option("--parity-groups", options->parity_groups,
+                 "parity over packs as well, MEMBERS+PARITY (20+1): a lost pack comes back")
+      ->type_name("N+M");
   return [options](app::Context& context) { return init(context, *options); };
 }
 

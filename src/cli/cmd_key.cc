@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "crypto/secret.h"
+#include "parity/parity_backend.h"
 
 namespace respaldo::cli {
 
@@ -84,7 +85,8 @@ app::ExitCode key(app::Context& context, const Options& options) {
     const repo::KeyId id = context.repository().add_key(password);
     // Opened with the new key before the old one goes: the repository is never without a key that works.
     const auto reopened =
-        repo::Repository::open(store::open_location(context.repository_location()), password);
+        repo::Repository::open(parity::open_with_parity(store::open_location(context.repository_location())),
+                               password);
     crypto::wipe(password.data(), password.size());
     for (const repo::KeyId& gone : old) reopened->remove_key(gone);
     tell(context, "changed the password; the new one is", id);

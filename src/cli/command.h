@@ -36,6 +36,7 @@ Action configure_restore(CLI::App& app);
 Action configure_export(CLI::App& app);
 Action configure_dump(CLI::App& app);
 Action configure_check(CLI::App& app);
+Action configure_parity(CLI::App& app);
 Action configure_key(CLI::App& app);
 Action configure_unlock(CLI::App& app);
 Action configure_layout(CLI::App& app);

@@ -20,6 +20,12 @@ std::string_view to_string(FileType type) {
       return "index";
     case FileType::pack:
       return "pack";
+    case FileType::parity:
+      return "parity";
+    case FileType::parity_group:
+      return "parity group";
+    case FileType::parity_settings:
+      return "parity settings";
   }
   return "file";
 }
@@ -27,6 +33,15 @@ std::string_view to_string(FileType type) {
 std::string Handle::str() const {
   if (name.empty()) return std::string(to_string(type));
   return fmt::format("{} {}", to_string(type), printable(name.substr(0, 8)));
+}
+
+void Backend::remove_many(std::span<const Handle> handles) {
+  for (const Handle& handle : handles) remove(handle);
+}
+
+Medium Backend::read_from_medium(const Handle& handle, const std::function<void(ByteView)>& piece) {
+  piece(load_all(handle));
+  return Medium::unknown;
 }
 
 std::unique_ptr<Backend> open_location(const std::string& location) {

@@ -14,13 +14,15 @@
 
 namespace respaldo::store {
 
-enum class FileType { config, key, lock, snapshot, index, pack };
+// The last three are respaldo's own (docs/formats/parity.md); restic looks at none of them.
+enum class FileType { config, key, lock, snapshot, index, pack, parity, parity_group, parity_settings };
 std::string_view to_string(FileType type);
 
 struct Handle {
   FileType type = FileType::config;
-  std::string name;  // 64 lower-case hex digits; empty for config
+  std::string name;  // 64 lower-case hex digits; empty for config and parity_settings
   std::string str() const;  // "pack 0aadcd3c", for messages
+  friend auto operator<=>(const Handle&, const Handle&) = default;
 };
 
 struct FileInfo {
@@ -32,6 +34,14 @@ struct FileInfo {
 enum class Durability {
   now,      // before save returns
   at_sync,  // at the latest when sync() returns
+  proven,   // now, and read back from the medium before it takes the name; Error(io) when it differs
+};
+
+// Where read_from_medium had its bytes from.
+enum class Medium {
+  direct,   // past the page cache (O_DIRECT)
+  dropped,  // through the page cache, which was told to forget the file before
+  unknown,  // the store cannot tell
 };
 
 // All methods are thread-safe. Objects appear whole or not at all, and are never changed afterwards.
@@ -41,8 +51,8 @@ class Backend {
   virtual std::string location() const = 0;
   // Makes the empty structure (folders). Error(refused) when a repository is there already.
   virtual void create() = 0;
-  // `parts` are written one after the other. An object of that name is replaced (config only), or is
-  // known to be equal (names are hashes of contents).
+  // `parts` are written one after the other. An object of that name is replaced (config, and what is
+  // damaged), or is known to be equal (names are hashes of contents).
   virtual void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) = 0;
   // Everything saved before is durable when this returns.
   virtual void sync() = 0;
@@ -54,6 +64,11 @@ class Backend {
   // Only names of 64 hex digits, in no order.
   virtual std::vector<FileInfo> list(FileType type) = 0;
   virtual void remove(const Handle& handle) = 0;  // absent is success
+  // The same for many at once: cheaper where removing one costs work on others.
+  virtual void remove_many(std::span<const Handle> handles);
+  // The whole object, in pieces and in order, read from where it will be read after the next boot, as far as
+  // that can be had. REQUIRES that it is durable. Errors as load_all.
+  virtual Medium read_from_medium(const Handle& handle, const std::function<void(ByteView)>& piece);
   // True when trying again cannot help.
   virtual bool is_permanent(const Error& error) const = 0;
 };

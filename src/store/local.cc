@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <set>
@@ -21,6 +23,8 @@ namespace {
 namespace filesystem = std::filesystem;
 
 constexpr mode_t kFolderMode = 0700, kWritingMode = 0600, kFinalMode = 0400;
+constexpr std::size_t kMediumPiece = 4U << 20;
+constexpr ssize_t kDirectBlock = 4096;             // no O_DIRECT asks for more
 constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a look at the size
 
 const char* folder_of(FileType type) {
@@ -35,10 +39,23 @@ const char* folder_of(FileType type) {
       return "index";
     case FileType::pack:
       return "data";
+    case FileType::parity:
+      return "parity/objects";
+    case FileType::parity_group:
+      return "parity/groups";
+    case FileType::parity_settings:
+      return "parity";
     case FileType::config:
       break;
   }
   return ".";
+}
+
+// Those in folders by the first two digits of their names.
+bool is_sharded(FileType type) { return type == FileType::pack || type == FileType::parity; }
+// Those of which there is one, with a name of its own.
+const char* only_name_of(FileType type) {
+  return type == FileType::config ? "config" : type == FileType::parity_settings ? "settings" : nullptr;
 }
 
 bool is_object_name(std::string_view name) { return name.size() == 64 && is_hex(name); }
@@ -66,12 +83,19 @@ class LocalBackend final : public Backend {
 
   void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
     const os::Path path = path_of(handle);
-    if (handle.type == FileType::pack) make_folder(path.parent_path());
+    if (handle.type >= FileType::parity) make_durable_folder(root_ / "parity");
+    if (handle.type == FileType::parity || handle.type == FileType::parity_group)
+      make_durable_folder(root_ / folder_of(handle.type));
+    if (is_sharded(handle.type)) make_durable_folder(path.parent_path());
     os::AtomicFile file(path, kWritingMode);
     for (const ByteView part : parts) file.write(part);
     ::fchmod(file.fd(), kFinalMode);
-    file.commit(durability == Durability::now ? os::AtomicFile::Durability::now
-                                              : os::AtomicFile::Durability::later);
+    if (durability == Durability::proven) {
+      os::sync_file(file.fd(), path);
+      require_on_medium(file.fd(), path, parts);
+    }
+    file.commit(durability == Durability::at_sync ? os::AtomicFile::Durability::later
+                                                  : os::AtomicFile::Durability::now);
     if (durability == Durability::at_sync) {
       std::lock_guard lock(mutex_);
       unsynced_ = true;
@@ -131,12 +155,12 @@ class LocalBackend final : public Backend {
 
   std::vector<FileInfo> list(FileType type) override {
     std::vector<FileInfo> found;
-    if (type == FileType::config) {
-      if (auto config = stat({FileType::config, ""})) found.push_back(*config);
+    if (only_name_of(type) != nullptr) {
+      if (auto only = stat({type, ""})) found.push_back(*only);
       return found;
     }
     const os::Path folder = root_ / folder_of(type);
-    if (type != FileType::pack) {
+    if (!is_sharded(type)) {
       list_folder(folder, found);
       return found;
     }
@@ -156,16 +180,74 @@ class LocalBackend final : public Backend {
     unsynced_ = true;
   }
 
+  Medium read_from_medium(const Handle& handle, const std::function<void(ByteView)>& piece) override {
+    const os::Path path = path_of(handle);
+    return read_medium(
+        path, [&] { return open(handle, path); }, piece);
+  }
+
   bool is_permanent(const Error& error) const override { return error.kind() != ErrorKind::io; }
 
  private:
+  // `reopen` opens the same file for ordinary reading.
+  static Medium read_medium(const os::Path& path, const std::function<os::UniqueFd()>& reopen,
+                            const std::function<void(ByteView)>& piece) {
+    // Not every filesystem takes O_DIRECT; some only say so at the first read.
+    os::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
+    Medium medium = Medium::direct;
+    const auto read_ordinarily = [&] {
+      fd = reopen();
+      medium = ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED) == 0 ? Medium::dropped : Medium::unknown;
+    };
+    if (!fd) read_ordinarily();
+    Bytes buffer(kMediumPiece);
+    for (std::uint64_t at = 0;;) {
+      const ssize_t length = ::pread(fd.get(), buffer.data(), buffer.size(), static_cast<off_t>(at));
+      if (length < 0 && errno == EINTR) continue;
+      if (length < 0 && errno == EINVAL && medium == Medium::direct && at == 0) {
+        read_ordinarily();
+        continue;
+      }
+      if (length < 0) throw os::system_error(errno, "read", path).add_context(fmt::format("at byte {}", at));
+      if (length > 0) piece(buffer.view(0, static_cast<std::size_t>(length)));
+      at += static_cast<std::uint64_t>(length);
+      // A length that is no multiple of the block is the end of the file: O_DIRECT takes no offset after it.
+      if (length % kDirectBlock != 0 || length == 0) return medium;
+    }
+  }
+
+  // The file that was just written and synced is read back and compared.
+  static void require_on_medium(int fd, const os::Path& name, std::span<const ByteView> parts) {
+    const os::Path path = fmt::format("/proc/self/fd/{}", fd);
+    bool same = true;
+    std::size_t part = 0, at = 0;
+    read_medium(
+        path, [&] { return os::open_file(path, O_RDONLY | O_CLOEXEC); },
+        [&](ByteView piece) {
+          while (same && !piece.empty()) {
+            while (part < parts.size() && at == parts[part].size()) ++part, at = 0;
+            same = part < parts.size();
+            if (!same) break;
+            const std::size_t length = std::min(piece.size(), parts[part].size() - at);
+            same = std::memcmp(piece.data(), parts[part].data() + at, length) == 0;
+            piece = piece.subspan(length);
+            at += length;
+          }
+        });
+    while (part < parts.size() && at == parts[part].size()) ++part, at = 0;
+    if (!same || part != parts.size())
+      throw Error(
+          ErrorKind::io,
+          fmt::format("{} did not read back from the medium as it was written", printable(name.native())),
+          "the disk that holds the repository fails: copy the repository to another one");
+  }
+
   os::Path path_of(const Handle& handle) const {
-    if (handle.type == FileType::config) return root_ / "config";
+    if (const char* only = only_name_of(handle.type)) return root_ / folder_of(handle.type) / only;
     if (!is_object_name(handle.name))
       throw Error(ErrorKind::internal, fmt::format("'{}' is not an object's name", printable(handle.name)));
     const os::Path folder = root_ / folder_of(handle.type);
-    return handle.type == FileType::pack ? folder / handle.name.substr(0, 2) / handle.name
-                                         : folder / handle.name;
+    return is_sharded(handle.type) ? folder / handle.name.substr(0, 2) / handle.name : folder / handle.name;
   }
 
   static os::UniqueFd open(const Handle& handle, const os::Path& path) {
@@ -176,12 +258,16 @@ class LocalBackend final : public Backend {
     return std::move(*fd);
   }
 
-  static void make_folder(const os::Path& folder) {
-    if (::mkdir(folder.c_str(), kFolderMode) == 0) return;
+  // True when it was not there before.
+  static bool make_folder(const os::Path& folder) {
+    if (::mkdir(folder.c_str(), kFolderMode) == 0) return true;
     const int number = errno;
     std::error_code ignored;
-    if (number == EEXIST && filesystem::is_directory(folder, ignored)) return;
+    if (number == EEXIST && filesystem::is_directory(folder, ignored)) return false;
     throw os::system_error(number, "mkdir", folder);
+  }
+  static void make_durable_folder(const os::Path& folder) {
+    if (make_folder(folder)) os::sync_folder(folder.parent_path());
   }
 
   static void check_listing(const std::error_code& error, const os::Path& folder) {

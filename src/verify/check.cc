@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <thread>
 
 #include "base/error.h"
@@ -13,6 +14,7 @@
 #include "verify/findings.h"
 #include "verify/losses.h"
 #include "verify/pack_check.h"
+#include "verify/parity_check.h"
 #include "verify/tree_walk.h"
 #include "verify/volume_check.h"
 
@@ -34,6 +36,7 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
   for (std::string& message : damaged)
     findings.add(Severity::error, "bad_index", std::move(message),
                  "`respaldo repair index` makes it anew from the packs");
+  bool metadata_damaged = !damaged.empty();
   report.blobs = indexed.index().blob_count();
   report.packs = indexed.index().pack_count();
   os::throw_if_stopped(stop);
@@ -45,6 +48,7 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
   for (std::string& message : damaged)
     findings.add(Severity::error, "bad_backup", std::move(message),
                  "the other backups do not need it; `respaldo repair snapshots --forget` removes it");
+  metadata_damaged |= !damaged.empty();
   report.snapshots = backups.size();
   check_trees(indexed, backups, threads, findings, progress, stop);
   check_volumes(indexed, backups, threads, findings, stop);
@@ -52,6 +56,12 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
   if (options.read_data)
     report.bytes_read = check_pack_data(indexed, options.subset, threads, places, findings, progress, stop);
   if (!places.empty()) tell_losses(indexed, backups, places, findings, stop);
+  check_parity(repository, findings);
+  std::set<store::Handle> objects = findings.take_damaged();
+  if (metadata_damaged)
+    for (const store::FileType type : {store::FileType::index, store::FileType::snapshot})
+      for (const store::FileInfo& file : repository.backend().list(type)) objects.insert({type, file.name});
+  check_healing(repository, objects, findings, progress, stop);
   report.findings = findings.take();
   return report;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 namespace respaldo::verify {
 
@@ -16,6 +17,16 @@ void Findings::add(Severity severity, std::string kind, std::string message, std
   } else {
     all.told.push_back({severity, std::move(kind), std::move(message), std::move(advice)});
   }
+}
+
+void Findings::damaged(const store::Handle& object) {
+  std::lock_guard lock(mutex_);
+  damaged_.insert(object);
+}
+
+std::set<store::Handle> Findings::take_damaged() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(damaged_, {});
 }
 
 std::vector<Finding> Findings::take() {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ inline constexpr std::size_t kMostOfAKind = 1000;  // findings of one kind that 
 class Findings {
  public:
   void add(Severity severity, std::string kind, std::string message, std::string advice = {});
+  // An object that a finding is about: parity may heal it.
+  void damaged(const store::Handle& object);
+  std::set<store::Handle> take_damaged();
   // Errors first, then by kind and message: the same damage gives the same list. Leaves nothing behind.
   std::vector<Finding> take();
 
@@ -28,6 +32,7 @@ class Findings {
   };
   std::mutex mutex_;
   std::map<std::string, Kind> kinds_;
+  std::set<store::Handle> damaged_;
 };
 
 }  // namespace respaldo::verify

@@ -68,7 +68,8 @@ class PackReading {
       done_ = end;
     }
     for (; blob < pack_.blobs.size(); ++blob) outside(pack_.blobs[blob]);
-    if (hash_.finish() != pack_.pack.bytes)
+    if (hash_.finish() != pack_.pack.bytes) {
+      findings_.damaged({store::FileType::pack, pack_.pack.hex()});
       findings_.add(Severity::error, "bad_pack_hash",
                     fmt::format("pack {}: its bytes do not match its name", pack_.pack.short_hex()),
                     fmt::format(kRepairPack, pack_.pack.short_hex()));
@@ -161,6 +162,7 @@ void check_pack_list(repo::Repository& repository, const repo::Index& index, Dam
     const auto found = stored.find(pack.pack);
     if (found == stored.end()) {
       damaged.add(pack);
+      findings.damaged({store::FileType::pack, pack.pack.hex()});
       findings.add(Severity::error, "missing_pack",
                    fmt::format("pack {} with {} blobs is missing", pack.pack.short_hex(), pack.blobs.size()),
                    "bring it back from a copy of the repository; else `respaldo repair snapshots`, then "
@@ -247,6 +249,7 @@ std::uint64_t check_pack_data(const repo::IndexedRepository& repository, const R
           reading.run(progress, token);
         } catch (const Error& failure) {
           damaged.add(*pack);
+          findings.damaged({store::FileType::pack, pack->pack.hex()});
           findings.add(Severity::error, "unreadable_pack",
                        fmt::format("pack {} cannot be read: {}", pack->pack.short_hex(), failure.what()),
                        kNewBackup);

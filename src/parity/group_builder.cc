@@ -1,0 +1,203 @@
+#include "parity/group_builder.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/hex.h"
+
+namespace respaldo::parity {
+
+namespace {
+
+std::uint64_t whole_slices(std::uint64_t size) {
+  return (size + kGroupSlice - 1) / kGroupSlice * kGroupSlice;
+}
+
+// The pack's bytes when they are what its name says; absent when it is missing or damaged.
+std::optional<Bytes> try_load_pack(store::Backend& backend, const std::string& pack) {
+  try {
+    Bytes bytes = backend.load_all({store::FileType::pack, pack}, kLongestObject);
+    if (to_hex(crypto::sha256(bytes)) == pack) return bytes;
+  } catch (const Error&) {
+    // Damaged or gone: the same to the caller.
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+ErasureCode group_code(std::uint32_t rows) { return {kMostShards - rows, rows}; }
+
+GroupBuilder::GroupBuilder(store::Backend& backend, const Settings& settings)
+    : backend_(backend), settings_(settings), code_(group_code(settings.group_parity)) {
+  head_.rows = settings.group_parity;
+}
+
+void GroupBuilder::add(const std::string& pack, ByteView bytes) {
+  std::lock_guard lock(mutex_);
+  if (head_.members.empty() && !looked_) adopt_unfinished();
+  if (head_.has(pack)) return;
+  make_room(bytes.size());
+  const unsigned column = head_.free_column();
+  const auto rows = row_pointers();
+  code_.add(column, bytes, rows);
+  head_.members.push_back({pack, bytes.size(), column});
+  dirty_ = true;
+  if (head_.members.size() < settings_.group_members) return;
+  write();
+  start_afresh();
+}
+
+void GroupBuilder::start_afresh() {
+  head_.members.clear();
+  head_.shard_size = 0;
+  rows_.clear();
+  written_as_.clear();
+}
+
+void GroupBuilder::flush() {
+  std::lock_guard lock(mutex_);
+  flush_locked();
+}
+
+void GroupBuilder::flush_locked() {
+  if (dirty_) write();
+  if (superseded_.empty()) return;
+  backend_.sync();
+  for (const std::string& name : superseded_) backend_.remove({store::FileType::parity_group, name});
+  superseded_.clear();
+}
+
+void GroupBuilder::leave(const std::vector<std::string>& groups) {
+  std::lock_guard lock(mutex_);
+  flush_locked();
+  start_afresh();
+  looked_ = false;
+  left_.insert(groups.begin(), groups.end());
+}
+
+// The group in hand, under a new name; the old one goes when this one is durable.
+void GroupBuilder::write() {
+  const std::string name = group_name(head_);
+  const GroupParts file = group_parts(head_, rows_);
+  backend_.save({store::FileType::parity_group, name}, file.parts, store::Durability::at_sync);
+  if (!written_as_.empty() && written_as_ != name) superseded_.insert(written_as_);
+  superseded_.erase(name);
+  written_as_ = name;
+  wrote_.insert(name);
+  dirty_ = false;
+}
+
+bool GroupBuilder::wrote(const std::string& group) {
+  std::lock_guard lock(mutex_);
+  return wrote_.contains(group);
+}
+
+void GroupBuilder::adopt_unfinished() {
+  looked_ = true;
+  for (const store::FileInfo& file : backend_.list(store::FileType::parity_group)) {
+    if (members_by_name(file.name) >= settings_.group_members || left_.contains(file.name)) continue;
+    try {
+      if (adopt(file.name)) return;
+    } catch (const Error& error) {
+      // Unreadable, or replaced by another run in this moment: a new group does as well.
+      if (error.kind() == ErrorKind::internal) throw;
+    }
+  }
+}
+
+bool GroupBuilder::adopt(const std::string& name) {
+  const auto group = load_group(backend_, name);
+  if (!group || !group->intact() || group->head().rows != settings_.group_parity ||
+      group->head().members.size() >= settings_.group_members)
+    return false;
+  for (const GroupMember& member : group->head().members) {
+    const auto info = backend_.stat({store::FileType::pack, member.pack});
+    if (!info || info->size != member.size) return false;
+  }
+  head_ = group->head();
+  rows_.clear();
+  for (unsigned row = 0; row < head_.rows; ++row) {
+    Bytes bytes(head_.shard_size);
+    for (std::uint64_t slice = 0; slice < head_.slices(); ++slice)
+      std::memcpy(bytes.data() + slice * kGroupSlice, group->parity(row, slice)->data(), kGroupSlice);
+    rows_.push_back(std::move(bytes));
+  }
+  written_as_ = name;
+  return true;
+}
+
+void GroupBuilder::make_room(std::uint64_t size) {
+  const std::uint64_t before = head_.shard_size, after = std::max(before, whole_slices(size));
+  rows_.resize(head_.rows);
+  if (after == before) return;
+  for (Bytes& row : rows_) {
+    row.resize(after);
+    std::memset(row.data() + before, 0, after - before);
+  }
+  head_.shard_size = after;
+}
+
+std::vector<std::uint8_t*> GroupBuilder::row_pointers() {
+  std::vector<std::uint8_t*> pointers;
+  for (Bytes& row : rows_) pointers.push_back(row.data());
+  return pointers;
+}
+
+namespace {
+
+// The group without those members, out of its parity and them; nothing when either is damaged.
+bool subtract(store::Backend& backend, const std::string& name, const std::set<std::string>& packs) {
+  const auto group = load_group(backend, name);
+  if (!group || !group->intact()) return false;
+  GroupHead head = group->head();
+  const ErasureCode code = group_code(head.rows);
+  std::vector<Bytes> rows;
+  std::vector<std::uint8_t*> pointers;
+  for (unsigned row = 0; row < head.rows; ++row) {
+    rows.emplace_back(head.shard_size);
+    for (std::uint64_t slice = 0; slice < head.slices(); ++slice)
+      std::memcpy(rows.back().data() + slice * kGroupSlice, group->parity(row, slice)->data(), kGroupSlice);
+  }
+  for (Bytes& row : rows) pointers.push_back(row.data());
+  for (const GroupMember& member : group->head().members) {
+    if (!packs.contains(member.pack)) continue;
+    const auto bytes = try_load_pack(backend, member.pack);
+    if (!bytes || bytes->size() != member.size) return false;
+    code.add(member.column, *bytes, pointers);
+  }
+  std::erase_if(head.members, [&](const GroupMember& member) { return packs.contains(member.pack); });
+  const GroupParts file = group_parts(head, rows);
+  backend.save({store::FileType::parity_group, group_name(head)}, file.parts, store::Durability::at_sync);
+  return true;
+}
+
+}  // namespace
+
+std::vector<std::string> leave_groups(store::Backend& backend, GroupBuilder& builder,
+                                      const std::set<std::string>& packs) {
+  builder.leave({});
+  std::vector<std::string> left;
+  std::vector<GroupMember> regrouped;
+  for (const store::FileInfo& file : backend.list(store::FileType::parity_group)) {
+    const auto head = load_group_head(backend, file);
+    if (!head) continue;
+    std::size_t leaving = 0;
+    for (const GroupMember& member : head->members) leaving += packs.contains(member.pack) ? 1 : 0;
+    if (leaving == 0) continue;
+    left.push_back(file.name);
+    const std::size_t staying = head->members.size() - leaving;
+    // Reading the fewer; small remains join other groups.
+    if (staying == 0 || (staying > 2 * leaving && subtract(backend, file.name, packs))) continue;
+    for (const GroupMember& member : head->members)
+      if (!packs.contains(member.pack)) regrouped.push_back(member);
+  }
+  builder.leave(left);
+  for (const GroupMember& member : regrouped)
+    if (const auto bytes = try_load_pack(backend, member.pack)) builder.add(member.pack, *bytes);
+  builder.flush();
+  backend.sync();
+  return left;
+}
+
+}  // namespace respaldo::parity

@@ -1,0 +1,63 @@
+// Groups in the making: packs are added as they are stored, without reading any again.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "parity/group_format.h"
+
+namespace respaldo::parity {
+
+// Thread-safe. Memory: one shard (as long as the longest pack) for each row of parity.
+class GroupBuilder {
+ public:
+  // `backend` is the plain store below the parity. REQUIRES settings.has_groups().
+  GroupBuilder(store::Backend& backend, const Settings& settings);
+
+  // A pack that is stored, or about to be. The first one continues a group that an earlier run left
+  // unfinished, when there is one. A full group is written at once (durable at the next sync).
+  void add(const std::string& pack, ByteView bytes);
+  // The unfinished group becomes durable; the groups that it and the full ones replace are removed.
+  void flush();
+  // Flushes and starts afresh; none of these groups is continued.
+  void leave(const std::vector<std::string>& groups);
+
+  // A group of that name was stored by this object.
+  bool wrote(const std::string& group);
+
+ private:
+  void flush_locked();
+  void start_afresh();
+  void adopt_unfinished();
+  bool adopt(const std::string& name);
+  void make_room(std::uint64_t size);
+  std::vector<std::uint8_t*> row_pointers();
+  void write();
+
+  store::Backend& backend_;
+  const Settings settings_;
+  const ErasureCode code_;
+  std::mutex mutex_;
+  bool looked_ = false;  // for an unfinished group
+  bool dirty_ = false;   // something was added since it was written
+  GroupHead head_;
+  std::vector<Bytes> rows_;
+  std::string written_as_;  // the name under which the group in hand is stored; empty: not yet
+  std::set<std::string> wrote_;
+  std::set<std::string> left_;        // not to be continued
+  std::set<std::string> superseded_;  // to be removed when what replaces them is durable
+};
+
+// The code that all groups with so many rows share: columns do not depend on how many there are.
+ErasureCode group_code(std::uint32_t rows);
+
+// Takes packs that are about to be removed out of their groups, so that the others stay protected. What
+// replaces the old groups is durable when this returns; the caller removes the packs and then the groups
+// returned.
+std::vector<std::string> leave_groups(store::Backend& backend, GroupBuilder& builder,
+                                      const std::set<std::string>& packs);
+
+}  // namespace respaldo::parity

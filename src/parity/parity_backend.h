@@ -1,0 +1,34 @@
+// A store that keeps the parity of everything that passes through it.
+#pragma once
+
+#include <memory>
+
+#include "parity/settings.h"
+#include "store/backend.h"
+
+namespace respaldo::parity {
+
+// Wraps a store: what is saved through it gets its sidecar (made of the bytes in hand: nothing is read
+// again), packs join groups, what is removed leaves them. Whoever writes through it (backup, prune, repair,
+// copy, keys) keeps parity right without knowing of it. Order: a sidecar is stored before its object, so a
+// kill leaves at worst a sidecar without an object; groups and sidecars are durable before a snapshot is
+// stored. An object's sidecar goes before the object: a removed key never comes back.
+class ParityBackend : public store::Backend {
+ public:
+  virtual const Settings& settings() const = 0;
+  // The settings could not be read: those in use are out of their parity, or the defaults.
+  virtual bool settings_damaged() const = 0;
+  virtual store::Backend& plain() = 0;
+};
+
+// For a new repository: create() stores the settings as well.
+std::unique_ptr<ParityBackend> with_parity(std::unique_ptr<store::Backend> backend, const Settings& settings);
+// Wrapped when the repository has parity, else as it is.
+std::unique_ptr<store::Backend> open_with_parity(std::unique_ptr<store::Backend> backend);
+
+// The store itself, below the parity when it has one.
+store::Backend& plain(store::Backend& backend);
+// Null when this store keeps no parity.
+ParityBackend* parity_of(store::Backend& backend);
+
+}  // namespace respaldo::parity

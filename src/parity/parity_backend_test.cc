@@ -1,0 +1,213 @@
+#include "parity/parity_backend.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "os/file.h"
+#include "parity/group_builder.h"
+#include "parity/repair.h"
+#include "parity/sidecar.h"
+#include "parity/test_store.h"
+#include "parity/upkeep.h"
+
+namespace respaldo::parity {
+namespace {
+
+using store::FileType;
+using store::Handle;
+using testing::contents_of;
+using ::testing::IsEmpty;
+using testing::save_new;
+using ::testing::SizeIs;
+
+std::unique_ptr<ParityBackend> new_store(const Settings& settings) {
+  auto store = with_parity(store::open_memory(), settings);
+  store->create();
+  return store;
+}
+
+std::vector<Handle> packs_of(store::Backend& store) {
+  std::vector<Handle> packs;
+  for (const store::FileInfo& file : store.list(FileType::pack)) packs.push_back({FileType::pack, file.name});
+  return packs;
+}
+
+std::size_t groups_of(store::Backend& store) { return store.list(FileType::parity_group).size(); }
+
+// Every pack can be lost, one at a time, and comes back.
+void expect_each_pack_comes_back(ParityBackend& store) {
+  const auto good = contents_of(store);
+  for (const Handle& pack : packs_of(store)) {
+    store.plain().remove(pack);
+    RepairOptions options;
+    options.only = {pack};
+    SilentProgress silent;
+    const RepairReport report = repair(store, options, silent, {});
+    ASSERT_TRUE(report.ok()) << report.items.front().message;
+    ASSERT_EQ(contents_of(store), good);
+  }
+}
+
+TEST(ParityBackend, everything_but_locks_gets_its_sidecar_before_it_is_there) {
+  auto store = new_store({50, 0, 0});
+  testing::fill(*store, 3);
+  save_new(*store, FileType::lock, 100, 9);
+  const Coverage coverage = look_at_coverage(*store);
+  EXPECT_TRUE(coverage.complete(store->settings()));
+  EXPECT_EQ(coverage.objects, 12U);
+  EXPECT_EQ(store->list(FileType::parity).size(), 13U);  // and of the settings
+}
+
+TEST(ParityBackend, what_is_removed_loses_its_parity_first) {
+  auto store = new_store({50, 3, 1});
+  testing::fill(*store, 7);
+  for (const FileType type : {FileType::key, FileType::snapshot, FileType::index})
+    store->remove({type, store->list(type).front().name});
+  const auto packs = packs_of(*store);
+  store->remove(packs[0]);
+  store->remove_many(std::span(packs).subspan(3, 2));
+  EXPECT_TRUE(look_at_coverage(*store).complete(store->settings()));
+  expect_each_pack_comes_back(*store);
+}
+
+TEST(ParityBackend, groups_fill_up_over_several_runs) {
+  const Settings settings{50, 4, 1};
+  auto memory = with_parity(store::open_memory(), settings);
+  memory->create();
+  auto shared = std::move(memory);
+  for (unsigned run = 0; run < 9; ++run) {
+    // A new process: nothing is known but what is stored.
+    GroupBuilder builder(shared->plain(), settings);
+    const Bytes pack = testing::random_bytes(30000 + run * 5000, run);
+    const Handle handle{FileType::pack, to_hex(crypto::sha256(pack))};
+    testing::put(shared->plain(), handle, pack);
+    builder.add(handle.name, pack);
+    builder.flush();
+    EXPECT_EQ(groups_of(*shared), run / 4 + 1);
+  }
+  SilentProgress silent;
+  update(*shared, {}, silent, {});
+  expect_each_pack_comes_back(*shared);
+}
+
+TEST(ParityBackend, an_index_is_stored_after_the_groups_of_its_packs) {
+  auto store = new_store({50, 20, 1});
+  for (unsigned i = 0; i < 5; ++i) save_new(*store, FileType::pack, 50000, i);
+  EXPECT_EQ(groups_of(*store), 0U);
+  save_new(*store, FileType::index, 500, 7);
+  EXPECT_EQ(groups_of(*store), 1U);
+  expect_each_pack_comes_back(*store);
+}
+
+TEST(ParityBackend, random_writing_and_removing_keeps_every_pack_safe) {
+  std::mt19937_64 generator(3);
+  for (unsigned round = 0; round < 15; ++round) {
+    auto store = new_store({50, 2 + static_cast<std::uint32_t>(generator() % 5),
+                            1 + static_cast<std::uint32_t>(generator() % 2)});
+    for (unsigned step = 0; step < 12; ++step) {
+      for (unsigned i = generator() % 4; i > 0; --i)
+        save_new(*store, FileType::pack, 1 + generator() % 60000, generator());
+      if (generator() % 2 == 0) save_new(*store, FileType::index, 300, generator());
+      auto packs = packs_of(*store);
+      std::ranges::shuffle(packs, generator);
+      packs.resize(generator() % (packs.size() / 2 + 1));
+      store->remove_many(packs);
+    }
+    save_new(*store, FileType::snapshot, 300, generator());
+    const Coverage coverage = look_at_coverage(*store);
+    EXPECT_TRUE(coverage.complete(store->settings()));
+    expect_each_pack_comes_back(*store);
+  }
+}
+
+TEST(ParityBackend, update_follows_what_another_program_did) {
+  auto store = new_store({50, 4, 1});
+  testing::fill(*store, 9);
+  const auto packs = packs_of(*store);
+  for (unsigned i = 0; i < 3; ++i) store->plain().remove(packs[i * 2]);
+  store->plain().remove({FileType::snapshot, store->list(FileType::snapshot).front().name});
+  for (unsigned i = 0; i < 3; ++i) save_new(store->plain(), FileType::pack, 70000, 500 + i);
+  testing::put(store->plain(), {FileType::config, ""}, as_bytes("another configuration"));
+  EXPECT_FALSE(look_at_coverage(*store).complete(store->settings()));
+  SilentProgress silent;
+  const UpdateReport report = update(*store, {}, silent, {});
+  EXPECT_EQ(report.made, 4U);
+  EXPECT_EQ(report.removed, 4U);
+  EXPECT_THAT(report.damaged, IsEmpty());
+  EXPECT_TRUE(look_at_coverage(*store).complete(store->settings()));
+  expect_each_pack_comes_back(*store);
+  const UpdateReport again = update(*store, {}, silent, {});
+  EXPECT_EQ(again.made + again.removed + again.groups_made + again.groups_removed, 0U);
+}
+
+TEST(ParityBackend, new_settings_are_followed_by_update) {
+  auto store = new_store({50, 0, 0});
+  testing::fill(*store, 6);
+  SilentProgress silent;
+  save_settings(store->plain(), {200, 3, 1});
+  update(*store, {}, silent, {});
+  EXPECT_TRUE(look_at_coverage(*store).complete({200, 3, 1}));
+  expect_each_pack_comes_back(*store);
+  save_settings(store->plain(), {50, 0, 0});
+  update(*store, {}, silent, {});
+  EXPECT_EQ(groups_of(*store), 0U);
+  EXPECT_TRUE(look_at_coverage(*store).complete({50, 0, 0}));
+}
+
+TEST(ParityBackend, no_parity_is_made_of_damage) {
+  auto store = new_store({50, 4, 1});
+  testing::fill(*store, 4);
+  const Handle pack = packs_of(*store).front();
+  testing::put(store->plain(), pack, as_bytes("other bytes than its name says"));
+  store->plain().remove(sidecar_of(pack));
+  SilentProgress silent;
+  EXPECT_THAT(update(*store, {}, silent, {}).damaged, ::testing::ElementsAre(pack));
+  EXPECT_FALSE(store->stat(sidecar_of(pack)));
+}
+
+TEST(ParityBackend, disabled_it_leaves_nothing) {
+  auto store = new_store({50, 4, 1});
+  testing::fill(*store, 4);
+  disable(*store);
+  EXPECT_THAT(store->list(FileType::parity), IsEmpty());
+  EXPECT_THAT(store->list(FileType::parity_group), IsEmpty());
+  EXPECT_FALSE(load_settings(*store));
+}
+
+TEST(ParityBackend, a_folder_keeps_it_apart_from_what_restic_reads) {
+  const os::TemporaryFolder folder;
+  {
+    auto store = with_parity(store::open_local(folder.path() / "repository"), {50, 2, 1});
+    store->create();
+    testing::fill(*store, 4);
+  }
+  const auto opened = open_with_parity(store::open_local(folder.path() / "repository"));
+  ParityBackend* store = parity_of(*opened);
+  ASSERT_NE(store, nullptr);
+  EXPECT_EQ(store->settings(), (Settings{50, 2, 1}));
+  EXPECT_TRUE(look_at_coverage(*store).complete(store->settings()));
+  EXPECT_TRUE(std::filesystem::is_regular_file(folder.path() / "repository/parity/settings"));
+  EXPECT_TRUE(std::filesystem::is_directory(folder.path() / "repository/parity/groups"));
+  expect_each_pack_comes_back(*store);
+}
+
+TEST(LocalBackend, reads_past_the_page_cache_what_was_written) {
+  const os::TemporaryFolder folder;
+  const auto store = store::open_local(folder.path() / "repository");
+  store->create();
+  for (const std::size_t size : {0U, 1U, 512U, 4096U, 8704U, (4U << 20) - 1, 4U << 20, (9U << 20) + 77}) {
+    const Bytes bytes = testing::random_bytes(size, size);
+    const Handle handle{FileType::pack, to_hex(crypto::sha256(bytes))};
+    const ByteView parts[] = {bytes.view(0, size / 3), bytes.view(size / 3, size - size / 3)};
+    store->save(handle, parts, store::Durability::proven);
+    std::string read;
+    store->read_from_medium(handle, [&](ByteView piece) { read += as_text(piece); });
+    EXPECT_TRUE(read == as_text(bytes)) << size;
+  }
+}
+
+}  // namespace
+}  // namespace respaldo::parity

@@ -1,0 +1,308 @@
+#include "parity/upkeep.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "base/hex.h"
+#include "os/thread_group.h"
+#include "parity/group_builder.h"
+#include "parity/object_reading.h"
+#include "parity/parity_backend.h"
+
+namespace respaldo::parity {
+
+namespace {
+
+using store::FileType;
+using store::Handle;
+
+constexpr FileType kProtected[] = {FileType::config, FileType::key, FileType::snapshot, FileType::index,
+                                   FileType::pack};
+
+std::vector<std::pair<Handle, std::uint64_t>> protected_objects(store::Backend& backend) {
+  std::vector<std::pair<Handle, std::uint64_t>> objects;
+  for (const FileType type : kProtected)
+    for (const store::FileInfo& file : backend.list(type))
+      if (file.size > 0 && file.size <= kLongestObject)
+        objects.emplace_back(Handle{type, type == FileType::config ? std::string() : file.name}, file.size);
+  return objects;
+}
+
+// The groups of a repository against its packs.
+struct Groups {
+  std::map<std::string, GroupHead> whole;  // by name: all members are there
+  std::vector<std::string> stale;
+  std::set<std::string> covered;  // packs in whole groups
+};
+
+Groups look_at_groups(store::Backend& backend, const std::map<std::string, std::uint64_t>& packs,
+                      const std::set<std::string>& broken = {}) {
+  Groups groups;
+  for (const store::FileInfo& file : backend.list(FileType::parity_group)) {
+    std::optional<GroupHead> head;
+    try {
+      if (!broken.contains(file.name)) head = load_group_head(backend, file);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::not_found) throw;
+      continue;
+    }
+    const bool whole = head && head->file_size() == file.size &&
+                       std::ranges::all_of(head->members, [&](const GroupMember& member) {
+                         const auto found = packs.find(member.pack);
+                         return found != packs.end() && found->second == member.size;
+                       });
+    if (!whole) {
+      groups.stale.push_back(file.name);
+      continue;
+    }
+    for (const GroupMember& member : head->members) groups.covered.insert(member.pack);
+    groups.whole.emplace(file.name, std::move(*head));
+  }
+  return groups;
+}
+
+std::map<std::string, std::uint64_t> packs_of(store::Backend& backend) {
+  std::map<std::string, std::uint64_t> packs;
+  for (const store::FileInfo& file : backend.list(FileType::pack)) packs.emplace(file.name, file.size);
+  return packs;
+}
+
+}  // namespace
+
+bool Coverage::complete(const Settings& settings) const {
+  return without_parity.empty() && stale.empty() && stale_groups.empty() &&
+         (settings.has_groups() ? without_group.empty() : groups == 0);
+}
+
+Coverage look_at_coverage(store::Backend& outer) {
+  store::Backend& backend = plain(outer);
+  Coverage coverage;
+  std::set<std::string> sidecars;
+  for (const store::FileInfo& file : backend.list(FileType::parity)) {
+    sidecars.insert(file.name);
+    coverage.parity_bytes += file.size;
+  }
+  sidecars.erase(sidecar_of({FileType::parity_settings, ""}).name);
+  std::map<std::string, std::uint64_t> packs;
+  for (const auto& [object, size] : protected_objects(backend)) {
+    ++coverage.objects;
+    coverage.object_bytes += size;
+    if (object.type == FileType::pack) packs.emplace(object.name, size);
+    if (sidecars.erase(sidecar_of(object).name) == 0) coverage.without_parity.push_back(object);
+  }
+  for (const std::string& name : sidecars) coverage.stale.push_back({FileType::parity, name});
+  for (const store::FileInfo& file : backend.list(FileType::parity_group)) {
+    ++coverage.groups;
+    coverage.parity_bytes += file.size;
+  }
+  Groups groups = look_at_groups(backend, packs);
+  coverage.stale_groups = std::move(groups.stale);
+  for (const auto& [pack, size] : packs)
+    if (!groups.covered.contains(pack)) coverage.without_group.push_back(pack);
+  return coverage;
+}
+
+namespace {
+
+class Updating {
+ public:
+  Updating(store::Backend& backend, const Settings& settings, const UpdateOptions& options,
+           Progress& progress, std::stop_token stop)
+      : backend_(backend),
+        settings_(settings),
+        options_(options),
+        progress_(progress),
+        stop_(std::move(stop)) {}
+
+  UpdateReport run() {
+    const auto objects = protected_objects(backend_);
+    plan_sidecars(objects);
+    plan_groups();
+    std::uint64_t total = 0;
+    std::vector<Handle> work;
+    for (const auto& [object, size] : objects)
+      if (wants_sidecar_.contains(object) || wants_group_.contains(object.name)) {
+        work.push_back(object);
+        total += size;
+      }
+    {
+      const ProgressPhase phase(progress_, "make parity", total);
+      make(work);
+    }
+    if (builder_) builder_->flush();
+    backend_.sync();
+    // What was replaced goes when its replacement is durable; what was made anew has its old name.
+    if (builder_) std::erase_if(dissolved_, [&](const std::string& name) { return builder_->wrote(name); });
+    for (const std::string& name : dissolved_) backend_.remove({FileType::parity_group, name});
+    report_.groups_removed = dissolved_.size();
+    if (!options_.keep_stale) remove_stale(objects);
+    std::ranges::sort(report_.damaged);
+    return std::move(report_);
+  }
+
+ private:
+  void plan_sidecars(const std::vector<std::pair<Handle, std::uint64_t>>& objects) {
+    std::map<std::string, std::uint64_t> sidecars;
+    for (const store::FileInfo& file : backend_.list(FileType::parity))
+      sidecars.emplace(file.name, file.size);
+    for (const auto& [object, size] : objects) {
+      os::throw_if_stopped(stop_);
+      const Handle sidecar = sidecar_of(object);
+      const auto found = sidecars.find(sidecar.name);
+      const Geometry wanted = choose_geometry(object.type, size, settings_);
+      if (found == sidecars.end() || found->second != wanted.sidecar_size() ||
+          (options_.check_sidecars && !header_is(object, sidecar, wanted)))
+        wants_sidecar_.insert(object);
+    }
+  }
+
+  bool header_is(const Handle& object, const Handle& sidecar, const Geometry& wanted) {
+    try {
+      const auto header = Sidecar::parse_header(backend_.load(sidecar, 0, sizeof(DiskSidecarHeader)));
+      if (!header || header->geometry != wanted || file_type_of(header->type) != object.type) return false;
+      // The configuration can be replaced (restic migrate): it is small, so its contents are compared.
+      if (object.type == FileType::config)
+        return header->sha256 == crypto::sha256(backend_.load_all(object, kLongestObject));
+      return to_hex(header->sha256) == object.name;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  // Packs that no whole group has, and those of groups that are far from full, make new groups.
+  void plan_groups() {
+    const auto packs = packs_of(backend_);
+    Groups groups =
+        look_at_groups(backend_, packs, {options_.broken_groups.begin(), options_.broken_groups.end()});
+    dissolved_ = groups.stale;
+    if (!settings_.has_groups()) {
+      for (const auto& [name, head] : groups.whole) dissolved_.push_back(name);
+      return;
+    }
+    builder_ = std::make_unique<GroupBuilder>(backend_, settings_);
+    std::vector<std::string> small;
+    std::set<std::string> covered;
+    const auto cover = [&](const GroupHead& head) {
+      bool adds = false;
+      for (const GroupMember& member : head.members) adds |= covered.insert(member.pack).second;
+      return adds;
+    };
+    for (const auto& [name, head] : groups.whole) {
+      if (head.rows != settings_.group_parity || head.members.size() > settings_.group_members)
+        dissolved_.push_back(name);
+      else if (head.members.size() < settings_.group_members)
+        small.push_back(name);
+      else if (!cover(head))
+        dissolved_.push_back(name);
+    }
+    // One unfinished group is as it should be: the next backup goes on with it.
+    if (small.size() > 1 || (small.size() == 1 && !cover(groups.whole.at(small.front()))))
+      dissolved_.insert(dissolved_.end(), small.begin(), small.end());
+    builder_->leave(dissolved_);
+    for (const auto& [pack, size] : packs)
+      if (!covered.contains(pack) && size > 0 && size <= kLongestObject) wants_group_.insert(pack);
+  }
+
+  void make(const std::vector<Handle>& work) {
+    const unsigned threads =
+        options_.threads != 0 ? options_.threads : std::max(1U, std::thread::hardware_concurrency());
+    std::atomic<std::size_t> next{0};
+    os::ThreadGroup workers(stop_);
+    for (unsigned i = 0; i < threads; ++i)
+      workers.spawn([&](const std::stop_token& token) {
+        for (std::size_t n = next++; n < work.size(); n = next++) {
+          os::throw_if_stopped(token);
+          make(work[n]);
+        }
+      });
+    workers.join();
+  }
+
+  void make(const Handle& object) {
+    const auto reading = read_tolerantly(backend_, object);
+    if (!reading) return;
+    progress_.advance(reading->bytes.size());
+    if (!reading->unreadable.empty() ||
+        (is_named_by_hash(object.type) && to_hex(crypto::sha256(reading->bytes)) != object.name)) {
+      std::lock_guard lock(mutex_);
+      report_.damaged.push_back(object);
+      return;
+    }
+    if (wants_sidecar_.contains(object)) {
+      const Bytes sidecar = make_sidecar(object, reading->bytes, settings_);
+      const ByteView view = sidecar;
+      backend_.save(sidecar_of(object), {&view, 1}, store::Durability::at_sync);
+      std::lock_guard lock(mutex_);
+      ++report_.made;
+    }
+    if (object.type == FileType::pack && wants_group_.contains(object.name))
+      builder_->add(object.name, reading->bytes);
+  }
+
+  void remove_stale(const std::vector<std::pair<Handle, std::uint64_t>>& objects) {
+    std::set<std::string> known;
+    for (const auto& [object, size] : objects) known.insert(sidecar_of(object).name);
+    known.insert(sidecar_of({FileType::parity_settings, ""}).name);
+    std::vector<Handle> stale;
+    for (const store::FileInfo& file : backend_.list(FileType::parity))
+      if (!known.contains(file.name)) stale.push_back({FileType::parity, file.name});
+    backend_.remove_many(stale);
+    report_.removed = stale.size();
+  }
+
+  store::Backend& backend_;
+  const Settings settings_;
+  const UpdateOptions& options_;
+  Progress& progress_;
+  const std::stop_token stop_;
+  std::mutex mutex_;
+  std::set<Handle> wants_sidecar_;
+  std::set<std::string> wants_group_;
+  std::vector<std::string> dissolved_;
+  std::unique_ptr<GroupBuilder> builder_;
+  UpdateReport report_;
+};
+
+}  // namespace
+
+UpdateReport update(store::Backend& outer, const UpdateOptions& options, Progress& progress,
+                    std::stop_token stop) {
+  store::Backend& backend = plain(outer);
+  const auto found = load_settings(backend);
+  if (!found)
+    throw Error(ErrorKind::refused, "this repository has no parity", "`respaldo parity enable 5%` makes it");
+  const std::size_t before = backend.list(FileType::parity_group).size();
+  UpdateReport report = Updating(backend, found->settings, options, progress, std::move(stop)).run();
+  report.groups_made = backend.list(FileType::parity_group).size() + report.groups_removed - before;
+  return report;
+}
+
+std::vector<store::Handle> lost_objects(store::Backend& outer) {
+  store::Backend& backend = plain(outer);
+  std::vector<Handle> lost;
+  for (const Handle& stale : look_at_coverage(backend).stale)
+    // The type is in the sidecar; a damaged one is of no use here.
+    for (const FileType type : kProtected) {
+      const Handle object{type, type == FileType::config ? std::string() : stale.name};
+      if (sidecar_of(object) == stale && find_sidecar(backend, object).sidecar) lost.push_back(object);
+    }
+  return lost;
+}
+
+void disable(store::Backend& outer) {
+  store::Backend& backend = plain(outer);
+  backend.remove({FileType::parity_settings, ""});
+  for (const FileType type : {FileType::parity_group, FileType::parity}) {
+    std::vector<Handle> all;
+    for (const store::FileInfo& file : backend.list(type)) all.push_back({type, file.name});
+    backend.remove_many(all);
+  }
+}
+
+}  // namespace respaldo::parity

@@ -1,0 +1,51 @@
+// Parity of a whole repository: how much of it there is, making what is missing, taking it away.
+#pragma once
+
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "parity/settings.h"
+
+namespace respaldo::parity {
+
+struct Coverage {
+  std::uint64_t objects = 0, object_bytes = 0;
+  std::uint64_t parity_bytes = 0;  // sidecars and groups
+  std::uint64_t groups = 0;
+  std::vector<store::Handle> without_parity;  // objects that have no sidecar
+  std::vector<store::Handle> stale;           // sidecars of objects that do not exist, keys' first
+  std::vector<std::string> without_group;     // packs that no group with all its members has
+  std::vector<std::string> stale_groups;      // groups whose members are not all there, or unreadable ones
+  // Nothing to do for `update`.
+  bool complete(const Settings& settings) const;
+};
+// By names and sizes alone: what a sidecar holds is not read. Needs no key.
+Coverage look_at_coverage(store::Backend& backend);
+
+struct UpdateOptions {
+  bool keep_stale = false;     // sidecars whose objects do not exist stay: they may be what is left of them
+  bool check_sidecars = true;  // read each sidecar's header: damaged ones, and other settings
+  std::vector<std::string> broken_groups;  // known to be damaged
+  unsigned threads = 0;
+};
+struct UpdateReport {
+  std::uint64_t made = 0, removed = 0;  // sidecars
+  std::uint64_t groups_made = 0, groups_removed = 0;
+  std::vector<store::Handle> damaged;  // objects that do not match their names: they get no parity
+};
+// Brings parity up to date with what is there: after another program wrote or pruned, and after the settings
+// were changed. Objects are read to be protected, and checked by their names before. May be stopped and
+// repeated. REQUIRES the exclusive lock. Error(refused) when the repository has no parity.
+UpdateReport update(store::Backend& backend, const UpdateOptions& options, Progress& progress,
+                    std::stop_token stop);
+
+// What sidecars are there for and is not: removed by another program, or lost. (`repair` with these as `only`
+// brings them back.)
+std::vector<store::Handle> lost_objects(store::Backend& backend);
+
+// Removes the settings, then all parity.
+void disable(store::Backend& backend);
+
+}  // namespace respaldo::parity

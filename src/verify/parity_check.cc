@@ -1,0 +1,71 @@
+#include "verify/parity_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "parity/parity_backend.h"
+#include "parity/repair.h"
+#include "parity/upkeep.h"
+
+namespace respaldo::verify {
+
+namespace {
+
+constexpr const char* kUpdate = "respaldo parity update";
+
+std::string first_of(const std::vector<store::Handle>& objects) {
+  return objects.size() == 1 ? objects.front().str() : fmt::format("{} and others", objects.front().str());
+}
+
+}  // namespace
+
+void check_parity(repo::Repository& repository, Findings& findings) {
+  const parity::ParityBackend* parity = parity::parity_of(repository.backend());
+  if (parity == nullptr) return;
+  if (parity->settings_damaged())
+    findings.add(Severity::warning, "parity_settings", "the settings of parity are damaged",
+                 "respaldo check --repair");
+  const parity::Coverage coverage = parity::look_at_coverage(repository.backend());
+  if (!coverage.without_parity.empty())
+    findings.add(
+        Severity::warning, "parity_missing",
+        fmt::format("{} of {} objects have no parity ({}): stored by another program, or parity was lost",
+                    coverage.without_parity.size(), coverage.objects, first_of(coverage.without_parity)),
+        kUpdate);
+  if (!coverage.stale.empty())
+    findings.add(
+        Severity::warning, "parity_stale",
+        fmt::format("{} parity files belong to objects that do not exist ({}): removed by another "
+                    "program, or lost",
+                    coverage.stale.size(), first_of(coverage.stale)),
+        "when they were lost: respaldo parity restore; else: respaldo parity update (which also ends "
+        "that a removed password's key could be brought back)");
+  if (!parity->settings().has_groups()) return;
+  if (!coverage.without_group.empty())
+    findings.add(
+        Severity::warning, "parity_group_missing",
+        fmt::format("{} packs are in no group with all its members: they could not be brought back whole",
+                    coverage.without_group.size()),
+        kUpdate);
+  if (!coverage.stale_groups.empty())
+    findings.add(Severity::warning, "parity_group_stale",
+                 fmt::format("{} groups of packs are damaged, or miss members", coverage.stale_groups.size()),
+                 kUpdate);
+}
+
+void check_healing(repo::Repository& repository, const std::set<store::Handle>& damaged, Findings& findings,
+                   Progress& progress, const std::stop_token& stop) {
+  if (damaged.empty() || parity::parity_of(repository.backend()) == nullptr) return;
+  parity::RepairOptions options;
+  options.dry_run = true;
+  options.only.assign(damaged.begin(), damaged.end());
+  for (const parity::RepairItem& item : parity::repair(repository.backend(), options, progress, stop).items) {
+    if (item.outcome == parity::Outcome::healed)
+      findings.add(Severity::warning, "can_be_healed", item.message, "respaldo check --repair");
+    else if (item.outcome == parity::Outcome::beyond)
+      findings.add(Severity::error, "cannot_be_healed", item.message);
+  }
+}
+
+}  // namespace respaldo::verify

@@ -1,0 +1,21 @@
+// What parity has to say about a check: what it does not protect, and what it could heal.
+#pragma once
+
+#include <set>
+#include <stop_token>
+
+#include "base/progress.h"
+#include "repo/repository.h"
+#include "verify/findings.h"
+
+namespace respaldo::verify {
+
+// Objects without parity, parity without objects; says nothing about repositories without parity. Reads no
+// data.
+void check_parity(repo::Repository& repository, Findings& findings);
+
+// Tries, without writing, whether the damaged objects can be healed, and tells each.
+void check_healing(repo::Repository& repository, const std::set<store::Handle>& damaged, Findings& findings,
+                   Progress& progress, const std::stop_token& stop);
+
+}  // namespace respaldo::verify
