@@ -8,14 +8,18 @@
 #include <set>
 #include <thread>
 
+#include "backup/base_choice.h"
 #include "backup/chunk_map.h"
 #include "backup/chunk_savers.h"
+#include "backup/cut_recorder.h"
 #include "backup/file_counts.h"
 #include "backup/file_trees.h"
 #include "backup/file_view.h"
 #include "backup/image_list.h"
 #include "backup/pipeline.h"
+#include "backup/quick.h"
 #include "backup/tree_builder.h"
+#include "backup/work_list.h"
 #include "base/endian.h"
 #include "base/error.h"
 #include "base/hex.h"
@@ -31,7 +35,12 @@ namespace {
 struct Job {
   engine::VolumeName name;  // as it will be stored
   view::VolumeFacts facts;
-  std::unique_ptr<engine::SnapshotLease> lease;  // null once released
+  std::unique_ptr<engine::SnapshotLease> lease;      // null once released
+  std::vector<std::unique_ptr<engine::Base>> bases;  // that the lease found
+  BaseChoice base;                                   // the one that is used
+  std::optional<std::string> token;                  // the lease's snapshot shall become a base with it
+  std::string cuts;                                  // then: the contents of cuts.json
+  bool base_kept = false;
   FileViews files;
   VolumeMap map;
   CutPlan plan;
@@ -83,16 +92,16 @@ std::string without_creation_time(std::string_view text) {
   return std::string(text.substr(0, at)).append(text.substr(end));
 }
 
-class BothSinks final : public ChunkSink {
+class Sinks final : public ChunkSink {
  public:
-  BothSinks(ChunkSink& first, ChunkSink& second) : first_(first), second_(second) {}
+  explicit Sinks(std::vector<ChunkSink*> sinks) : sinks_(std::move(sinks)) {}
+  void add(ChunkSink& sink) { sinks_.push_back(&sink); }
   void take(const StoredChunk& chunk) override {
-    first_.take(chunk);
-    second_.take(chunk);
+    for (ChunkSink* sink : sinks_) sink->take(chunk);
   }
 
  private:
-  ChunkSink &first_, &second_;
+  std::vector<ChunkSink*> sinks_;
 };
 
 class Run {
@@ -106,6 +115,7 @@ class Run {
         still_locked_(still_locked),
         stop_(std::move(stop)),
         started_(repo::now()),
+        cutter_name_(cutter_name(cut_key(repository.repository().config()))),
         content_cutter_(cut_key(repository.repository().config())),
         trees_(
             started_,
@@ -119,12 +129,17 @@ class Run {
     acquire();
     look();
     describe();
+    choose_bases();
     open_savers();
     read_all();
-    if (!options_.dry_run) commit();
+    if (!options_.dry_run) {
+      commit();
+      keep_bases();
+    }
     for (Job& job : jobs_) {
       summary_.incomplete |= !job.facts.lost.empty();
-      summary_.volumes.push_back({std::move(job.facts), job.read.bytes_read, job.read.bytes_zero});
+      summary_.volumes.push_back({std::move(job.facts), job.read.bytes_read, job.read.bytes_zero,
+                                  job.read.bytes_reused, job.base_kept});
     }
     summary_.totals = savers_->totals();
     summary_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
@@ -135,7 +150,8 @@ class Run {
   // All volumes are held still before the first is read, so that they belong together.
   void acquire() {
     if (options_.volumes.empty()) throw Error(ErrorKind::usage, "no volume to back up was named");
-    const engine::AcquireOptions how{options_.cow_size, random_tag()};
+    engine::AcquireOptions how{options_.cow_size, random_tag()};
+    how.for_base = options_.keep_base && !options_.dry_run;
     std::set<engine::VolumeName> names;
     for (const engine::VolumeName& asked : options_.volumes) {
       os::throw_if_stopped(stop_);
@@ -188,8 +204,51 @@ class Run {
     snapshot_.tags = options_.tags;
     snapshot_.program_version = options_.program_version;
     std::vector<std::string> damaged;  // told by check
-    parent_ = find_parent(repository_.repository().snapshots(&damaged), snapshot_);
+    backups_ = repository_.repository().snapshots(&damaged);
+    parent_ = find_parent(backups_, snapshot_);
     if (parent_) snapshot_.parent = parent_->id;
+  }
+
+  // Which chunks need not be read, and whether the snapshots shall be bases for the next run.
+  void choose_bases() {
+    const ProgressPhase phase(progress_, "see what changed", 0);
+    for (Job& job : jobs_) {
+      os::throw_if_stopped(stop_);
+      const std::string& config = configs_.at(job.name.vg);
+      if (options_.keep_base && !options_.dry_run) {
+        if (const auto identity = job.lease->as_base()) {
+          job.token = new_base_token(started_);
+          job.facts.base = facts_of(*identity, config, job.name.lv);
+          job.facts.base->token = *job.token;
+        } else {
+          summary_.warnings.push_back(fmt::format("{}: no base is kept for the next backup: {}",
+                                                  job.name.str(), job.lease->base_problem()));
+        }
+      }
+      job.bases = job.lease->bases();
+      if (job.bases.empty()) continue;
+      if (options_.full) {
+        job.facts.base_refused = "a full backup was asked for";
+        continue;
+      }
+      job.base =
+
+          choose_base({repository_, backups_, *job.lease, config, job.name.lv, cutter_name_}, job.bases);
+      if (job.base.parent) {
+        job.facts.base_used = job.base.used;
+      } else {
+        job.facts.base_refused = job.base.refused;
+      }
+    }
+  }
+
+  const ParentImage* parent_image(const Job& job) const {
+    return job.base.parent ? &*job.base.parent : nullptr;
+  }
+
+  std::uint64_t bytes_to_read(const Job& job) const {
+    if (!job.base.parent) return job.plan.bytes_to_read();
+    return WorkList(job.plan, repository_, parent_image(job)).count_bytes_to_read();
   }
 
   void open_savers() {
@@ -201,17 +260,23 @@ class Run {
 
   void read_all() {
     std::uint64_t total = 0;
-    for (const Job& job : jobs_) total += job.plan.bytes_to_read();
+    for (const Job& job : jobs_) total += bytes_to_read(job);
     const ProgressPhase phase(progress_, "backup", total);
     for (Job& job : jobs_) {
       ImageList list;
       ChunkMap chunks(job.map.files);
-      BothSinks sinks(list, chunks);
+      Sinks sinks({&list, &chunks});
+      std::optional<CutRecorder> recorder;
+      if (job.token) sinks.add(recorder.emplace(job.plan, !job.map.free.empty(), cutter_name_));
       const PassSource source{job.lease->device(),    job.plan,
                               job.name.str(),         content_cutter_,
-                              options_.on_read_error, [&lease = *job.lease] { lease.require_valid(); }};
+                              options_.on_read_error, [&lease = *job.lease] { lease.require_valid(); },
+                              &repository_,           parent_image(job)};
       job.read = run_pass(source, savers_->savers(), sinks, progress_, stop_);
+      if (recorder) job.cuts = recorder->take_record().to_json();
       job.plan = {};
+      if (job.facts.base_used) job.facts.base_used->reused_bytes = job.read.bytes_reused;
+      job.base = {};
       job.parts = list.take_parts();
       job.facts.lost = job.read.lost;
       for (const FileView& view : job.files.views) save_files(job, view, chunks);
@@ -222,6 +287,24 @@ class Run {
         job.facts.cow_size = cow->size;
         job.facts.cow_used = cow->used;
         job.facts.cow_chunk = cow->chunk;
+      }
+      if (!job.token) release(job);
+    }
+  }
+
+  // The backup is there: from now on its snapshots may be trusted as bases. The old ones go last, so that
+  // there is always one.
+  void keep_bases() {
+    for (Job& job : jobs_) {
+      if (!job.token) continue;
+      try {
+        job.lease->keep_as_base(*job.token);
+        job.base_kept = true;
+        for (const auto& old : job.bases) old->remove();
+      } catch (const Error& error) {
+        summary_.warnings.push_back(fmt::format("{}: {}: {}", job.name.str(),
+                                                job.base_kept ? "an old base stays" : "no base is kept",
+                                                error.what()));
       }
       release(job);
     }
@@ -235,6 +318,7 @@ class Run {
       summary_.warnings.push_back(
           fmt::format("the snapshot {} could not be removed: {}", job.lease->snapshot_name(), error.what()));
     }
+    job.bases.clear();
     job.lease.reset();
   }
 
@@ -339,6 +423,7 @@ class Run {
       add_image(tree, path, std::move(job.parts));
       add_files(tree, path, std::move(job.file_roots));
       tree.nodes.push_back(text_file(path + "/" + std::string(view::kFactsName), job.facts.to_json()));
+      if (job.token) tree.nodes.push_back(text_file(path + "/" + std::string(view::kCutsName), job.cuts));
       groups[job.name.vg].nodes.push_back(trees_.folder(path, std::move(tree)));
     }
     repo::Tree root;
@@ -419,10 +504,12 @@ class Run {
   const std::stop_token stop_;
   const repo::Timestamp started_;
   std::unique_ptr<ChunkSavers> savers_;
+  const std::string cutter_name_;
   const chunk::ContentCutter content_cutter_;
   TreeBuilder trees_;
   repo::Snapshot snapshot_;
   repo::SnapshotSummary counts_;
+  std::vector<repo::NamedSnapshot> backups_;
   std::optional<repo::NamedSnapshot> parent_;
   std::vector<Job> jobs_;  // their leases, where they are left, are released when this goes
   std::map<std::string, std::string> configs_;

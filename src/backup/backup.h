@@ -24,6 +24,9 @@ struct BackupOptions {
   std::optional<std::uint64_t> cow_size;  // bytes
   bool raw = false;                       // image view only
   bool all_blocks = false;                // what the filesystem calls free is read and stored, too
+  bool full = false;                      // bases are not used: everything is read
+  bool quick = false;      // without a base: files whose inodes look as they did are not read again
+  bool keep_base = false;  // the run's snapshots stay as bases, in the place of older ones
   std::vector<std::string> tags;
   std::string hostname, username, program_version;
   OnReadError on_read_error = OnReadError::fail;
@@ -34,7 +37,8 @@ struct BackupOptions {
 
 struct VolumeResult {
   view::VolumeFacts facts;
-  std::uint64_t bytes_read = 0, bytes_zero = 0;
+  std::uint64_t bytes_read = 0, bytes_zero = 0, bytes_reused = 0;
+  bool base_kept = false;  // its snapshot is the base of the next backup
 };
 
 struct BackupSummary {

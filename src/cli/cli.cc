@@ -49,6 +49,8 @@ const std::vector<Command> kCommands = {
     {"init", "Back up", "Make a repository.", "respaldo -r /backups init", configure_init},
     {"backup", "Back up", "Save volumes: snapshot, one pass, snapshot gone.",
      "respaldo -r /backups --disk server.img backup vg0/root vg0/home --tag nightly", configure_backup},
+    {"base", "Back up", "Show and remove bases: snapshots that tell the next backup what changed.",
+     "respaldo --disk server.img base list\n  respaldo --disk server.img base remove vg0/root", configure_base},
     {"list", "Look into backups", "List the backups of a repository.", "respaldo -r /backups list",
      configure_list},
     {"show", "Look into backups", "Show everything known about one backup.",

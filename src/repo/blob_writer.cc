@@ -38,6 +38,7 @@ struct BlobWriter::Impl {
   std::mutex mutex;
   std::vector<PackContents> pending;  // stored packs that no index file tells yet
   std::uint64_t pending_blobs = 0;
+  std::chrono::steady_clock::time_point last_index = std::chrono::steady_clock::now();
 
   void add_pack(PackContents pack) {
     std::vector<PackContents> full;
@@ -45,7 +46,9 @@ struct BlobWriter::Impl {
       std::lock_guard lock(mutex);
       pending_blobs += pack.blobs.size();
       pending.push_back(std::move(pack));
-      if (pending_blobs < options.index_blobs) return;
+      const auto now = std::chrono::steady_clock::now();
+      if (pending_blobs < options.index_blobs && now - last_index < options.index_interval) return;
+      last_index = now;
       full.swap(pending);
       pending_blobs = 0;
     }
