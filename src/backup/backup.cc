@@ -38,8 +38,9 @@ struct Job {
   std::unique_ptr<engine::SnapshotLease> lease;      // null once released
   std::vector<std::unique_ptr<engine::Base>> bases;  // that the lease found
   BaseChoice base;                                   // the one that is used
-  std::optional<std::string> token;                  // the lease's snapshot shall become a base with it
-  std::string cuts;                                  // then: the contents of cuts.json
+  view::BaseRecord record;
+  std::optional<std::string> token;  // the lease's snapshot shall become a base with it
+  std::string cuts;                  // then: the contents of cuts.json
   bool base_kept = false;
   FileViews files;
   VolumeMap map;
@@ -139,7 +140,7 @@ class Run {
     for (Job& job : jobs_) {
       summary_.incomplete |= !job.facts.lost.empty();
       summary_.volumes.push_back({std::move(job.facts), job.read.bytes_read, job.read.bytes_zero,
-                                  job.read.bytes_reused, job.base_kept});
+                                  job.read.bytes_reused, std::move(job.record), job.base_kept});
     }
     summary_.totals = savers_->totals();
     summary_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
@@ -150,8 +151,7 @@ class Run {
   // All volumes are held still before the first is read, so that they belong together.
   void acquire() {
     if (options_.volumes.empty()) throw Error(ErrorKind::usage, "no volume to back up was named");
-    engine::AcquireOptions how{options_.cow_size, random_tag()};
-    how.for_base = options_.keep_base && !options_.dry_run;
+    const engine::AcquireOptions how{options_.cow_size, random_tag()};
     std::set<engine::VolumeName> names;
     for (const engine::VolumeName& asked : options_.volumes) {
       os::throw_if_stopped(stop_);
@@ -166,12 +166,20 @@ class Run {
       if (!configs_.contains(job.name.vg)) configs_[job.name.vg] = engine_.vg_config(job.name.vg);
       in_context([&] { return asked.str(); },
                  [&] {
-                   job.lease =
-                       options_.from_snapshot ? engine_.acquire_snapshot(asked) : engine_.acquire(asked, how);
+                   job.lease = options_.from_snapshot ? engine_.acquire_snapshot(asked) : hold(asked, how);
                    job.facts = gather_facts(engine_, info, job.name, *job.lease);
                  });
       jobs_.push_back(std::move(job));
     }
+  }
+
+  bool keeps_bases() const { return options_.keep_base && !options_.dry_run; }
+
+  std::unique_ptr<engine::SnapshotLease> hold(const engine::VolumeName& name,
+                                              const engine::AcquireOptions& how) {
+    engine::BaseEngine* bases = engine::base_engine(engine_);
+    return keeps_bases() && bases != nullptr ? bases->acquire_for_base(name, how)
+                                             : engine_.acquire(name, how);
   }
 
   // What lies where: only metadata is read.
@@ -215,29 +223,31 @@ class Run {
     for (Job& job : jobs_) {
       os::throw_if_stopped(stop_);
       const std::string& config = configs_.at(job.name.vg);
-      if (options_.keep_base && !options_.dry_run) {
-        if (const auto identity = job.lease->as_base()) {
+      engine::BaseKeeper* keeper = engine::keeper(*job.lease);
+      if (keeps_bases()) {
+        const auto identity = keeper != nullptr ? keeper->as_base() : std::nullopt;
+        if (identity) {
           job.token = new_base_token(started_);
-          job.facts.base = facts_of(*identity, config, job.name.lv);
-          job.facts.base->token = *job.token;
+          job.record.kept = facts_of(*identity, config, job.name.lv);
+          job.record.kept->token = *job.token;
         } else {
-          summary_.warnings.push_back(fmt::format("{}: no base is kept for the next backup: {}",
-                                                  job.name.str(), job.lease->base_problem()));
+          summary_.warnings.push_back(
+              fmt::format("{}: no base is kept for the next backup: {}", job.name.str(),
+                          keeper != nullptr ? keeper->base_problem() : "this engine keeps none"));
         }
       }
-      job.bases = job.lease->bases();
-      if (job.bases.empty()) continue;
+      if (keeper != nullptr) job.bases = keeper->bases();
       if (options_.full) {
-        job.facts.base_refused = "a full backup was asked for";
+        job.record.refused = "a full backup was asked for";
         continue;
       }
       job.base =
 
           choose_base({repository_, backups_, *job.lease, config, job.name.lv, cutter_name_}, job.bases);
       if (job.base.parent) {
-        job.facts.base_used = job.base.used;
+        job.record.used = job.base.used;
       } else {
-        job.facts.base_refused = job.base.refused;
+        job.record.refused = job.base.refused;
       }
     }
   }
@@ -275,7 +285,7 @@ class Run {
       job.read = run_pass(source, savers_->savers(), sinks, progress_, stop_);
       if (recorder) job.cuts = recorder->take_record().to_json();
       job.plan = {};
-      if (job.facts.base_used) job.facts.base_used->reused_bytes = job.read.bytes_reused;
+      if (job.record.used) job.record.used->reused_bytes = job.read.bytes_reused;
       job.base = {};
       job.parts = list.take_parts();
       job.facts.lost = job.read.lost;
@@ -298,7 +308,7 @@ class Run {
     for (Job& job : jobs_) {
       if (!job.token) continue;
       try {
-        job.lease->keep_as_base(*job.token);
+        engine::keeper(*job.lease)->keep_as_base(*job.token);
         job.base_kept = true;
         for (const auto& old : job.bases) old->remove();
       } catch (const Error& error) {
@@ -422,7 +432,7 @@ class Run {
       repo::Tree tree;
       add_image(tree, path, std::move(job.parts));
       add_files(tree, path, std::move(job.file_roots));
-      tree.nodes.push_back(text_file(path + "/" + std::string(view::kFactsName), job.facts.to_json()));
+      tree.nodes.push_back(text_file(path + "/" + std::string(view::kFactsName), facts_json(job)));
       if (job.token) tree.nodes.push_back(text_file(path + "/" + std::string(view::kCutsName), job.cuts));
       groups[job.name.vg].nodes.push_back(trees_.folder(path, std::move(tree)));
     }
@@ -439,6 +449,12 @@ class Run {
       root.nodes.push_back(trees_.folder(path, std::move(tree)));
     }
     return trees_.root(std::move(root));
+  }
+
+  static std::string facts_json(const Job& job) {
+    const view::BaseRecord& record = job.record;
+    std::string json = job.facts.to_json();
+    return record.kept || record.used || !record.refused.empty() ? record.add_to(json) : json;
   }
 
   void add_image(repo::Tree& tree, const std::string& path, std::vector<ImageList::Part> parts) {

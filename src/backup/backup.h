@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "engine/volume_engine.h"
 #include "repo/blob_writer.h"
+#include "view/base_facts.h"
 #include "view/volume_view.h"
 
 namespace respaldo::backup {
@@ -38,6 +39,7 @@ struct BackupOptions {
 struct VolumeResult {
   view::VolumeFacts facts;
   std::uint64_t bytes_read = 0, bytes_zero = 0, bytes_reused = 0;
+  view::BaseRecord base;
   bool base_kept = false;  // its snapshot is the base of the next backup
 };
 

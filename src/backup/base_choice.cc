@@ -38,6 +38,7 @@ std::optional<std::int64_t> time_of(const std::string& token) {
 struct FoundParent {
   repo::SnapshotId id;
   view::StoredVolume volume;
+  view::BaseFacts base;
   std::optional<view::CutRecord> cuts;
 };
 
@@ -51,10 +52,10 @@ std::optional<FoundParent> find_parent_of(const repo::IndexedRepository& reposit
     if (static_cast<std::uint32_t>(backup.snapshot.time.seconds) != static_cast<std::uint32_t>(*time))
       continue;
     for (view::StoredVolume& volume : view::stored_volumes(repository, backup.snapshot)) {
-      if (!volume.facts || !volume.facts->base || volume.facts->base->token != token) continue;
-      FoundParent found{backup.id, {}, view::load_cut_record(repository, backup.snapshot, volume)};
-      found.volume = std::move(volume);
-      return found;
+      auto record = view::load_base_record(repository, backup.snapshot, volume.tree_path);
+      if (!volume.facts || !record || !record->kept || record->kept->token != token) continue;
+      auto cuts = view::load_cut_record(repository, backup.snapshot, volume);
+      return FoundParent{backup.id, std::move(volume), std::move(*record->kept), std::move(cuts)};
     }
   }
   return std::nullopt;
@@ -126,7 +127,7 @@ void prove(BaseChoice& choice, const BaseSearch& search, const engine::Base& bas
   auto parent = find_parent_of(repository, search.backups, found.token);
   if (!parent) throw Refusal("the backup that was read from it is not in this repository");
   const view::VolumeFacts& facts = *parent->volume.facts;
-  require_same(*facts.base, found);
+  require_same(parent->base, found);
   if (facts.size != size || parent->volume.image_size != size)
     throw Refusal("its backup holds an image of another size");
   if (!parent->cuts) throw Refusal(fmt::format("its backup has no sound {}", view::kCutsName));

@@ -6,8 +6,9 @@
 #include <vector>
 
 #include "backup/reuse.h"
-#include "engine/volume_engine.h"
+#include "engine/base.h"
 #include "repo/repository.h"
+#include "view/base_facts.h"
 
 namespace respaldo::backup {
 

@@ -97,7 +97,7 @@ class Bases : public ::testing::Test {
   BackupSummary run() {
     return run_backup(engine_, *indexed(*repository_), options_, progress_, [this] { still_locked_(); }, {});
   }
-  const view::VolumeFacts& facts(const BackupSummary& summary) { return summary.volumes.at(0).facts; }
+  const view::BaseRecord& facts(const BackupSummary& summary) { return summary.volumes.at(0).base; }
   bool holds(const BackupSummary& summary) {
     for (const auto& backup : repository_->snapshots()) {
       if (backup.id != summary.id) continue;
@@ -111,8 +111,8 @@ class Bases : public ::testing::Test {
   // After a first backup and a change of its base everything is read, and that is why.
   void expect_refused(const std::string& why) {
     const BackupSummary summary = run();
-    EXPECT_THAT(facts(summary).base_refused, HasSubstr(why));
-    EXPECT_FALSE(facts(summary).base_used);
+    EXPECT_THAT(facts(summary).refused, HasSubstr(why));
+    EXPECT_FALSE(facts(summary).used);
     EXPECT_EQ(summary.volumes.at(0).bytes_read, kSize);
     EXPECT_TRUE(holds(summary));
   }
@@ -130,16 +130,16 @@ TEST_F(Bases, spare_what_did_not_change) {
   EXPECT_TRUE(first.volumes.at(0).base_kept);
   ASSERT_EQ(volume().bases.size(), 1U);
   const std::string token = base().identity.token;
-  EXPECT_EQ(facts(first).base->token, token);
+  EXPECT_EQ(facts(first).kept->token, token);
   write(5 * kMiB + 1);
   const BackupSummary second = run();
   EXPECT_EQ(second.volumes.at(0).bytes_read, kMiB);
   EXPECT_EQ(second.volumes.at(0).bytes_reused, kSize - kMiB);
   EXPECT_TRUE(holds(second));
-  ASSERT_TRUE(facts(second).base_used);
-  EXPECT_EQ(facts(second).base_used->token, token);
-  EXPECT_EQ(facts(second).base_used->backup, first.id->hex());
-  EXPECT_EQ(facts(second).base_used->changed_bytes, 4096U);
+  ASSERT_TRUE(facts(second).used);
+  EXPECT_EQ(facts(second).used->token, token);
+  EXPECT_EQ(facts(second).used->backup, first.id->hex());
+  EXPECT_EQ(facts(second).used->changed_bytes, 4096U);
   ASSERT_EQ(volume().bases.size(), 1U) << "the new one took the place of the old one";
   EXPECT_NE(base().identity.token, token);
   EXPECT_THAT(second.warnings, IsEmpty());
@@ -196,7 +196,7 @@ TEST_F(Bases, whose_backup_is_gone_or_lacks_a_blob_are_refused) {
       break;
     }
   const BackupSummary healed = run();
-  EXPECT_THAT(facts(healed).base_refused, HasSubstr("in no index"));
+  EXPECT_THAT(facts(healed).refused, HasSubstr("in no index"));
   EXPECT_TRUE(holds(healed)) << "and what was missing is stored again";
 }
 
@@ -210,7 +210,7 @@ TEST_F(Bases, do_not_hide_what_was_lost) {
   EXPECT_TRUE(first.incomplete);
   show();
   const BackupSummary second = run();
-  EXPECT_TRUE(facts(second).base_used);
+  EXPECT_TRUE(facts(second).used);
   EXPECT_EQ(second.volumes.at(0).bytes_read, kMiB);
   EXPECT_FALSE(second.incomplete);
   EXPECT_TRUE(holds(second));

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "engine/volume_engine.h"
+#include "engine/base.h"
 
 namespace respaldo::backup {
 
@@ -30,7 +30,7 @@ struct FakeVolume {
   std::vector<FakeBase> bases;
 };
 
-class FakeEngine final : public engine::VolumeEngine {
+class FakeEngine final : public engine::VolumeEngine, public engine::BaseEngine {
  public:
   std::map<engine::VolumeName, FakeVolume> volumes;
   std::atomic<bool> snapshots_live = true;  // false: every lease is dead
@@ -66,12 +66,18 @@ class FakeEngine final : public engine::VolumeEngine {
     asked_cow_size = options.cow_size;
     return lease(name, volumes.at(name).how);
   }
+  std::unique_ptr<engine::SnapshotLease> acquire_for_base(const engine::VolumeName& name,
+                                                          const engine::AcquireOptions& options) override {
+    return acquire(name, options);
+  }
+  std::vector<engine::BaseInfo> list_bases() override { return {}; }
+  void remove_base(const engine::VolumeName&, const std::string&) override {}
   std::unique_ptr<engine::SnapshotLease> acquire_snapshot(const engine::VolumeName& name) override {
     return lease(name, "given");
   }
 
  private:
-  class Lease final : public engine::SnapshotLease {
+  class Lease final : public engine::SnapshotLease, public engine::BaseKeeper {
    public:
     Lease(FakeEngine& engine, FakeVolume& volume, std::string name, std::string how)
         : engine_(engine), volume_(volume), name_(std::move(name)), how_(std::move(how)) {

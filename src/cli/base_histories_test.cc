@@ -8,6 +8,7 @@
 #include "backup/backup.h"
 #include "base/error.h"
 #include "base/units.h"
+#include "engine/base.h"
 #include "engine/image/lvm_ops.h"
 #include "os/process.h"
 #include "repo/snapshot.h"
@@ -103,9 +104,10 @@ class World {
     const backup::BackupSummary reference = save(full);
     for (std::size_t i = 0; i < options.volumes.size(); ++i) {
       compare(saved, reference, options.volumes[i], options.raw || options.all_blocks);
-      const auto& facts = saved.volumes[i].facts;
-      if (facts.base_used) ++used;
-      if (!facts.base_refused.empty()) ++refused;
+      const view::BaseRecord& record = saved.volumes[i].base;
+      if (record.used) ++used;
+      if (!record.refused.empty()) ++refused;
+      EXPECT_FALSE(reference.volumes[i].base.used);
       read += saved.volumes[i].bytes_read;
       reused += saved.volumes[i].bytes_reused;
     }
@@ -212,7 +214,7 @@ class World {
   // A younger snapshot, or one of another volume, says that it is the base.
   void forge_base() {
     const std::string old = base();
-    const std::string token = engine_->find({"vg0", old}).base_token;
+    const std::string token = bases().front().token;
     if (random_() % 2 == 0) with([&](engine::OpContext& op) { engine::remove_lv(op, {"vg0", old}); });
     write_somewhere("root");
     with([&](engine::OpContext& op) {
@@ -238,10 +240,15 @@ class World {
           {store::FileType::snapshot, backups[random_() % backups.size()].id.hex()});
   }
 
+  std::vector<engine::BaseInfo> bases() {
+    auto all = engine::base_engine(*engine_)->list_bases();
+    std::erase_if(all, [](const engine::BaseInfo& one) { return one.volume != "root"; });
+    return all;
+  }
   std::string base() {
-    for (const auto& info : engine_->list())
-      if (!info.base_token.empty() && info.origin == "root") return info.name.lv;
-    throw Error(ErrorKind::not_found, "there is no base");
+    const auto all = bases();
+    if (all.empty()) throw Error(ErrorKind::not_found, "there is no base");
+    return all.front().name.lv;
   }
 
   backup::BackupSummary save(
@@ -269,7 +276,6 @@ class World {
                const VolumeName& name, bool every_byte) {
     const view::StoredVolume a = stored(saved, name), b = stored(reference, name);
     ASSERT_EQ(a.parts, b.parts) << "other blobs than a full backup has";
-    ASSERT_EQ(b.facts->base_used, std::nullopt);
     const auto files_a = files(saved, name), files_b = files(reference, name);
     ASSERT_EQ(files_a.has_value(), files_b.has_value());
     if (files_a) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/printable.h"
+#include "cli/cmd_base.h"
 #include "cli/command.h"
 #include "engine/image/image_engine.h"
 #include "os/signals.h"

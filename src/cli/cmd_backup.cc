@@ -55,7 +55,7 @@ backup::BackupOptions translate(const Options& options) {
 }
 
 Json volume_json(const backup::VolumeResult& volume) {
-  Json json = Json::parse(volume.facts.to_json());
+  Json json = Json::parse(volume.base.add_to(volume.facts.to_json()));
   json["bytes_read"] = volume.bytes_read;
   json["bytes_zero"] = volume.bytes_zero;
   json["bytes_reused"] = volume.bytes_reused;
@@ -84,16 +84,19 @@ void report_files(app::Context& context, const view::VolumeFacts& facts) {
 void report_base(app::Context& context, const backup::VolumeResult& volume) {
   const view::VolumeFacts& facts = volume.facts;
   const std::string name = fmt::format("{}/{}", printable(facts.vg), printable(facts.lv));
-  if (facts.base_used && facts.base_used->source == "quick")
+  const auto& used = volume.base.used;
+  if (used && used->source == "quick")
     context.print(fmt::format("{}: inodes were trusted, not proven (--quick): {} taken over from backup {}",
-                              name, format_size(volume.bytes_reused), facts.base_used->backup.substr(0, 8)));
-  else if (facts.base_used)
+                              name, format_size(volume.bytes_reused), used->backup.substr(0, 8)));
+  else if (used)
     context.print(fmt::format("{}: {} changed since backup {}; {} taken over from it", name,
-                              format_size(facts.base_used->changed_bytes),
-                              facts.base_used->backup.substr(0, 8), format_size(volume.bytes_reused)));
-  if (!facts.base_refused.empty())
-    context.print(fmt::format("{}: everything was read: {}", name, printable(facts.base_refused)));
-  if (volume.base_kept) context.print(fmt::format("{}: a base is kept for the next backup", name));
+                              format_size(used->changed_bytes), used->backup.substr(0, 8),
+                              format_size(volume.bytes_reused)));
+  if (!volume.base.refused.empty())
+    context.print(fmt::format("{}: everything was read: {}", name, printable(volume.base.refused)));
+  if (volume.base_kept)
+    context.print(
+        fmt::format("{}: a base is kept for the next backup; `respaldo base list` shows how it fills", name));
 }
 
 void report(app::Context& context, const backup::BackupSummary& summary) {

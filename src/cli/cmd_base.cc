@@ -1,7 +1,9 @@
+#include "cli/cmd_base.h"
+
 #include "base/printable.h"
 #include "base/units.h"
-#include "cli/command.h"
 #include "cli/shared.h"
+#include "engine/base.h"
 
 namespace respaldo::cli {
 
@@ -12,22 +14,26 @@ struct Options {
   bool yes = false;
 };
 
-std::vector<engine::VolumeInfo> bases_of(app::Context& context, const std::string& volume) {
-  std::vector<engine::VolumeInfo> found;
-  std::optional<engine::VolumeName> wanted;
-  if (!volume.empty()) wanted = context.engine().find(engine::VolumeName::parse(volume)).name;
-  for (engine::VolumeInfo& info : context.engine().list()) {
-    if (info.base_token.empty()) continue;
-    const bool named = !wanted || info.name == *wanted ||
-                       (info.name.vg == wanted->vg && info.origin && *info.origin == wanted->lv);
-    if (named) found.push_back(std::move(info));
-  }
+engine::BaseEngine& base_engine(app::Context& context) {
+  engine::BaseEngine* engine = engine::base_engine(context.engine());
+  if (engine == nullptr) throw Error(ErrorKind::unsupported, "this engine keeps no bases");
+  return *engine;
+}
+
+// All, or those of a volume, or the one that is named.
+std::vector<engine::BaseInfo> bases_of(app::Context& context, const std::string& volume) {
+  std::vector<engine::BaseInfo> found = base_engine(context).list_bases();
+  if (volume.empty()) return found;
+  const engine::VolumeName wanted = engine::VolumeName::parse(volume);
+  std::erase_if(found, [&](const engine::BaseInfo& base) {
+    return base.name != wanted && engine::VolumeName{base.name.vg, base.volume} != wanted;
+  });
   return found;
 }
 
-std::string fill_of(const engine::VolumeInfo& base) {
+std::string fill_of(const engine::BaseInfo& base) {
   if (!base.cow) return "";
-  if (!base.cow->valid) return ", dead: its COW store overflowed";
+  if (!base.cow->valid) return ", dead: its COW store overflowed, or failed";
   return fmt::format(", {:.1f}% of {} used", base.cow->percent_x100 / 100.0, format_size(base.cow->size));
 }
 
@@ -35,11 +41,11 @@ app::ExitCode list(app::Context& context, const Options& options) {
   const auto bases = bases_of(context, options.volume);
   if (context.options().json) {
     Json json = Json::array();
-    for (const engine::VolumeInfo& base : bases) {
+    for (const engine::BaseInfo& base : bases) {
       Json one = {{"base", base.name.str()},
-                  {"volume", base.name.vg + "/" + base.origin.value_or("")},
+                  {"volume", base.name.vg + "/" + base.volume},
                   {"uuid", base.uuid},
-                  {"token", base.base_token}};
+                  {"token", base.token}};
       if (base.cow) {
         one["cow_size"] = base.cow->size;
         one["cow_used"] = base.cow->used;
@@ -50,9 +56,9 @@ app::ExitCode list(app::Context& context, const Options& options) {
     context.print_json(dump(json));
     return app::ExitCode::ok;
   }
-  for (const engine::VolumeInfo& base : bases)
+  for (const engine::BaseInfo& base : bases)
     context.print(fmt::format("{} of {}/{}{}", printable(base.name.str()), printable(base.name.vg),
-                              printable(base.origin.value_or("?")), fill_of(base)));
+                              printable(base.volume), fill_of(base)));
   if (bases.empty() && context.options().verbosity > 0)
     context.print("no bases; `respaldo backup --keep-base` keeps one");
   return app::ExitCode::ok;
@@ -64,20 +70,19 @@ app::ExitCode remove(app::Context& context, const Options& options) {
     throw Error(ErrorKind::not_found, fmt::format("{} has no base", printable(options.volume)),
                 "`respaldo base list` shows those that are there");
   std::string names;
-  for (const engine::VolumeInfo& base : bases)
+  for (const engine::BaseInfo& base : bases)
     names += (names.empty() ? "" : ", ") + printable(base.name.str());
   if (!context.confirm(fmt::format("Remove {}? The next backup then reads everything.", names), options.yes))
     throw Error(ErrorKind::refused, "nothing was removed");
-  for (const engine::VolumeInfo& base : bases) {
-    context.engine().remove_base(base.name, base.uuid);
-    if (context.options().verbosity > 0 && !context.options().json)
-      context.print(fmt::format("{} is gone", printable(base.name.str())));
+  Json removed = Json::array();
+  for (const engine::BaseInfo& base : bases) {
+    base_engine(context).remove_base(base.name, base.uuid);
+    removed.push_back(base.name.str());
   }
-  if (context.options().json) {
-    Json json = Json::array();
-    for (const engine::VolumeInfo& base : bases) json.push_back(base.name.str());
-    context.print_json(dump({{"removed", std::move(json)}}));
-  }
+  if (context.options().json)
+    context.print_json(dump({{"removed", std::move(removed)}}));
+  else if (context.options().verbosity > 0)
+    context.print(fmt::format("removed {}", names));
   return app::ExitCode::ok;
 }
 

@@ -25,7 +25,6 @@ const std::vector<Command>& commands();
 
 Action configure_init(CLI::App& app);
 Action configure_backup(CLI::App& app);
-Action configure_base(CLI::App& app);
 Action configure_list(CLI::App& app);
 Action configure_show(CLI::App& app);
 Action configure_ls(CLI::App& app);

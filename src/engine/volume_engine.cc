@@ -10,20 +10,6 @@ namespace respaldo::engine {
 
 std::string_view to_string(EngineKind kind) { return kind == EngineKind::kernel ? "kernel" : "image"; }
 
-std::string base_token(const std::vector<std::string>& tags) {
-  for (const std::string& tag : tags)
-    if (tag.starts_with(kBaseTokenTagPrefix)) return tag.substr(kBaseTokenTagPrefix.size());
-  return {};
-}
-
-void SnapshotLease::keep_as_base(const std::string&) {
-  throw Error(ErrorKind::unsupported, "no base can be kept: " + base_problem());
-}
-
-void VolumeEngine::remove_base(const VolumeName&, const std::string&) {
-  throw Error(ErrorKind::unsupported, "this engine keeps no bases");
-}
-
 VolumeName VolumeName::parse(std::string_view text) {
   const std::string_view given = text;
   const auto bad = [&] {

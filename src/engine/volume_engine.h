@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "block/device.h"
-#include "engine/base.h"
 
 namespace respaldo::engine {
 
@@ -43,13 +42,11 @@ struct VolumeInfo {
   std::string unreadable;        // why it cannot be read; empty when it can
   std::vector<std::string> missing_pvs;
   bool in_use = false;           // served by an activation, or open in the kernel
-  std::string base_token;        // of a base; empty else
 };
 
 struct AcquireOptions {
   std::optional<std::uint64_t> cow_size;  // bytes; absent: the engine decides
   std::string run_tag;                    // marks what we make, so that strays are recognised
-  bool for_base = false;  // the snapshot may become a base: it is made even when nobody writes the volume
 };
 
 // A volume held still for the length of a backup. Removes its snapshot, if it made one, when released or
@@ -65,15 +62,6 @@ class SnapshotLease {
   // Throws Error(overflow) when the snapshot died. Called during and after the last read.
   virtual void require_valid() const = 0;
   virtual void release() = 0;  // throws when the snapshot cannot be removed
-
-  // Bases of the volume, newest first; found after what this lease shows was held still.
-  virtual std::vector<std::unique_ptr<Base>> bases() { return {}; }
-  // What this lease's snapshot would be as a base, without a token. Absent when it cannot become one:
-  // base_problem() says why.
-  virtual std::optional<BaseIdentity> as_base() const { return std::nullopt; }
-  virtual std::string base_problem() const { return "this engine keeps no bases"; }
-  // From now on the snapshot is a base: it carries the token, and release() leaves it. REQUIRES as_base().
-  virtual void keep_as_base(const std::string& token);
 };
 
 class VolumeEngine {
@@ -96,9 +84,6 @@ class VolumeEngine {
   virtual std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) = 0;
   // A lease on an existing snapshot, never removed by us.
   virtual std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& snapshot) = 0;
-
-  // Removes a base; it must have that UUID. Error(refused) for what is no base.
-  virtual void remove_base(const VolumeName& base, const std::string& uuid);
 };
 
 }  // namespace respaldo::engine

@@ -1,7 +1,6 @@
 // New blobs into a repository: deduplicated, compressed, sealed, verified, packed, indexed.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -12,10 +11,7 @@ namespace respaldo::repo {
 struct WriterOptions {
   int compression_level = 0;            // zstd level; 0: chosen by respaldo ("auto")
   std::uint64_t pack_size = 16U << 20;  // target bytes of a pack, 4 MiB .. 128 MiB
-  // An index file is written on the way after so many blobs, and after so long: what an interrupted run has
-  // stored until then is known to the next one, and not stored again.
-  std::uint32_t index_blobs = 50000;
-  std::chrono::milliseconds index_interval{20000};
+  std::uint32_t index_blobs = 50000;    // blobs after which an index file is written on the way
   // Of how many data blobs one is read back (opened, decompressed, compared) before its pack is stored; 1:
   // all. Trees are always read back.
   std::uint32_t verify_every = 8;
@@ -38,9 +34,7 @@ struct SaveResult {
 class BlobWriter {
  public:
   BlobWriter(const IndexedRepository& repository, const WriterOptions& options);
-  // Without finish(): packs already stored stay, in an index or not; the next run uses those that are, prune
-  // removes the rest.
-  ~BlobWriter();
+  ~BlobWriter();  // without finish(): packs already stored stay, unreferenced; prune removes them
 
   class Lane {
    public:

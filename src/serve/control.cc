@@ -10,6 +10,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "dm/cow_store.h"
+#include "engine/image/base_client.h"
 #include "lvm/volume_group.h"
 
 namespace respaldo::serve {
@@ -61,6 +62,7 @@ json Control::answer(const json& request) {
     });
     return {{"text", text}};
   }
+  if (json answer = engine::answer_about_bases(volumes_, request); !answer.is_null()) return answer;
   const VolumeName name = VolumeName::parse(request.at("volume").get<std::string>());
   if (op == "snapshot") return snapshot(name, request);
   if (op == "status") {
@@ -69,37 +71,11 @@ json Control::answer(const json& request) {
       throw Error(ErrorKind::not_found, fmt::format("snapshot {} does not exist", printable(name.str())));
     return engine::cow_to_json(*cow);
   }
-  if (op == "changed") return changed(name, request.at("uuid").get<std::string>());
   if (op == "remove") {
     must({"lvremove", "-f", name.str()});
     return json::object();
   }
   throw Error(ErrorKind::usage, fmt::format("unknown request '{}'", printable(op)));
-}
-
-// Between two writes: the store on the disk tells of every write that has ended.
-json Control::changed(const VolumeName& snapshot, const std::string& uuid) {
-  json list = json::array();
-  volumes_.run_paused([&](engine::DiskSet& disks) {
-    const auto& group = disks.group(snapshot.vg);
-    const lvm::LogicalVolume* lv = group.vg.find_lv(snapshot.lv);
-    const auto binding = lv != nullptr ? group.vg.snapshot_binding(*lv) : std::nullopt;
-    if (!binding || lv->id.dashed() != uuid)
-      throw Error(ErrorKind::not_found, fmt::format("snapshot {} does not exist", printable(snapshot.str())));
-    const auto map =
-        change::cow_delta(*disks.open_layer(group, *lv, "cow"), binding->chunk_sectors * kSector,
-                          binding->virtual_extents * group.vg.extent_bytes(), engine::base_token(lv->tags));
-    // An answer has a largest size; too much is no harm.
-    constexpr std::size_t kMostRanges = 1U << 20;
-    ExtentSet ranges = map.changed;
-    for (std::uint64_t unit = 64 * kKiB; ranges.extents().size() > kMostRanges; unit *= 4)
-      ranges = ranges.aligned_out(unit, map.size);
-    for (const Extent& extent : ranges.extents()) {
-      list.push_back(extent.offset);
-      list.push_back(extent.length);
-    }
-  });
-  return {{"changed", std::move(list)}};
 }
 
 engine::ActivationClient::CommandReply Control::run(const std::vector<std::string>& argv) {

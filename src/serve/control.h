@@ -16,7 +16,6 @@ class Control {
  private:
   engine::ActivationClient::CommandReply run(const std::vector<std::string>& argv);
   void must(const std::vector<std::string>& argv);
-  nlohmann::json changed(const engine::VolumeName& snapshot, const std::string& uuid);
   nlohmann::json snapshot(const engine::VolumeName& origin, const nlohmann::json& request);
 
   engine::LiveVolumes& volumes_;

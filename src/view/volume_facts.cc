@@ -41,48 +41,6 @@ const Json& list(const Json& object, const char* name) {
   return *at;
 }
 
-// An object; null when it is absent.
-const Json* object(const Json& parent, const char* name) {
-  const auto at = parent.find(name);
-  if (at == parent.end()) return nullptr;
-  if (!at->is_object()) throw not_facts(fmt::format("\"{}\" is not an object", name));
-  return &*at;
-}
-
-Json base_json(const BaseFacts& base) {
-  Json json = {{"token", base.token},
-               {"source", base.source},
-               {"snapshot_uuid", base.snapshot_uuid},
-               {"origin_uuid", base.origin_uuid},
-               {"vg_uuid", base.vg_uuid},
-               {"layout", base.layout},
-               {"size", base.size},
-               {"chunk", base.chunk}};
-  if (!base.pool_uuid.empty()) json["pool_uuid"] = base.pool_uuid;
-  if (base.thin_id) json["thin_id"] = *base.thin_id;
-  return json;
-}
-
-BaseFacts parse_base(const Json& json) {
-  BaseFacts base;
-  base.token = text(json, "token");
-  base.source = text(json, "source");
-  base.snapshot_uuid = text(json, "snapshot_uuid");
-  base.origin_uuid = text(json, "origin_uuid");
-  base.vg_uuid = text(json, "vg_uuid");
-  base.layout = text(json, "layout");
-  base.size = number(json, "size").value_or(0);
-  base.chunk = number(json, "chunk").value_or(0);
-  base.pool_uuid = text(json, "pool_uuid");
-  base.thin_id = number(json, "thin_id");
-  return base;
-}
-
-ReuseFacts parse_reuse(const Json& json) {
-  return {text(json, "source"), text(json, "token"), text(json, "backup"),
-          number(json, "changed_bytes").value_or(0), number(json, "reused_bytes").value_or(0)};
-}
-
 }  // namespace
 
 std::string VolumeFacts::to_json() const {
@@ -107,16 +65,6 @@ std::string VolumeFacts::to_json() const {
     ranges.push_back({{"offset", range.extent.offset}, {"length", range.extent.length}, {"why", range.why}});
   json["lost"] = std::move(ranges);
   if (free_bytes > 0) json["free_bytes"] = free_bytes;
-  if (base) json["base"] = base_json(*base);
-  if (base_used) {
-    Json used = {{"source", base_used->source}};
-    if (!base_used->token.empty()) used["token"] = base_used->token;
-    used["backup"] = base_used->backup;
-    used["changed_bytes"] = base_used->changed_bytes;
-    used["reused_bytes"] = base_used->reused_bytes;
-    json["base_used"] = std::move(used);
-  }
-  if (!base_refused.empty()) json["base_refused"] = base_refused;
   Json views = Json::array();
   for (const FileViewFacts& view : file_views) {
     Json one = {
@@ -161,9 +109,6 @@ VolumeFacts VolumeFacts::parse(std::string_view source) {
     facts.lost.push_back({{*offset, *length}, text(range, "why")});
   }
   facts.free_bytes = number(json, "free_bytes").value_or(0);
-  if (const Json* base = object(json, "base")) facts.base = parse_base(*base);
-  if (const Json* used = object(json, "base_used")) facts.base_used = parse_reuse(*used);
-  facts.base_refused = text(json, "base_refused");
   for (const Json& one : list(json, "file_views")) {
     FileViewFacts view;
     view.folder = text(one, "folder");

@@ -38,24 +38,6 @@ struct FileViewFacts {
   std::uint64_t encrypted_folders = 0;
 };
 
-// A base: the snapshot that a backup was read from, kept so that the next one knows what changed.
-struct BaseFacts {
-  std::string token, source;  // source: "thick" or "thin"
-  std::string snapshot_uuid, origin_uuid, vg_uuid;
-  std::string layout;                    // tells where the origin's extents lie: it must not have been cut short
-  std::uint64_t size = 0, chunk = 0;     // bytes
-  std::string pool_uuid;                 // thin
-  std::optional<std::uint64_t> thin_id;  // thin
-  friend bool operator==(const BaseFacts&, const BaseFacts&) = default;
-};
-// What an earlier backup spared this one.
-struct ReuseFacts {
-  std::string source;  // "thick", "thin": by a base; "quick": inode data was trusted
-  std::string token;   // of the base
-  std::string backup;  // id of the earlier backup, hex
-  std::uint64_t changed_bytes = 0, reused_bytes = 0;
-};
-
 // The facts of volume.json. Unknown fields are ignored when reading; a backup made by restic has none.
 struct VolumeFacts {
   std::string vg, lv, vg_uuid, lv_uuid;
@@ -66,9 +48,6 @@ struct VolumeFacts {
   std::string snapshot_name;
   std::vector<LostRange> lost;
   std::vector<FileViewFacts> file_views;
-  std::optional<BaseFacts> base;       // kept by this backup
-  std::optional<ReuseFacts> base_used;
-  std::string base_refused;            // why a base that was there could not be used, and everything was read
   std::uint64_t free_bytes = 0;  // that the filesystem calls free, stored as zeros whatever they hold
   std::string to_json() const;   // stable field order, ends with a newline
   static VolumeFacts parse(std::string_view json);  // Error(corrupt)

@@ -107,7 +107,6 @@ json volume_to_json(const VolumeInfo& info) {
             {"in_use", info.in_use}};
   if (info.origin) j["origin"] = *info.origin;
   if (info.cow) j["cow"] = cow_to_json(*info.cow);
-  if (!info.base_token.empty()) j["base_token"] = info.base_token;
   return j;
 }
 
@@ -123,7 +122,6 @@ VolumeInfo volume_from_json(const json& j) {
   info.in_use = j.at("in_use").get<bool>();
   if (j.contains("origin")) info.origin = j["origin"].get<std::string>();
   if (j.contains("cow")) info.cow = cow_from_json(j["cow"]);
-  info.base_token = j.value("base_token", "");
   return info;
 }
 
@@ -190,17 +188,7 @@ CowFigures ActivationClient::status(const VolumeName& snapshot) const {
   return agreed([&] { return cow_from_json(answer); });
 }
 
-ExtentSet ActivationClient::changed(const VolumeName& snapshot, const std::string& uuid) const {
-  const json answer = call({{"op", "changed"}, {"volume", snapshot.str()}, {"uuid", uuid}});
-  return agreed([&] {
-    const json& list = answer.at("changed");
-    if (list.size() % 2 != 0) throw broken("a list of ranges is cut off");
-    ExtentSet changed;
-    for (std::size_t i = 0; i < list.size(); i += 2)
-      changed.add({list[i].get<std::uint64_t>(), list[i + 1].get<std::uint64_t>()});
-    return changed;
-  });
-}
+json ActivationClient::ask(const json& request) const { return call(request); }
 
 void ActivationClient::remove(const VolumeName& snapshot) const {
   call({{"op", "remove"}, {"volume", snapshot.str()}});

@@ -6,7 +6,6 @@
 //   {"op":"snapshot","volume":"vg0/root","tag":"..","cow_size":N} -> {"snapshot":"vg0/respaldo_..."}
 //   {"op":"status","volume":"vg0/snap"}              ->
 //   {"size":N,"chunk":N,"used":N,"percent_x100":N,"valid":true}
-//   {"op":"changed","volume":"vg0/snap","uuid":".."} -> {"changed":[offset,length,...]}: written since it was made
 //   {"op":"remove","volume":"vg0/snap"}              -> {}
 // Any answer may be {"error":{"kind":"..","message":"..","hint":".."}} instead.
 #pragma once
@@ -37,9 +36,9 @@ class ActivationClient {
   VolumeName snapshot(const VolumeName& origin, std::optional<std::uint64_t> cow_size,
                       const std::string& tag) const;
   CowFigures status(const VolumeName& snapshot) const;
-  // What was written to the snapshot or its origin since it was made; the snapshot must have that UUID.
-  ExtentSet changed(const VolumeName& snapshot, const std::string& uuid) const;
   void remove(const VolumeName& snapshot) const;
+  // Any request (base_client.h has some). Errors in the answer are thrown.
+  nlohmann::json ask(const nlohmann::json& request) const;
   // The file through which a volume is read.
   os::Path file_of(const VolumeName& name) const { return address_.mount_point / name.vg / name.lv; }
 

@@ -13,6 +13,7 @@
 #include "block/file_device.h"
 #include "dm/cow_store.h"
 #include "engine/image/activation_client.h"
+#include "engine/image/base_client.h"
 #include "engine/image/leases.h"
 #include "engine/image/live_volumes.h"
 #include "engine/image/vg_edit.h"
@@ -56,7 +57,6 @@ VolumeInfo info_of(const DiskSet& disks, const DiskSet::Group& group, const lvm:
   info.vg_uuid = group.vg.id.dashed();
   info.size = group.vg.lv_bytes(lv);
   info.kind = lv.segments.empty() ? "" : lv.segments.front().type;
-  info.base_token = base_token(lv.tags);
   std::set<std::string> seen, missing;
   collect_missing(group, lv, seen, missing);
   info.missing_pvs.assign(missing.begin(), missing.end());
@@ -147,7 +147,7 @@ class QuietVolume final : public block::WritableDevice {
   std::uint64_t size_;
 };
 
-class ImageEngine final : public VolumeEngine {
+class ImageEngine final : public VolumeEngine, public BaseEngine {
  public:
   explicit ImageEngine(std::vector<os::Path> images) : images_(std::move(images)) {}
 
@@ -221,20 +221,11 @@ class ImageEngine final : public VolumeEngine {
   }
 
   std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) override {
-    return with<std::unique_ptr<SnapshotLease>>(
-        [&](std::shared_ptr<DiskSet> disks) -> std::unique_ptr<SnapshotLease> {
-          const Place place = locate(*disks, name);
-          if (options.for_base) return lease_with_snapshot(disks, place.group->vg.name, place.lv->name, options);
-          return lease_as_it_lies(disks, *place.group, *place.lv, false);
-        },
-        [&](const ActivationClient& client) -> std::unique_ptr<SnapshotLease> {
-          const VolumeInfo info = find(name);
-          // A snapshot stands still by itself, unless somebody writes to it: then there is no way to hold it.
-          if (info.origin && info.cow) return lease_of_given(client, name);
-          const VolumeName snapshot = client.snapshot(name, options.cow_size, options.run_tag);
-          return lease_of_own(client, name, snapshot, options.run_tag);
-        },
-        options.for_base ? LockMode::exclusive : LockMode::shared);
+    return hold(name, options, LockMode::shared);
+  }
+  std::unique_ptr<SnapshotLease> acquire_for_base(const VolumeName& name,
+                                                  const AcquireOptions& options) override {
+    return hold(name, options, LockMode::exclusive);
   }
 
   std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
@@ -250,20 +241,27 @@ class ImageEngine final : public VolumeEngine {
         [&](const ActivationClient& client) { return lease_of_given(client, name); });
   }
 
+  std::vector<BaseInfo> list_bases() override {
+    return with<std::vector<BaseInfo>>(
+        [](const std::shared_ptr<DiskSet>& disks) {
+          std::vector<BaseInfo> bases;
+          for (const DiskSet::Group& group : disks->groups())
+            for (BaseInfo& base : bases_in(*disks, group)) bases.push_back(std::move(base));
+          return bases;
+        },
+        [](const ActivationClient& client) { return served_bases(client); });
+  }
+
   void remove_base(const VolumeName& base, const std::string& uuid) override {
-    const auto require = [&](bool is_it) {
-      if (!is_it) throw Error(ErrorKind::refused, fmt::format("{} is no base", printable(base.str())));
-    };
+    const std::vector<BaseInfo> bases = list_bases();
+    if (std::ranges::none_of(bases, [&](const BaseInfo& b) { return b.name == base && b.uuid == uuid; }))
+      throw Error(ErrorKind::refused, fmt::format("{} is no base", printable(base.str())));
     with<bool>(
         [&](const std::shared_ptr<DiskSet>& disks) {
-          const Place place = locate(*disks, base);
-          require(!base_token(place.lv->tags).empty() && place.lv->id.dashed() == uuid);
           remove_quiet_snapshot(*disks, base, "respaldo base remove");
           return true;
         },
         [&](const ActivationClient& client) {
-          const VolumeInfo info = find(base);
-          require(!info.base_token.empty() && info.uuid == uuid);
           client.remove(base);
           return true;
         },
@@ -271,6 +269,24 @@ class ImageEngine final : public VolumeEngine {
   }
 
  private:
+  std::unique_ptr<SnapshotLease> hold(const VolumeName& name, const AcquireOptions& options, LockMode mode) {
+    return with<std::unique_ptr<SnapshotLease>>(
+        [&](std::shared_ptr<DiskSet> disks) {
+          const Place place = locate(*disks, name);
+          return mode == LockMode::exclusive
+                     ? lease_with_snapshot(disks, place.group->vg.name, place.lv->name, options)
+                     : lease_as_it_lies(disks, *place.group, *place.lv, false);
+        },
+        [&](const ActivationClient& client) -> std::unique_ptr<SnapshotLease> {
+          const VolumeInfo info = find(name);
+          // A snapshot stands still by itself, unless somebody writes to it: then there is no way to hold it.
+          if (info.origin && info.cow) return lease_of_given(client, name);
+          const VolumeName snapshot = client.snapshot(name, options.cow_size, options.run_tag);
+          return lease_of_own(client, name, snapshot, options.run_tag);
+        },
+        mode);
+  }
+
   template <class Result, class OnImages, class OnActivation>
   Result with(OnImages on_images, OnActivation on_activation, LockMode mode = LockMode::shared) {
     // While a lease of ours keeps everybody else out, it is the way in.

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "engine/base.h"
 #include "engine/image/activation_client.h"
 #include "engine/image/image_engine.h"
 
@@ -21,6 +22,7 @@ std::unique_ptr<SnapshotLease> lease_as_it_lies(std::shared_ptr<DiskSet> disks, 
 std::unique_ptr<SnapshotLease> lease_with_snapshot(std::shared_ptr<DiskSet> disks, const std::string& vg,
                                                    const std::string& lv, const AcquireOptions& options);
 
+std::vector<BaseInfo> bases_in(const DiskSet& disks, const DiskSet::Group& group);
 // REQUIRES disks opened exclusively. `why` goes into the group's metadata.
 void remove_quiet_snapshot(DiskSet& disks, const VolumeName& snapshot, const std::string& why);
 

@@ -16,7 +16,7 @@ namespace {
 
 struct Mapped {
   LiveVolume info;
-  std::string uuid, vg_uuid, kind, base_token;
+  std::string uuid, vg_uuid, kind;
   std::optional<std::string> origin;  // snapshots: name of the origin LV
   block::DevicePtr readable;
   block::WritableDevicePtr writable;  // null when read-only
@@ -73,7 +73,6 @@ void LiveVolumes::Impl::map_group(const DiskSet::Group& group, std::map<std::str
     mapped.info = {{vg.name, lv.name}, size, false, {}};
     mapped.uuid = lv.id.dashed();
     mapped.vg_uuid = vg.id.dashed();
-    mapped.base_token = base_token(lv.tags);
     mapped.kind = origin ? "snapshot" : lv.segments.empty() ? "" : lv.segments.front().type;
     mapped.origin = std::move(origin);
     return volumes[{vg.name, lv.name}] = std::move(mapped);
@@ -233,7 +232,6 @@ std::vector<VolumeInfo> LiveVolumes::volume_infos() const {
       info.vg_uuid = mapped.vg_uuid;
       info.size = mapped.info.size;
       info.kind = mapped.kind;
-      info.base_token = mapped.base_token;
       info.origin = mapped.origin;
       info.unreadable = mapped.info.unreadable;
       info.in_use = true;

@@ -74,7 +74,7 @@ class QuietBase final : public Base {
   BaseIdentity identity_;
 };
 
-class QuietLease : public SnapshotLease {
+class QuietLease : public SnapshotLease, public BaseKeeper {
  public:
   QuietLease(std::shared_ptr<DiskSet> disks, VolumeName volume, std::string how)
       : disks_(std::move(disks)), volume_(std::move(volume)), how_(std::move(how)) {
@@ -89,7 +89,11 @@ class QuietLease : public SnapshotLease {
   // The store was whole when it was opened, and the images cannot change under the lock.
   void require_valid() const override {}
   void release() override {}
+  std::optional<BaseIdentity> as_base() const override { return std::nullopt; }
   std::string base_problem() const override { return "no snapshot was made"; }
+  void keep_as_base(const std::string&) override {
+    throw Error(ErrorKind::unsupported, "no base can be kept: " + base_problem());
+  }
 
   std::vector<std::unique_ptr<Base>> bases() override {
     if (how_ == "given") return {};
@@ -209,6 +213,24 @@ CowFigures figures_of(const DiskSet& disks, const DiskSet::Group& group,
   const auto store = disks.open_layer(group, *binding.cow, "cow");
   const dm::CowStatus status = dm::CowStore::load(*store, binding.chunk_sectors * kSector).status();
   return {status.total, status.chunk, status.used, status.percent_x100(), status.valid};
+}
+
+std::vector<BaseInfo> bases_in(const DiskSet& disks, const DiskSet::Group& group) {
+  std::vector<BaseInfo> bases;
+  for (const lvm::LogicalVolume& lv : group.vg.lvs) {
+    const auto binding = group.vg.snapshot_binding(lv);
+    const std::string token = base_token(lv.tags);
+    if (!binding || token.empty()) continue;
+    BaseInfo info{{group.vg.name, lv.name}, binding->origin->name, lv.id.dashed(), token, {}};
+    try {
+      info.cow = figures_of(disks, group, *binding);
+    } catch (const Error&) {
+      info.cow = CowFigures{};
+      info.cow->valid = false;  // it cannot be read: nobody can use it
+    }
+    bases.push_back(std::move(info));
+  }
+  return bases;
 }
 
 void remove_quiet_snapshot(DiskSet& disks, const VolumeName& snapshot, const std::string& why) {

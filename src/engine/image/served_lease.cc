@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "block/file_device.h"
+#include "engine/image/base_client.h"
 #include "engine/image/leases.h"
 
 namespace respaldo::engine {
@@ -20,7 +21,7 @@ class ServedBase final : public Base {
   std::string name() const override { return name_.str(); }
   const BaseIdentity& identity() const override { return identity_; }
   change::ChangeMap changes() const override {
-    return {identity_.size, client_.changed(name_, identity_.snapshot_uuid), change::Source::thick,
+    return {identity_.size, served_changes(client_, name_, identity_.snapshot_uuid), change::Source::thick,
             identity_.token};
   }
   void remove() override { client_.remove(name_); }
@@ -31,7 +32,7 @@ class ServedBase final : public Base {
   BaseIdentity identity_;
 };
 
-class ServedLease final : public SnapshotLease {
+class ServedLease final : public SnapshotLease, public BaseKeeper {
  public:
   // `origin` is empty for a given snapshot.
   ServedLease(ActivationClient client, VolumeName origin, VolumeName snapshot, std::string run_tag)
@@ -81,22 +82,15 @@ class ServedLease final : public SnapshotLease {
   std::vector<std::unique_ptr<Base>> bases() override {
     std::vector<std::unique_ptr<Base>> bases;
     if (!ours_) return bases;
-    const std::vector<VolumeInfo> all = client_.list();
-    for (const VolumeInfo& info : all)
-      if (!info.base_token.empty() && info.origin == origin_.lv && info.name.vg == origin_.vg)
-        bases.push_back(std::make_unique<ServedBase>(client_, info.name, identity_of(all, info)));
+    for (auto& [name, identity] : served_bases_of(client_, origin_))
+      bases.push_back(std::make_unique<ServedBase>(client_, name, std::move(identity)));
     return bases;
   }
   std::optional<BaseIdentity> as_base() const override {
     if (!ours_) return std::nullopt;
-    const std::vector<VolumeInfo> all = client_.list();
-    for (const VolumeInfo& info : all)
-      if (info.name == snapshot_) return identity_of(all, info);
-    return std::nullopt;
+    return served_as_base(client_, snapshot_);
   }
-  std::string base_problem() const override {
-    return ours_ ? "the snapshot is gone" : "the snapshot was given";
-  }
+  std::string base_problem() const override { return "the snapshot was given"; }
   void keep_as_base(const std::string& token) override {
     const auto reply =
         client_.lvm({"lvchange", "--addtag", std::string(kBaseTag), "--addtag",
@@ -108,19 +102,6 @@ class ServedLease final : public SnapshotLease {
   }
 
  private:
-  static BaseIdentity identity_of(const std::vector<VolumeInfo>& all, const VolumeInfo& snapshot) {
-    BaseIdentity identity;
-    identity.token = snapshot.base_token;
-    identity.source = change::Source::thick;
-    identity.snapshot_uuid = snapshot.uuid;
-    identity.vg_uuid = snapshot.vg_uuid;
-    identity.size = snapshot.size;
-    if (snapshot.cow) identity.chunk = snapshot.cow->chunk;
-    for (const VolumeInfo& info : all)
-      if (info.name.vg == snapshot.name.vg && info.name.lv == snapshot.origin)
-        identity.origin_uuid = info.uuid;
-    return identity;
-  }
   void drop() noexcept {
     try {
       release();
