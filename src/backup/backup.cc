@@ -238,18 +238,28 @@ class Run {
       }
       if (keeper != nullptr) job.bases = keeper->bases();
       if (options_.full) {
-        job.record.refused = "a full backup was asked for";
+        if (!job.bases.empty()) job.record.refused = "a full backup was asked for";
         continue;
       }
-      job.base =
-
-          choose_base({repository_, backups_, *job.lease, config, job.name.lv, cutter_name_}, job.bases);
-      if (job.base.parent) {
-        job.record.used = job.base.used;
-      } else {
-        job.record.refused = job.base.refused;
-      }
+      const BaseSearch search{repository_, backups_, *job.lease, config, job.name.lv, cutter_name_};
+      job.base = choose_base(search, job.bases);
+      job.record.refused = job.base.refused;
+      if (!job.base.parent && options_.quick) trust_inodes_of(job);
+      if (job.base.parent) job.record.used = job.base.used;
     }
+  }
+
+  void trust_inodes_of(Job& job) {
+    if (!parent_) return;
+    try {
+      job.base.parent = trust_inodes(repository_, *parent_, "/" + job.name.str(), job.facts.lv_uuid,
+                                     job.files, job.plan, stop_);
+    } catch (const Error& error) {
+      summary_.warnings.push_back(fmt::format("{}: everything is read: the backup {} is damaged: {}",
+                                              job.name.str(), parent_->id.short_hex(), error.what()));
+    }
+    if (job.base.parent)
+      job.base.used = {"quick", "", parent_->id.hex(), job.base.parent->changed.total(), 0};
   }
 
   const ParentImage* parent_image(const Job& job) const {
