@@ -8,16 +8,20 @@
 #include <set>
 #include <thread>
 
+#include "backup/base_choice.h"
 #include "backup/chunk_map.h"
 #include "backup/chunk_savers.h"
 #include "backup/cow_history.h"
+#include "backup/cut_recorder.h"
 #include "backup/file_counts.h"
 #include "backup/file_trees.h"
 #include "backup/file_view.h"
 #include "backup/image_list.h"
 #include "backup/measured_progress.h"
 #include "backup/pipeline.h"
+#include "backup/quick.h"
 #include "backup/tree_builder.h"
+#include "backup/work_list.h"
 #include "base/endian.h"
 #include "base/error.h"
 #include "crypto/crypto.h"
@@ -34,7 +38,13 @@ namespace {
 struct Job {
   engine::VolumeName name;  // as it will be stored
   view::VolumeFacts facts;
-  std::unique_ptr<engine::SnapshotLease> lease;  // null once released
+  std::unique_ptr<engine::SnapshotLease> lease;      // null once released
+  std::vector<std::unique_ptr<engine::Base>> bases;  // that the lease found
+  BaseChoice base;                                   // the one that is used
+  view::BaseRecord record;
+  std::optional<std::string> token;  // the lease's snapshot shall become a base with it
+  std::string cuts;                  // then: the contents of cuts.json
+  bool base_kept = false;
   FileViews files;
   VolumeMap map;
   CutPlan plan;
@@ -80,16 +90,16 @@ std::string without_creation_time(std::string_view text) {
   return std::string(text.substr(0, at)).append(text.substr(end));
 }
 
-class BothSinks final : public ChunkSink {
+class Sinks final : public ChunkSink {
  public:
-  BothSinks(ChunkSink& first, ChunkSink& second) : first_(first), second_(second) {}
+  explicit Sinks(std::vector<ChunkSink*> sinks) : sinks_(std::move(sinks)) {}
+  void add(ChunkSink& sink) { sinks_.push_back(&sink); }
   void take(const StoredChunk& chunk) override {
-    first_.take(chunk);
-    second_.take(chunk);
+    for (ChunkSink* sink : sinks_) sink->take(chunk);
   }
 
  private:
-  ChunkSink &first_, &second_;
+  std::vector<ChunkSink*> sinks_;
 };
 
 class Run {
@@ -103,6 +113,7 @@ class Run {
         still_locked_(still_locked),
         stop_(std::move(stop)),
         started_(repo::now()),
+        cutter_name_(cutter_name(cut_key(repository.repository().config()))),
         content_cutter_(cut_key(repository.repository().config())),
         trees_(
             started_,
@@ -119,12 +130,17 @@ class Run {
     acquire();
     look();
     describe();
+    choose_bases();
     open_savers();
     read_all();
-    if (!options_.dry_run) commit();
+    if (!options_.dry_run) {
+      commit();
+      keep_bases();
+    }
     for (Job& job : jobs_) {
       summary_.incomplete |= !job.facts.lost.empty();
-      summary_.volumes.push_back({std::move(job.facts), job.read.bytes_read, job.read.bytes_zero});
+      summary_.volumes.push_back({std::move(job.facts), job.read.bytes_read, job.read.bytes_zero,
+                                  job.read.bytes_reused, std::move(job.record), job.base_kept});
     }
     summary_.totals = savers_->totals();
     summary_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
@@ -171,14 +187,22 @@ class Run {
       in_context([&] { return asked.str(); },
                  [&] {
                    how.cow_expected = cow_peak(repository_, known_, job.name);
-                   job.lease =
-                       options_.from_snapshot ? engine_.acquire_snapshot(asked) : engine_.acquire(asked, how);
+                   job.lease = options_.from_snapshot ? engine_.acquire_snapshot(asked) : hold(asked, how);
                    guard_.watch(*job.lease, job.name.str());
                    job.facts = gather_facts(engine_, info, job.name, *job.lease);
                  });
       jobs_.push_back(std::move(job));
     }
     os::crash_point("snapshots watched");
+  }
+
+  bool keeps_bases() const { return options_.keep_base && !options_.dry_run; }
+
+  std::unique_ptr<engine::SnapshotLease> hold(const engine::VolumeName& name,
+                                              const engine::AcquireOptions& how) {
+    engine::BaseEngine* bases = engine::base_engine(engine_);
+    return keeps_bases() && bases != nullptr ? bases->acquire_for_base(name, how)
+                                             : engine_.acquire(name, how);
   }
 
   // What lies where: only metadata is read.
@@ -214,6 +238,60 @@ class Run {
     if (parent_) snapshot_.parent = parent_->id;
   }
 
+  // Which chunks need not be read, and whether the snapshots shall be bases for the next run.
+  void choose_bases() {
+    const ProgressPhase phase(progress_, "see what changed", 0);
+    for (Job& job : jobs_) {
+      os::throw_if_stopped(stop_);
+      const std::string& config = configs_.at(job.name.vg);
+      engine::BaseKeeper* keeper = engine::keeper(*job.lease);
+      if (keeps_bases()) {
+        const auto identity = keeper != nullptr ? keeper->as_base() : std::nullopt;
+        if (identity) {
+          job.token = new_base_token(started_);
+          job.record.kept = facts_of(*identity, config, job.name.lv);
+          job.record.kept->token = *job.token;
+        } else {
+          summary_.warnings.push_back(
+              fmt::format("{}: no base is kept for the next backup: {}", job.name.str(),
+                          keeper != nullptr ? keeper->base_problem() : "this engine keeps none"));
+        }
+      }
+      if (keeper != nullptr) job.bases = keeper->bases();
+      if (options_.full) {
+        if (!job.bases.empty()) job.record.refused = "a full backup was asked for";
+        continue;
+      }
+      const BaseSearch search{repository_, known_, *job.lease, config, job.name.lv, cutter_name_};
+      job.base = choose_base(search, job.bases);
+      job.record.refused = job.base.refused;
+      if (!job.base.parent && options_.quick) trust_inodes_of(job);
+      if (job.base.parent) job.record.used = job.base.used;
+    }
+  }
+
+  void trust_inodes_of(Job& job) {
+    if (!parent_) return;
+    try {
+      job.base.parent = trust_inodes(repository_, *parent_, "/" + job.name.str(), job.facts.lv_uuid,
+                                     job.files, job.plan, stop_);
+    } catch (const Error& error) {
+      summary_.warnings.push_back(fmt::format("{}: everything is read: the backup {} is damaged: {}",
+                                              job.name.str(), parent_->id.short_hex(), error.what()));
+    }
+    if (job.base.parent)
+      job.base.used = {"quick", "", parent_->id.hex(), job.base.parent->changed.total(), 0};
+  }
+
+  const ParentImage* parent_image(const Job& job) const {
+    return job.base.parent ? &*job.base.parent : nullptr;
+  }
+
+  std::uint64_t bytes_to_read(const Job& job) const {
+    if (!job.base.parent) return job.plan.bytes_to_read();
+    return WorkList(job.plan, repository_, parent_image(job)).count_bytes_to_read();
+  }
+
   void open_savers() {
     const unsigned threads =
         options_.threads != 0 ? options_.threads : std::max(1U, std::thread::hardware_concurrency());
@@ -223,21 +301,27 @@ class Run {
 
   void read_all() {
     std::uint64_t total = 0;
-    for (const Job& job : jobs_) total += job.plan.bytes_to_read();
+    for (const Job& job : jobs_) total += bytes_to_read(job);
     const ProgressPhase phase(progress_, "backup", total);
     for (Job& job : jobs_) {
       ImageList list;
       ChunkMap chunks(job.map.files);
-      BothSinks sinks(list, chunks);
+      Sinks sinks({&list, &chunks});
+      std::optional<CutRecorder> recorder;
+      if (job.token) sinks.add(recorder.emplace(job.plan, !job.map.free.empty(), cutter_name_));
       const PassSource source{job.lease->device(),    job.plan,
                               job.name.str(),         content_cutter_,
                               options_.on_read_error, [this, &lease = *job.lease] {
                                 guard_.check();
                                 lease.require_valid();
                               },
-                              [&job](std::uint64_t offset) { return file_at(job, offset); }};
+                              [&job](std::uint64_t offset) { return file_at(job, offset); },
+                              &repository_, parent_image(job)};
       job.read = run_pass(source, savers_->savers(), sinks, progress_, stop_);
+      if (recorder) job.cuts = recorder->take_record().to_json();
       job.plan = {};
+      if (job.record.used) job.record.used->reused_bytes = job.read.bytes_reused;
+      job.base = {};
       job.parts = list.take_parts();
       job.facts.lost = job.read.lost;
       for (const FileView& view : job.files.views) save_files(job, view, chunks);
@@ -250,6 +334,24 @@ class Run {
         job.facts.cow_chunk = cow->chunk;
       }
       os::crash_point("volume read");
+      if (!job.token) release(job);
+    }
+  }
+
+  // The backup is there: from now on its snapshots may be trusted as bases. The old ones go last, so that
+  // there is always one.
+  void keep_bases() {
+    for (Job& job : jobs_) {
+      if (!job.token) continue;
+      try {
+        engine::keeper(*job.lease)->keep_as_base(*job.token);
+        job.base_kept = true;
+        for (const auto& old : job.bases) old->remove();
+      } catch (const Error& error) {
+        summary_.warnings.push_back(fmt::format("{}: {}: {}", job.name.str(),
+                                                job.base_kept ? "an old base stays" : "no base is kept",
+                                                error.what()));
+      }
       release(job);
     }
   }
@@ -263,6 +365,7 @@ class Run {
       summary_.warnings.push_back(
           fmt::format("the snapshot {} could not be removed: {}", job.lease->snapshot_name(), error.what()));
     }
+    job.bases.clear();
     job.lease.reset();
   }
 
@@ -377,7 +480,8 @@ class Run {
       repo::Tree tree;
       add_image(tree, path, std::move(job.parts));
       add_files(tree, path, std::move(job.file_roots));
-      tree.nodes.push_back(text_file(path + "/" + std::string(view::kFactsName), job.facts.to_json()));
+      tree.nodes.push_back(text_file(path + "/" + std::string(view::kFactsName), facts_json(job)));
+      if (job.token) tree.nodes.push_back(text_file(path + "/" + std::string(view::kCutsName), job.cuts));
       groups[job.name.vg].nodes.push_back(trees_.folder(path, std::move(tree)));
     }
     repo::Tree root;
@@ -393,6 +497,12 @@ class Run {
       root.nodes.push_back(trees_.folder(path, std::move(tree)));
     }
     return trees_.root(std::move(root));
+  }
+
+  static std::string facts_json(const Job& job) {
+    const view::BaseRecord& record = job.record;
+    std::string json = job.facts.to_json();
+    return record.kept || record.used || !record.refused.empty() ? record.add_to(json) : json;
   }
 
   void add_image(repo::Tree& tree, const std::string& path, std::vector<ImageList::Part> parts) {
@@ -460,6 +570,7 @@ class Run {
   const std::stop_token stop_;
   const repo::Timestamp started_;
   std::unique_ptr<ChunkSavers> savers_;
+  const std::string cutter_name_;
   const chunk::ContentCutter content_cutter_;
   TreeBuilder trees_;
   repo::Snapshot snapshot_;

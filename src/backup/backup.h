@@ -13,6 +13,7 @@
 #include "engine/snapshot_guard.h"
 #include "engine/volume_engine.h"
 #include "repo/blob_writer.h"
+#include "view/base_facts.h"
 #include "view/volume_view.h"
 
 namespace respaldo::backup {
@@ -27,6 +28,9 @@ struct BackupOptions {
   engine::GuardOptions guard;
   bool raw = false;                       // image view only
   bool all_blocks = false;                // what the filesystem calls free is read and stored, too
+  bool full = false;                      // bases are not used: everything is read
+  bool quick = false;      // without a base: files whose inodes look as they did are not read again
+  bool keep_base = false;  // the run's snapshots stay as bases, in the place of older ones
   std::vector<std::string> tags;
   std::string hostname, username, program_version;
   OnReadError on_read_error = OnReadError::fail;
@@ -39,7 +43,9 @@ struct BackupOptions {
 
 struct VolumeResult {
   view::VolumeFacts facts;
-  std::uint64_t bytes_read = 0, bytes_zero = 0;
+  std::uint64_t bytes_read = 0, bytes_zero = 0, bytes_reused = 0;
+  view::BaseRecord base;
+  bool base_kept = false;  // its snapshot is the base of the next backup
 };
 
 struct BackupSummary {

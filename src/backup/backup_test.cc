@@ -2,11 +2,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "backup/fake_engine_test.h"
 #include "base/units.h"
 #include "block/file_device.h"
 #include "block/layers.h"
+#include "os/file.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 
@@ -114,6 +118,38 @@ TEST_F(Backup, a_second_one_stores_only_what_changed_and_knows_its_parent) {
   EXPECT_EQ(backups[1].snapshot.parent, first.id);
   EXPECT_EQ(backups[1].snapshot.summary->files_changed, 1U);
   EXPECT_EQ(backups[1].snapshot.summary->files_unmodified, 2U);
+}
+
+// A process that is killed in the middle of a backup into a real folder.
+TEST_F(Backup, what_a_killed_run_has_stored_is_not_stored_again) {
+  const os::TemporaryFolder folder;
+  const std::string place = (folder.path() / "repo").native();
+  repo::Repository::CreateOptions create;
+  create.scrypt = crypto::ScryptParameters{1024, 1, 1};
+  repository_ = repo::Repository::create(store::open_location(place), "secret", create);
+  root_ = random_bytes(60 * kMiB, 5);
+  auto& device = engine_.volumes.begin()->second.device;
+  device = std::make_shared<block::MemoryDevice>(root_);
+  options_.threads = 1;
+  options_.writer.index_blobs = 1;  // as if each pack took long
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    make_faulty([](Extent range) {
+      if (range.offset >= 40 * kMiB) ::kill(::getpid(), SIGKILL);
+    });
+    run();
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  EXPECT_THAT(repository_->snapshots(), IsEmpty());
+  const BackupSummary summary = run();
+  // What lay in full packs is known; one pack was open.
+  EXPECT_LE(summary.totals.new_bytes, 25 * kMiB);
+  EXPECT_GE(summary.totals.new_bytes, 20 * kMiB);
+  EXPECT_TRUE(holds(volumes(summary).at(0), root_));
 }
 
 TEST_F(Backup, several_volumes_of_several_groups_are_one_backup) {

@@ -9,9 +9,16 @@
 #include <vector>
 
 #include "base/error.h"
-#include "engine/volume_engine.h"
+#include "engine/base.h"
 
 namespace respaldo::backup {
+
+// A base that says what it is told to say.
+struct FakeBase {
+  engine::BaseIdentity identity;
+  ExtentSet changed;
+  std::optional<Error> failure;
+};
 
 struct FakeVolume {
   block::DevicePtr device;
@@ -19,15 +26,18 @@ struct FakeVolume {
   std::optional<std::string> origin;
   std::optional<engine::CowFigures> cow;
   bool release_fails = false;
+  std::optional<engine::BaseIdentity> next_base;  // what its snapshot would be as one
+  std::vector<FakeBase> bases;
 };
 
-class FakeEngine final : public engine::VolumeEngine {
+class FakeEngine final : public engine::VolumeEngine, public engine::BaseEngine {
  public:
   std::map<engine::VolumeName, FakeVolume> volumes;
   std::atomic<bool> snapshots_live = true;  // false: every lease is dead
   int acquired = 0, held = 0;
   std::optional<std::uint64_t> asked_cow_size;
   std::function<void()> on_release = [] {};
+  std::string config;  // of every group; empty: something that is none
 
   engine::EngineKind kind() const override { return engine::EngineKind::image; }
   std::vector<engine::VolumeInfo> list() override { return {}; }
@@ -43,7 +53,9 @@ class FakeEngine final : public engine::VolumeEngine {
     info.origin = found->second.origin;
     return info;
   }
-  std::string vg_config(const std::string& vg) override { return "# group " + vg + "\n"; }
+  std::string vg_config(const std::string& vg) override {
+    return config.empty() ? "# group " + vg + "\n" : config;
+  }
   std::vector<std::string> warnings() override { return {}; }
   block::DevicePtr open_read(const engine::VolumeName& name) override { return volumes.at(name).device; }
   block::WritableDevicePtr open_write(const engine::VolumeName&) override {
@@ -54,14 +66,20 @@ class FakeEngine final : public engine::VolumeEngine {
     asked_cow_size = options.cow_size;
     return lease(name, volumes.at(name).how);
   }
+  std::unique_ptr<engine::SnapshotLease> acquire_for_base(const engine::VolumeName& name,
+                                                          const engine::AcquireOptions& options) override {
+    return acquire(name, options);
+  }
+  std::vector<engine::BaseInfo> list_bases() override { return {}; }
+  void remove_base(const engine::VolumeName&, const std::string&) override {}
   std::unique_ptr<engine::SnapshotLease> acquire_snapshot(const engine::VolumeName& name) override {
     return lease(name, "given");
   }
 
  private:
-  class Lease final : public engine::SnapshotLease {
+  class Lease final : public engine::SnapshotLease, public engine::BaseKeeper {
    public:
-    Lease(FakeEngine& engine, const FakeVolume& volume, std::string name, std::string how)
+    Lease(FakeEngine& engine, FakeVolume& volume, std::string name, std::string how)
         : engine_(engine), volume_(volume), name_(std::move(name)), how_(std::move(how)) {
       ++engine_.acquired;
       ++engine_.held;
@@ -82,10 +100,41 @@ class FakeEngine final : public engine::VolumeEngine {
       engine_.on_release();
       --engine_.held;
     }
+    std::vector<std::unique_ptr<engine::Base>> bases() override {
+      std::vector<std::unique_ptr<engine::Base>> found;
+      for (const FakeBase& base : volume_.bases) found.push_back(std::make_unique<FoundBase>(volume_, base));
+      return found;
+    }
+    std::optional<engine::BaseIdentity> as_base() const override { return volume_.next_base; }
+    std::string base_problem() const override { return "there is no room"; }
+    void keep_as_base(const std::string& token) override {
+      FakeBase base{*volume_.next_base, {}, {}};
+      base.identity.token = token;
+      volume_.bases.insert(volume_.bases.begin(), base);
+    }
 
    private:
+    class FoundBase final : public engine::Base {
+     public:
+      FoundBase(FakeVolume& volume, FakeBase base) : volume_(volume), base_(std::move(base)) {}
+      std::string name() const override { return "vg0/base"; }
+      const engine::BaseIdentity& identity() const override { return base_.identity; }
+      change::ChangeMap changes() const override {
+        if (base_.failure) throw Error(*base_.failure);
+        return {base_.identity.size, base_.changed, base_.identity.source, base_.identity.token};
+      }
+      void remove() override {
+        std::erase_if(volume_.bases,
+                      [&](const FakeBase& other) { return other.identity.token == base_.identity.token; });
+      }
+
+     private:
+      FakeVolume& volume_;
+      const FakeBase base_;
+    };
+
     FakeEngine& engine_;
-    const FakeVolume& volume_;
+    FakeVolume& volume_;
     const std::string name_, how_;
     bool released_ = false;
   };

@@ -37,7 +37,7 @@ struct ReusedSpans {
 
 // Goes through a plan in disk order, beside the parent's chunks. A chunk is reused when none of its bytes may
 // have changed AND the cutter would cut the same chunk there again: so what comes out is, blob for blob, what
-// a full backup would store. Not thread-safe; `parent` must outlive it.
+// a full backup would store (docs/decisions/0030-bases.md). Not thread-safe; `parent` must outlive it.
 class Reuse {
  public:
   Reuse(const repo::IndexedRepository& repository, const ParentImage& parent);

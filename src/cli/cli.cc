@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "cli/cmd_snapshot.h"
 #include "cli/care_commands.h"
+#include "cli/cmd_base.h"
 #include "cli/command.h"
 #include "engine/image/image_engine.h"
 #include "os/signals.h"
@@ -61,6 +62,8 @@ const std::vector<Command> kCommands = {
      "respaldo clean --dry-run", configure_clean},
     {"doctor", "Back up", "Tell whether the next backup would work, and what to do about what would not.",
      "respaldo -r /backups/repository doctor vg0/root", configure_doctor},
+    {"base", "Back up", "Show and remove bases: snapshots that tell the next backup what changed.",
+     "respaldo --disk server.img base list\n  respaldo --disk server.img base remove vg0/root", configure_base},
     {"list", "Look into backups", "List the backups of a repository.", "respaldo -r /backups list",
      configure_list},
     {"show", "Look into backups", "Show everything known about one backup.",

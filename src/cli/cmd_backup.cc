@@ -15,6 +15,7 @@ struct Options {
   std::vector<std::string> volumes, tags;
   bool from_snapshot = false, raw = false, all_blocks = false, dry_run = false, verify_all = false,
        verify = false;
+  bool full = false, keep_base = false, quick = false;
   std::string cow, keep_free, min_pool_free, on_cow_full = "continue";
   std::string host, on_read_error = "fail", compression = "auto", pack_size;
   unsigned threads = 0;
@@ -47,6 +48,9 @@ backup::BackupOptions translate(const Options& options) {
   if (options.on_cow_full == "abort") result.guard.on_full = engine::GuardOptions::OnFull::abort;
   result.raw = options.raw;
   result.all_blocks = options.all_blocks;
+  result.full = options.full;
+  result.keep_base = options.keep_base;
+  result.quick = options.quick;
   result.tags = options.tags;
   result.hostname = options.host.empty() ? repo::this_host() : options.host;
   result.username = repo::this_user();
@@ -66,9 +70,11 @@ backup::BackupOptions translate(const Options& options) {
 }
 
 Json volume_json(const backup::VolumeResult& volume) {
-  Json json = Json::parse(volume.facts.to_json());
+  Json json = Json::parse(volume.base.add_to(volume.facts.to_json()));
   json["bytes_read"] = volume.bytes_read;
   json["bytes_zero"] = volume.bytes_zero;
+  json["bytes_reused"] = volume.bytes_reused;
+  json["base_kept"] = volume.base_kept;
   return json;
 }
 
@@ -151,6 +157,24 @@ class Verification {
   store::Medium medium_ = store::Medium::direct;
 };
 
+void report_base(app::Context& context, const backup::VolumeResult& volume) {
+  const view::VolumeFacts& facts = volume.facts;
+  const std::string name = fmt::format("{}/{}", printable(facts.vg), printable(facts.lv));
+  const auto& used = volume.base.used;
+  if (used && used->source == "quick")
+    context.print(fmt::format("{}: inodes were trusted, not proven (--quick): {} taken over from backup {}",
+                              name, format_size(volume.bytes_reused), used->backup.substr(0, 8)));
+  else if (used)
+    context.print(fmt::format("{}: {} changed since backup {}; {} taken over from it", name,
+                              format_size(used->changed_bytes), used->backup.substr(0, 8),
+                              format_size(volume.bytes_reused)));
+  if (!volume.base.refused.empty())
+    context.print(fmt::format("{}: everything was read: {}", name, printable(volume.base.refused)));
+  if (volume.base_kept)
+    context.print(
+        fmt::format("{}: a base is kept for the next backup; `respaldo base list` shows how it fills", name));
+}
+
 void report(app::Context& context, const backup::BackupSummary& summary, const Verification* verification) {
   std::uint64_t total = 0;
   for (const backup::VolumeResult& volume : summary.volumes) total += volume.facts.size;
@@ -187,6 +211,7 @@ void report(app::Context& context, const backup::BackupSummary& summary, const V
                           format_size(*facts.cow_size));
     if (facts.free_bytes > 0) line += fmt::format(", {} free stored as zeros", format_size(facts.free_bytes));
     context.print(line);
+    report_base(context, volume);
     report_files(context, facts);
     for (const view::LostRange& lost : facts.lost)
       context.warn(fmt::format("{}/{}: {} at byte {} could not be read and are stored as zeros: {}",
@@ -254,6 +279,13 @@ Action configure_backup(CLI::App& app) {
   app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
   app.add_flag("--all-blocks", options->all_blocks,
                "store what the filesystem calls free, too, instead of zeros");
+  app.add_flag("--keep-base", options->keep_base,
+               "keep the snapshot, so that the next backup reads only what changes from now on");
+  app.add_flag(
+      "--quick", options->quick,
+      "where no base is there: trust the inodes of ext2, ext3 and ext4 (times, size, place), as file "
+      "backup tools do, and read only files that look changed");
+  app.add_flag("--full", options->full, "read everything, even if a base is there");
   app.add_option("--tag", options->tags, "a tag for the backup; may be given several times")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->expected(1)

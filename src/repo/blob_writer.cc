@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <mutex>
 
 #include "base/endian.h"
@@ -17,6 +18,9 @@ namespace respaldo::repo {
 namespace {
 
 constexpr std::size_t kLongestDataBlob = 16U << 20, kLongestTreeBlob = 1U << 30;
+// An index file is written at least so often: what an interrupted run has stored until then is known to the
+// next one, and not stored again.
+constexpr std::chrono::seconds kIndexInterval{20};
 // Entries beyond this would outgrow a pack's header.
 constexpr std::size_t kMostBlobsInPack = 400000;
 
@@ -38,6 +42,7 @@ struct BlobWriter::Impl {
   std::mutex mutex;
   std::vector<PackContents> pending;  // stored packs that no index file tells yet
   std::uint64_t pending_blobs = 0;
+  std::chrono::steady_clock::time_point last_index = std::chrono::steady_clock::now();
 
   void add_pack(PackContents pack) {
     std::vector<PackContents> full;
@@ -45,7 +50,9 @@ struct BlobWriter::Impl {
       std::lock_guard lock(mutex);
       pending_blobs += pack.blobs.size();
       pending.push_back(std::move(pack));
-      if (pending_blobs < options.index_blobs) return;
+      const auto now = std::chrono::steady_clock::now();
+      if (pending_blobs < options.index_blobs && now - last_index < kIndexInterval) return;
+      last_index = now;
       full.swap(pending);
       pending_blobs = 0;
     }

@@ -10,6 +10,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "dm/cow_store.h"
+#include "engine/image/base_client.h"
 #include "lvm/volume_group.h"
 
 namespace respaldo::serve {
@@ -61,6 +62,7 @@ json Control::answer(const json& request) {
     });
     return {{"text", text}};
   }
+  if (json answer = engine::answer_about_bases(volumes_, request); !answer.is_null()) return answer;
   const VolumeName name = VolumeName::parse(request.at("volume").get<std::string>());
   if (op == "snapshot") return snapshot(name, request);
   if (op == "status") {

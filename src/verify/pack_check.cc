@@ -73,6 +73,7 @@ class PackReading {
       findings_.add(Severity::error, "bad_pack_hash",
                     fmt::format("pack {}: its bytes do not match its name", pack_.pack.short_hex()),
                     fmt::format(kRepairPack, pack_.pack.short_hex()));
+    }
     check_header();
   }
   std::uint64_t bytes_read() const { return done_; }

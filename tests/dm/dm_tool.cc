@@ -17,6 +17,7 @@
 #include "block/layers.h"
 #include "dm/cow_store.h"
 #include "dm/table.h"
+#include "dm/thin_metadata.h"
 #include "testing/temp.h"
 
 using namespace respaldo;
@@ -108,6 +109,16 @@ int run(const std::vector<std::string>& words) {
     files.tables["pool"] = {{0, 1, dm::ThinPoolTarget{words.at(1), words.at(2), 128, std::nullopt}}};
     const dm::ThinTarget target{"pool", static_cast<std::uint32_t>(std::stoul(words.at(3))), std::nullopt};
     print(*dm::assemble({{0, std::stoull(words.at(4)), target}}, files, "thin"));
+  } else if (verb == "thin-delta") {
+    const dm::ThinMetadata metadata(file(words.at(1)));
+    for (const dm::ThinDifference& one :
+         metadata.differences(static_cast<std::uint32_t>(std::stoul(words.at(2))),
+                              static_cast<std::uint32_t>(std::stoul(words.at(3))))) {
+      const char* kind = one.kind == dm::ThinDifferenceKind::left_only    ? "left_only"
+                         : one.kind == dm::ThinDifferenceKind::right_only ? "right_only"
+                                                                          : "different";
+      fmt::print("<{} begin=\"{}\" length=\"{}\"/>\n", kind, one.virtual_block, one.length);
+    }
   } else {
     throw Error(ErrorKind::usage, "unknown verb " + verb);
   }

@@ -188,6 +188,8 @@ CowFigures ActivationClient::status(const VolumeName& snapshot) const {
   return agreed([&] { return cow_from_json(answer); });
 }
 
+json ActivationClient::ask(const json& request) const { return call(request); }
+
 void ActivationClient::remove(const VolumeName& snapshot) const {
   call({{"op", "remove"}, {"volume", snapshot.str()}});
 }

@@ -37,6 +37,8 @@ class ActivationClient {
                       const std::string& tag) const;
   CowFigures status(const VolumeName& snapshot) const;
   void remove(const VolumeName& snapshot) const;
+  // Any request (base_client.h has some). Errors in the answer are thrown.
+  nlohmann::json ask(const nlohmann::json& request) const;
   // The file through which a volume is read.
   os::Path file_of(const VolumeName& name) const { return address_.mount_point / name.vg / name.lv; }
 

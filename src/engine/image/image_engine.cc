@@ -15,20 +15,15 @@
 #include "block/file_device.h"
 #include "dm/cow_store.h"
 #include "engine/image/activation_client.h"
+#include "engine/image/base_client.h"
 #include "engine/image/hand_snapshots.h"
+#include "engine/image/leases.h"
 #include "engine/image/live_volumes.h"
 #include "engine/image/vg_edit.h"
 
 namespace respaldo::engine {
 
 namespace {
-
-CowFigures figures_of(const DiskSet& disks, const DiskSet::Group& group,
-                      const lvm::VolumeGroup::SnapshotBinding& binding) {
-  const auto store = disks.open_layer(group, *binding.cow, "cow");
-  const dm::CowStatus status = dm::CowStore::load(*store, binding.chunk_sectors * 512).status();
-  return {status.total, status.chunk, status.used, status.percent_x100(), status.valid};
-}
 
 // The PVs below an LV that are not there.
 void collect_missing(const DiskSet::Group& group, const lvm::LogicalVolume& lv, std::set<std::string>& seen,
@@ -121,81 +116,6 @@ Place locate(const DiskSet& disks, const VolumeName& name) {
   return {&group, lv};
 }
 
-// A volume that nobody can write while the lease lives: the images are locked.
-class DirectLease final : public SnapshotLease {
- public:
-  DirectLease(block::DevicePtr device, std::string how, std::string name, std::optional<CowFigures> cow)
-      : device_(std::move(device)), how_(std::move(how)), name_(std::move(name)), cow_(cow) {}
-  const block::Device& device() const override { return *device_; }
-  std::string_view how() const override { return how_; }
-  std::string snapshot_name() const override { return name_; }
-  std::optional<CowFigures> cow() const override { return cow_; }
-  // The store was whole when it was opened, and the images cannot change under the lock.
-  void require_valid() const override {}
-  void release() override {}
-
- private:
-  block::DevicePtr device_;
-  std::string how_, name_;
-  std::optional<CowFigures> cow_;
-};
-
-// A snapshot inside a running activation.
-class ServedLease final : public SnapshotLease {
- public:
-  ServedLease(ActivationClient client, VolumeName snapshot, bool ours)
-      : client_(std::move(client)), snapshot_(std::move(snapshot)), ours_(ours) {
-    try {
-      device_ = std::make_unique<block::FileDevice>(client_.file_of(snapshot_),
-                                                    block::FileDevice::Access::read_only);
-    } catch (...) {
-      drop();
-      throw;
-    }
-  }
-  ~ServedLease() override { drop(); }
-  const block::Device& device() const override { return *device_; }
-  std::string_view how() const override { return ours_ ? "snapshot" : "given"; }
-  std::string snapshot_name() const override { return snapshot_.str(); }
-  std::optional<CowFigures> cow() const override { return client_.status(snapshot_); }
-  void require_valid() const override {
-    if (!client_.status(snapshot_).valid)
-      throw Error(
-          ErrorKind::overflow,
-          fmt::format("snapshot {} is invalid: its COW store overflowed while it was read", snapshot_.str()),
-          ours_ ? "nothing was saved; run again with a larger --cow"
-                : "nothing was saved; make a new snapshot with a larger size");
-  }
-  void release() override {
-    device_.reset();
-    if (!ours_) return;
-    ours_ = false;
-    // FUSE tells the activation of our close a moment later.
-    for (int tries = 50;; --tries) {
-      try {
-        client_.remove(snapshot_);
-        return;
-      } catch (const Error& error) {
-        if (tries == 0 || error.kind() == ErrorKind::not_found) throw;
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      }
-    }
-  }
-
- private:
-  void drop() noexcept {
-    try {
-      release();
-    } catch (...) {
-      // The caller is already told of a failure; the snapshot carries our tag and can be found.
-    }
-  }
-  ActivationClient client_;
-  VolumeName snapshot_;
-  bool ours_;
-  std::unique_ptr<block::FileDevice> device_;
-};
-
 // Writing to a quiet image, with copy on write towards the volume's snapshots.
 class QuietVolume final : public block::WritableDevice {
  public:
@@ -230,7 +150,7 @@ class QuietVolume final : public block::WritableDevice {
   std::uint64_t size_;
 };
 
-class ImageEngine final : public VolumeEngine {
+class ImageEngine final : public VolumeEngine, public BaseEngine {
  public:
   explicit ImageEngine(std::vector<os::Path> images) : images_(std::move(images)) {}
 
@@ -304,21 +224,11 @@ class ImageEngine final : public VolumeEngine {
   }
 
   std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) override {
-    return with<std::unique_ptr<SnapshotLease>>(
-        [&](std::shared_ptr<DiskSet> disks) -> std::unique_ptr<SnapshotLease> {
-          const Place place = locate(*disks, name);
-          return std::make_unique<DirectLease>(disks->open_lv(*place.group, *place.lv), "direct", "",
-                                               cow(*disks, place));
-        },
-        [&](const ActivationClient& client) -> std::unique_ptr<SnapshotLease> {
-          const VolumeInfo info = find(name);
-          // A snapshot stands still by itself, unless somebody writes to it: then there is no way to hold it.
-          if (info.origin && info.cow) return std::make_unique<ServedLease>(client, name, false);
-          std::optional<std::uint64_t> size = options.cow_size;
-          if (options.cow_share) size = store_size(client, info, *options.cow_share);
-          const VolumeName snapshot = client.snapshot(name, size, options.run_tag);
-          return std::make_unique<ServedLease>(client, snapshot, true);
-        });
+    return hold(name, options, LockMode::shared);
+  }
+  std::unique_ptr<SnapshotLease> acquire_for_base(const VolumeName& name,
+                                                  const AcquireOptions& options) override {
+    return hold(name, options, LockMode::exclusive);
   }
 
   VolumeName create_snapshot(const VolumeName& origin, const std::string& name,
@@ -335,12 +245,36 @@ class ImageEngine final : public VolumeEngine {
     return with<std::unique_ptr<SnapshotLease>>(
         [&](std::shared_ptr<DiskSet> disks) -> std::unique_ptr<SnapshotLease> {
           const Place place = locate(*disks, name);
-          return std::make_unique<DirectLease>(disks->open_lv(*place.group, *place.lv), "given", name.str(),
-                                               cow(*disks, place));
+          return lease_as_it_lies(disks, *place.group, *place.lv, true);
         },
-        [&](const ActivationClient& client) -> std::unique_ptr<SnapshotLease> {
-          return std::make_unique<ServedLease>(client, name, false);
-        });
+        [&](const ActivationClient& client) { return lease_of_given(client, name); });
+  }
+
+  std::vector<BaseInfo> list_bases() override {
+    return with<std::vector<BaseInfo>>(
+        [](const std::shared_ptr<DiskSet>& disks) {
+          std::vector<BaseInfo> bases;
+          for (const DiskSet::Group& group : disks->groups())
+            for (BaseInfo& base : bases_in(*disks, group)) bases.push_back(std::move(base));
+          return bases;
+        },
+        [](const ActivationClient& client) { return served_bases(client); });
+  }
+
+  void remove_base(const VolumeName& base, const std::string& uuid) override {
+    const std::vector<BaseInfo> bases = list_bases();
+    if (std::ranges::none_of(bases, [&](const BaseInfo& b) { return b.name == base && b.uuid == uuid; }))
+      throw Error(ErrorKind::refused, fmt::format("{} is no base", printable(base.str())));
+    with<bool>(
+        [&](const std::shared_ptr<DiskSet>& disks) {
+          remove_quiet_snapshot(*disks, base, "respaldo base remove");
+          return true;
+        },
+        [&](const ActivationClient& client) {
+          client.remove(base);
+          return true;
+        },
+        LockMode::exclusive);
   }
 
  private:
@@ -358,24 +292,42 @@ class ImageEngine final : public VolumeEngine {
     return std::max<std::uint64_t>(share.resolve(whole), 1);
   }
 
+  std::unique_ptr<SnapshotLease> hold(const VolumeName& name, const AcquireOptions& options, LockMode mode) {
+    return with<std::unique_ptr<SnapshotLease>>(
+        [&](std::shared_ptr<DiskSet> disks) {
+          const Place place = locate(*disks, name);
+          return mode == LockMode::exclusive
+                     ? lease_with_snapshot(disks, place.group->vg.name, place.lv->name, options)
+                     : lease_as_it_lies(disks, *place.group, *place.lv, false);
+        },
+        [&](const ActivationClient& client) -> std::unique_ptr<SnapshotLease> {
+          const VolumeInfo info = find(name);
+          // A snapshot stands still by itself, unless somebody writes to it: then there is no way to hold it.
+          if (info.origin && info.cow) return lease_of_given(client, name);
+          std::optional<std::uint64_t> size = options.cow_size;
+          if (options.cow_share) size = store_size(client, info, *options.cow_share);
+          const VolumeName snapshot = client.snapshot(name, size, options.run_tag);
+          return lease_of_own(client, name, snapshot, options.run_tag);
+        },
+        mode);
+  }
+
   template <class Result, class OnImages, class OnActivation>
-  Result with(OnImages on_images, OnActivation on_activation) {
-    std::shared_ptr<DiskSet> disks;
+  Result with(OnImages on_images, OnActivation on_activation, LockMode mode = LockMode::shared) {
+    // While a lease of ours keeps everybody else out, it is the way in.
+    std::shared_ptr<DiskSet> disks = held_.lock();
+    if (disks) return on_images(std::move(disks));
     try {
-      disks = DiskSet::open(images_, LockMode::shared);
+      disks = DiskSet::open(images_, mode);
     } catch (const HeldByActivation& held) {
       return on_activation(ActivationClient(held.address()));
     }
+    if (mode == LockMode::exclusive) held_ = disks;
     return on_images(std::move(disks));
   }
 
-  static std::optional<CowFigures> cow(const DiskSet& disks, const Place& place) {
-    if (const auto binding = place.group->vg.snapshot_binding(*place.lv))
-      return figures_of(disks, *place.group, *binding);
-    return std::nullopt;
-  }
-
   std::vector<os::Path> images_;
+  std::weak_ptr<DiskSet> held_;  // open exclusively by a lease
 };
 
 }  // namespace

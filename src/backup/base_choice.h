@@ -1,0 +1,45 @@
+// Whether an earlier backup's base can be trusted: it counts only when proven.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backup/reuse.h"
+#include "engine/base.h"
+#include "repo/repository.h"
+#include "view/base_facts.h"
+
+namespace respaldo::backup {
+
+struct BaseChoice {
+  std::optional<ParentImage> parent;  // absent: everything is read
+  view::ReuseFacts used;              // REQUIRES parent
+  // Why the bases that are there cannot be used; empty when there are none, or one is.
+  std::string refused;
+};
+
+// A random token for a base, which also tells when its backup began: "65f3a1b2" (seconds of 1970) + 24 more
+// hexadecimal digits.
+std::string new_base_token(const repo::Timestamp& backup_began);
+
+// `vg_config`: the group's metadata as text, `lv`: the base's origin.
+view::BaseFacts facts_of(const engine::BaseIdentity& identity, const std::string& vg_config,
+                         const std::string& lv);
+
+// What is known of a volume when a base is looked for.
+struct BaseSearch {
+  const repo::IndexedRepository& repository;
+  const std::vector<repo::NamedSnapshot>& backups;
+  const engine::SnapshotLease& lease;  // what will be read
+  const std::string& vg_config;
+  const std::string& lv;
+  const std::string& cutter;  // cutter_name() of this repository
+};
+
+// The newest base of which all is proven: the backup that was read from it is found by the token; UUIDs,
+// size, chunk and layout are those that it recorded; it was cut as this repository cuts; every blob of its
+// image is in the index; and the base still told what changed.
+BaseChoice choose_base(const BaseSearch& search, const std::vector<std::unique_ptr<engine::Base>>& bases);
+
+}  // namespace respaldo::backup

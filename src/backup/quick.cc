@@ -1,0 +1,165 @@
+#include "backup/quick.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "os/thread_group.h"
+
+namespace respaldo::backup {
+
+namespace {
+
+constexpr std::int64_t kRacySeconds = 2;
+constexpr std::uint32_t kHoleChunk = kLongestChunk;  // as file_trees.cc makes them
+
+bool same_time(const repo::Timestamp& a, const fs::FileTime& b) {
+  return a.seconds == b.seconds && a.nanoseconds == b.nanoseconds;
+}
+
+// Chunks of the old image by their place.
+class OldChunks {
+ public:
+  explicit OldChunks(std::vector<view::ImageChunk> chunks) : chunks_(std::move(chunks)) {}
+
+  // Goes along `content` from `at` on while it names exactly the chunks of `extent`; false when it does not.
+  bool match(Extent extent, const std::vector<repo::BlobId>& content, std::size_t& at) const {
+    auto chunk = std::ranges::lower_bound(chunks_, extent.offset, {}, &view::ImageChunk::offset);
+    std::uint64_t done = extent.offset;
+    for (; done < extent.end(); ++chunk, ++at) {
+      if (chunk == chunks_.end() || chunk->offset != done || at == content.size() || chunk->id != content[at])
+        return false;
+      done += chunk->length;
+    }
+    return done == extent.end();
+  }
+
+ private:
+  std::vector<view::ImageChunk> chunks_;
+};
+
+class Truster {
+ public:
+  Truster(const repo::IndexedRepository& repository, std::int64_t backup_began, const OldChunks& chunks,
+          const FileView& view, const std::stop_token& stop)
+      : repository_(repository),
+        newest_(backup_began - kRacySeconds),
+        chunks_(chunks),
+        view_(view),
+        stop_(stop) {}
+
+  // Below the root folder, whose tree was `tree`.
+  void run(const repo::BlobId& tree, std::vector<Extent>& trusted) {
+    std::vector<std::pair<fs::NodeIndex, repo::BlobId>> folders{{view_.reader->root(), tree}};
+    while (!folders.empty()) {
+      os::throw_if_stopped(stop_);
+      const auto [folder, id] = folders.back();
+      folders.pop_back();
+      const repo::Tree old = repository_.load_tree(id);
+      for (std::size_t i = 0; i < view_.reader->entry_count(folder); ++i) {
+        const fs::DirectoryEntry entry = view_.reader->entry(folder, i);
+        const auto before = std::ranges::lower_bound(
+            old.nodes, entry.name, {}, [](const repo::Node& node) -> std::string_view { return node.name; });
+        if (before == old.nodes.end() || before->name != entry.name) continue;
+        const fs::FileNode node = view_.reader->node(entry.node);
+        if (S_ISDIR(node.mode)) {
+          if (before->type == repo::NodeType::dir && before->subtree)
+            folders.emplace_back(entry.node, *before->subtree);
+        } else if (S_ISREG(node.mode) && looks_alike(node, *before)) {
+          trust(entry.node, node, *before, trusted);
+        }
+      }
+    }
+  }
+
+ private:
+  bool looks_alike(const fs::FileNode& now, const repo::Node& before) const {
+    return before.type == repo::NodeType::file && now.readable && !now.has_inline_data &&
+           now.inode == before.inode && now.size == before.size && same_time(before.mtime, now.mtime) &&
+           same_time(before.ctime, now.ctime) && now.ctime.seconds < newest_;
+  }
+
+  // All extents or none: one of them elsewhere means that the file is another one.
+  void trust(fs::NodeIndex index, const fs::FileNode& node, const repo::Node& before,
+             std::vector<Extent>& trusted) {
+    const std::uint64_t block = view_.reader->facts().block_size;
+    const std::size_t count = trusted.size();
+    std::size_t at = 0;
+    std::uint64_t done = 0;
+    bool same = true;
+    for (const fs::FileExtent& extent : view_.reader->extents(index)) {
+      if (extent.unwritten) continue;
+      const Extent bytes{view_.base + extent.physical, extent.length};
+      same = same && match_hole(extent.logical - done, before.content, at) &&
+             chunks_.match(bytes, before.content, at);
+      if (!same) break;
+      trusted.push_back({bytes.offset, (bytes.length + block - 1) / block * block});
+      done = extent.logical + extent.length;
+    }
+    same = same && match_hole(node.size - done, before.content, at) && at == before.content.size();
+    if (!same) trusted.resize(count);
+  }
+
+  bool match_hole(std::uint64_t length, const std::vector<repo::BlobId>& content, std::size_t& at) {
+    const auto take = [&](std::uint32_t chunk) {
+      if (at == content.size() || content[at] != zeros(chunk)) return false;
+      ++at;
+      length -= chunk;
+      return true;
+    };
+    while (length >= kHoleChunk)
+      if (!take(kHoleChunk)) return false;
+    while (length >= kZeroChunk)
+      if (!take(kZeroChunk)) return false;
+    return length == 0 || take(static_cast<std::uint32_t>(length));
+  }
+  const repo::BlobId& zeros(std::uint32_t length) {
+    const auto [at, is_new] = zeros_.try_emplace(length);
+    if (is_new) at->second = view::zero_blob_id(length);
+    return at->second;
+  }
+
+  const repo::IndexedRepository& repository_;
+  const std::int64_t newest_;
+  const OldChunks& chunks_;
+  const FileView& view_;
+  const std::stop_token& stop_;
+  std::unordered_map<std::uint32_t, repo::BlobId> zeros_;
+};
+
+}  // namespace
+
+std::optional<ParentImage> trust_inodes(const repo::IndexedRepository& repository,
+                                        const repo::NamedSnapshot& backup, const std::string& tree_path,
+                                        const std::string& lv_uuid, const FileViews& files,
+                                        const CutPlan& plan, const std::stop_token& stop) {
+  ParentImage parent;
+  for (view::StoredVolume& volume : view::stored_volumes(repository, backup.snapshot))
+    if (volume.tree_path == tree_path) parent.volume = std::move(volume);
+  if (!parent.volume.facts || parent.volume.facts->lv_uuid != lv_uuid ||
+      parent.volume.image_size != plan.size)
+    return std::nullopt;
+  const OldChunks chunks(view::image_chunks(repository, parent.volume));
+  std::vector<Extent> trusted;
+  for (const FileView& view : files.views) {
+    if (!view.reader->facts().type.starts_with("ext") || view.reader->root() == fs::kNoNode) continue;
+    const auto root = view::find_node(repository, backup.snapshot, tree_path + "/" + view.folder);
+    if (root && root->subtree)
+      Truster(repository, backup.snapshot.time.seconds, chunks, view, stop).run(*root->subtree, trusted);
+  }
+  if (trusted.empty()) return std::nullopt;
+  std::ranges::sort(trusted, {}, &Extent::offset);
+  ExtentSet same;
+  for (const Extent& extent : trusted) same.add(intersect(extent, {0, plan.size}));
+  for (const view::LostRange& lost : parent.volume.facts->lost) same.remove(lost.extent);
+  parent.changed = same.complement({0, plan.size});
+  // What lies as it lay is cut as it was cut: the spans of its long files were those of now.
+  parent.cuts.complete_to = plan.size;
+  for (const Span& span : plan.spans)
+    if (span.kind == SpanKind::read && span.cut == CutKind::content && same.contains(span.extent))
+      parent.cuts.content.push_back(span.extent);
+  return parent;
+}
+
+}  // namespace respaldo::backup

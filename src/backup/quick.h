@@ -1,0 +1,26 @@
+// --quick: files whose inodes look as they did are not read again.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+
+#include "backup/file_view.h"
+#include "backup/reuse.h"
+#include "repo/repository.h"
+
+namespace respaldo::backup {
+
+// The volume's image in an earlier backup, where every byte counts as changed but the data of files that have
+// the same path, inode number, size, mtime and ctime as then, and lie where they lay: their blobs in the old
+// file view are those of their places in the old image. Files changed within two seconds before the old
+// backup began are not trusted: their times may not tell of a later change. This trusts the filesystem and
+// its clock; it proves nothing.
+//
+// Absent when the old backup does not hold this volume in this size with a file view. `plan`: of the new
+// backup. Error(io, corrupt) out of the repository.
+std::optional<ParentImage> trust_inodes(const repo::IndexedRepository& repository,
+                                        const repo::NamedSnapshot& backup, const std::string& tree_path,
+                                        const std::string& lv_uuid, const FileViews& files,
+                                        const CutPlan& plan, const std::stop_token& stop);
+
+}  // namespace respaldo::backup
