@@ -7,6 +7,7 @@
 #include "app/progress.h"
 #include "crypto/secret.h"
 #include "engine/image/image_engine.h"
+#include "engine/kernel/kernel_engine.h"
 #include "os/process.h"
 
 namespace respaldo::app {
@@ -161,7 +162,15 @@ std::shared_ptr<const repo::IndexedRepository> Context::indexed() {
 }
 
 engine::VolumeEngine& Context::engine() {
-  if (!impl_->engine) impl_->engine = engine::make_image_engine(images());
+  if (impl_->engine) return *impl_->engine;
+  if (!impl_->options.disks.empty()) {
+    impl_->engine = engine::make_image_engine(images());
+  } else {
+    engine::KernelEngineOptions options;
+    options.state = impl_->world.environment("RESPALDO_STATE").value_or("");
+    options.stop = impl_->world.stop;
+    impl_->engine = engine::make_kernel_engine(std::move(options));
+  }
   return *impl_->engine;
 }
 
@@ -169,8 +178,7 @@ std::vector<os::Path> Context::images() const {
   if (impl_->options.disks.empty())
     throw Error(
         ErrorKind::usage, "no disk image is given",
-        "name each disk image (or block device) with --disk; the volumes of the running system are not "
-        "handled yet");
+        "name each disk image (or block device) with --disk; on the running system use lvm2's own commands");
   return {impl_->options.disks.begin(), impl_->options.disks.end()};
 }
 

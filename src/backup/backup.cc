@@ -10,17 +10,20 @@
 
 #include "backup/chunk_map.h"
 #include "backup/chunk_savers.h"
+#include "backup/cow_history.h"
 #include "backup/file_counts.h"
 #include "backup/file_trees.h"
 #include "backup/file_view.h"
 #include "backup/image_list.h"
+#include "backup/measured_progress.h"
 #include "backup/pipeline.h"
 #include "backup/tree_builder.h"
 #include "base/endian.h"
 #include "base/error.h"
-#include "base/hex.h"
 #include "crypto/crypto.h"
 #include "fs/probe/probe.h"
+#include "journal/names.h"
+#include "os/crash_point.h"
 #include "os/thread_group.h"
 
 namespace respaldo::backup {
@@ -39,12 +42,6 @@ struct Job {
   std::vector<std::pair<std::string, repo::Node>> file_roots;  // folder, root node
   std::vector<ImageList::Part> parts;
 };
-
-std::string random_tag() {
-  std::array<std::uint8_t, 8> bytes{};
-  crypto::random_bytes(bytes);
-  return "respaldo_run_" + to_hex(bytes);
-}
 
 view::VolumeFacts gather_facts(const engine::VolumeEngine& engine, const engine::VolumeInfo& info,
                                const engine::VolumeName& name, const engine::SnapshotLease& lease) {
@@ -112,10 +109,13 @@ class Run {
             [this](repo::Tree tree) {
               return savers_->save(repo::BlobType::tree, as_bytes(repo::to_json(std::move(tree))));
             },
-            [this](const std::string& path) { return parent_node(path); }) {}
+            [this](const std::string& path) { return parent_node(path); }),
+        guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }) {}
 
   BackupSummary run() {
     const auto clock = std::chrono::steady_clock::now();
+    known_ = repository_.repository().snapshots(&damaged_);
+    clean();
     acquire();
     look();
     describe();
@@ -132,12 +132,30 @@ class Run {
   }
 
  private:
+  // What earlier runs left behind never blocks this one.
+  void clean() {
+    try {
+      for (const engine::CleanReport::Item& item : engine_.clean(false).items)
+        if (item.problem.empty())
+          progress_.note(fmt::format("removed what an earlier run left behind: {}", item.what));
+        else
+          summary_.warnings.push_back(fmt::format(
+              "an earlier run left {} behind, which cannot be removed: {}", item.what, item.problem));
+    } catch (const Error& error) {
+      summary_.warnings.push_back(
+          fmt::format("what earlier runs may have left behind was not looked for: {}", error.what()));
+    }
+  }
+
   // All volumes are held still before the first is read, so that they belong together.
   void acquire() {
     if (options_.volumes.empty()) throw Error(ErrorKind::usage, "no volume to back up was named");
     engine::AcquireOptions how;
     how.cow_size = options_.cow_size;
-    how.run_tag = random_tag();
+    how.cow_share = options_.cow_share;
+    how.keep_free = options_.keep_free;
+    how.min_pool_free = options_.guard.min_pool_free;
+    how.run_tag = journal::new_run_tag();
     std::set<engine::VolumeName> names;
     for (const engine::VolumeName& asked : options_.volumes) {
       os::throw_if_stopped(stop_);
@@ -152,12 +170,15 @@ class Run {
       if (!configs_.contains(job.name.vg)) configs_[job.name.vg] = engine_.vg_config(job.name.vg);
       in_context([&] { return asked.str(); },
                  [&] {
+                   how.cow_expected = cow_peak(repository_, known_, job.name);
                    job.lease =
                        options_.from_snapshot ? engine_.acquire_snapshot(asked) : engine_.acquire(asked, how);
                    job.facts = gather_facts(engine_, info, job.name, *job.lease);
                  });
       jobs_.push_back(std::move(job));
+      guard_.watch(*jobs_.back().lease, jobs_.back().name.str());
     }
+    os::crash_point("snapshots watched");
   }
 
   // What lies where: only metadata is read.
@@ -189,8 +210,7 @@ class Run {
     snapshot_.username = options_.username;
     snapshot_.tags = options_.tags;
     snapshot_.program_version = options_.program_version;
-    std::vector<std::string> damaged;  // told by check
-    parent_ = find_parent(repository_.repository().snapshots(&damaged), snapshot_);
+    parent_ = find_parent(known_, snapshot_);
     if (parent_) snapshot_.parent = parent_->id;
   }
 
@@ -209,9 +229,16 @@ class Run {
       ImageList list;
       ChunkMap chunks(job.map.files);
       BothSinks sinks(list, chunks);
-      const PassSource source{job.lease->device(),    job.plan,
-                              job.name.str(),         content_cutter_,
-                              options_.on_read_error, [&lease = *job.lease] { lease.require_valid(); }};
+      const PassSource source{job.lease->device(),
+                              job.plan,
+                              job.name.str(),
+                              content_cutter_,
+                              options_.on_read_error,
+                              [this, &lease = *job.lease] {
+                                guard_.check();
+                                lease.require_valid();
+                              },
+                              [&job](std::uint64_t offset) { return file_at(job, offset); }};
       job.read = run_pass(source, savers_->savers(), sinks, progress_, stop_);
       job.plan = {};
       job.parts = list.take_parts();
@@ -225,12 +252,14 @@ class Run {
         job.facts.cow_used = cow->used;
         job.facts.cow_chunk = cow->chunk;
       }
+      os::crash_point("volume read");
       release(job);
     }
   }
 
   // The bytes are safe: a snapshot that stays behind is no reason to throw the backup away.
   void release(Job& job) {
+    guard_.forget(*job.lease);
     try {
       job.lease->release();
     } catch (const Error& error) {
@@ -303,6 +332,15 @@ class Run {
     }
   }
 
+  // The file whose bytes lie there; empty for anything else.
+  static std::string file_at(const Job& job, std::uint64_t offset) {
+    const auto run = std::ranges::upper_bound(job.map.files, offset, {},
+                                              [](const FileRun& one) { return one.extent.end(); });
+    if (run == job.map.files.end() || run->extent.offset > offset) return {};
+    const FileView& view = job.files.views.at(run->view);
+    return view.folder + view.reader->path(run->node);
+  }
+
   std::optional<repo::Node> parent_node(const std::string& path) const {
     if (!parent_) return std::nullopt;
     try {
@@ -330,6 +368,7 @@ class Run {
 
     os::throw_if_stopped(stop_);
     still_locked_();
+    os::crash_point("before the backup is listed");
     summary_.id = repo::save_snapshot(repository, snapshot_);
   }
 
@@ -416,7 +455,9 @@ class Run {
   engine::VolumeEngine& engine_;
   const repo::IndexedRepository& repository_;
   const BackupOptions& options_;
-  Progress& progress_;
+  MeasuredProgress progress_;
+  std::vector<repo::NamedSnapshot> known_;
+  std::vector<std::string> damaged_;  // told by check
   const std::function<void()>& still_locked_;
   const std::stop_token stop_;
   const repo::Timestamp started_;
@@ -426,7 +467,8 @@ class Run {
   repo::Snapshot snapshot_;
   repo::SnapshotSummary counts_;
   std::optional<repo::NamedSnapshot> parent_;
-  std::vector<Job> jobs_;  // their leases, where they are left, are released when this goes
+  std::vector<Job> jobs_;        // their leases, where they are left, are released when this goes
+  engine::SnapshotGuard guard_;  // goes before them
   std::map<std::string, std::string> configs_;
   BackupSummary summary_;
 };

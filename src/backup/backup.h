@@ -10,6 +10,7 @@
 
 #include "backup/cut_plan.h"
 #include "base/progress.h"
+#include "engine/snapshot_guard.h"
 #include "engine/volume_engine.h"
 #include "repo/blob_writer.h"
 #include "view/volume_view.h"
@@ -22,6 +23,8 @@ struct BackupOptions {
   std::vector<engine::VolumeName> volumes;
   bool from_snapshot = false;             // volumes name existing snapshots
   std::optional<std::uint64_t> cow_size;  // bytes
+  std::optional<engine::Amount> cow_share, keep_free;  // see AcquireOptions
+  engine::GuardOptions guard;
   bool raw = false;                       // image view only
   bool all_blocks = false;                // what the filesystem calls free is read and stored, too
   std::vector<std::string> tags;

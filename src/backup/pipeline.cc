@@ -89,7 +89,7 @@ struct Shared {
           source.require_valid();
           next_check = Clock::now() + kValidityInterval;
         }),
-        reader(source.device, source.volume, source.on_read_error, require_valid),
+        reader(source.device, source.volume, source.on_read_error, require_valid, source.file_at),
         results(sink),
         progress(meter) {}
 

@@ -53,6 +53,8 @@ struct PassSource {
   // Throws when the snapshot below has died. Called from all workers, one at a time: now and then, before a
   // read error is believed, and after the last byte.
   std::function<void()> require_valid;
+  // The file that has the byte at this offset, for messages; empty when there is none.
+  std::function<std::string(std::uint64_t offset)> file_at{};
   // An earlier backup whose chunks are taken over where nothing changed, and the repository that holds it.
   const repo::IndexedRepository* repository = nullptr;
   const ParentImage* parent = nullptr;

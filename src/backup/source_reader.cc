@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "os/thread_group.h"
 
 namespace respaldo::backup {
@@ -35,11 +36,14 @@ void SourceReader::read(std::uint64_t offset, MutableBytes out, std::vector<view
     } catch (const Error& error) {
       if (!is_reading_error(error)) throw;
       require_valid_();
-      if (on_error_ == OnReadError::fail)
+      if (on_error_ == OnReadError::fail) {
+        const std::string file = file_at_ ? printable(file_at_(offset)) : "";
         throw Error(error.kind(),
-                    fmt::format("{} cannot be read at byte {}: {}", volume_, offset, error.what()),
+                    fmt::format("{} cannot be read at byte {}{}: {}", volume_, offset,
+                                file.empty() ? "" : fmt::format(", in {}", file), error.what()),
                     "--on-read-error=skip saves the rest and records what is lost")
             .set_error_number(error.error_number());
+      }
       std::ranges::fill(step, std::uint8_t{0});
       append_lost(lost, {{offset, n}, error.message()});
     }

@@ -21,8 +21,13 @@ class SourceReader {
  public:
   // `require_valid` is asked before an error is believed: a snapshot that died fails every read.
   SourceReader(const block::Device& device, std::string volume, OnReadError on_error,
-               const std::function<void()>& require_valid)
-      : device_(device), volume_(std::move(volume)), on_error_(on_error), require_valid_(require_valid) {}
+               const std::function<void()>& require_valid,
+               std::function<std::string(std::uint64_t)> file_at = {})
+      : device_(device),
+        volume_(std::move(volume)),
+        on_error_(on_error),
+        require_valid_(require_valid),
+        file_at_(std::move(file_at)) {}
 
   // Fills `out` from `offset`; ranges that are lost are appended to `lost`, in order.
   void read(std::uint64_t offset, MutableBytes out, std::vector<view::LostRange>& lost,
@@ -33,6 +38,7 @@ class SourceReader {
   const std::string volume_;
   const OnReadError on_error_;
   const std::function<void()>& require_valid_;
+  const std::function<std::string(std::uint64_t)> file_at_;
 };
 
 // Appends in disk order, joining ranges that touch. Past 65536 ranges gaps are swallowed: the list stays

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/printable.h"
+#include "cli/cmd_snapshot.h"
 #include "cli/command.h"
 #include "engine/image/image_engine.h"
 #include "os/signals.h"
@@ -49,6 +50,12 @@ const std::vector<Command> kCommands = {
     {"init", "Back up", "Make a repository.", "respaldo -r /backups init", configure_init},
     {"backup", "Back up", "Save volumes: snapshot, one pass, snapshot gone.",
      "respaldo -r /backups --disk server.img backup vg0/root vg0/home --tag nightly", configure_backup},
+    {"snapshot", "Back up", "Make, list, watch, extend and remove snapshots by hand.",
+     "respaldo snapshot create vg0/root --name before-upgrade\n  respaldo snapshot watch vg0/before-upgrade\n"
+     "  respaldo snapshot remove vg0/before-upgrade",
+     configure_snapshot},
+    {"clean", "Back up", "Remove what a crash or a power cut left behind: snapshots of runs that are dead.",
+     "respaldo clean --dry-run", configure_clean},
     {"list", "Look into backups", "List the backups of a repository.", "respaldo -r /backups list",
      configure_list},
     {"show", "Look into backups", "Show everything known about one backup.",

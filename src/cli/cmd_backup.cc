@@ -13,7 +13,8 @@ namespace {
 struct Options {
   std::vector<std::string> volumes, tags;
   bool from_snapshot = false, raw = false, all_blocks = false, dry_run = false, verify_all = false;
-  std::string cow, host, on_read_error = "fail", compression = "auto", pack_size;
+  std::string cow, keep_free, min_pool_free, on_cow_full = "continue";
+  std::string host, on_read_error = "fail", compression = "auto", pack_size;
   unsigned threads = 0;
 };
 
@@ -29,7 +30,19 @@ backup::BackupOptions translate(const Options& options) {
   for (const std::string& volume : options.volumes)
     result.volumes.push_back(engine::VolumeName::parse(volume));
   result.from_snapshot = options.from_snapshot;
-  if (!options.cow.empty() && options.cow != "auto") result.cow_size = parse_size(options.cow, "--cow", kMiB);
+  using Of = engine::Amount::Of;
+  if (!options.cow.empty() && options.cow != "auto") {
+    const engine::Amount cow = engine::Amount::parse(options.cow, "--cow", Of::origin);
+    if (cow.of == Of::bytes)
+      result.cow_size = cow.value;
+    else
+      result.cow_share = cow;
+  }
+  if (!options.keep_free.empty())
+    result.keep_free = engine::Amount::parse(options.keep_free, "--keep-free", Of::vg);
+  if (!options.min_pool_free.empty())
+    result.guard.min_pool_free = engine::Amount::parse(options.min_pool_free, "--min-pool-free", Of::pool);
+  if (options.on_cow_full == "abort") result.guard.on_full = engine::GuardOptions::OnFull::abort;
   result.raw = options.raw;
   result.all_blocks = options.all_blocks;
   result.tags = options.tags;
@@ -153,7 +166,19 @@ Action configure_backup(CLI::App& app) {
   app.add_option("volumes", options->volumes, "volumes to save, as VG/LV")->required()->type_name("VG/LV");
   app.add_flag("--from-snapshot", options->from_snapshot, "the names are of snapshots that exist already");
   app.add_option("--cow", options->cow,
-                 "size of the snapshot's COW store (10G); chosen by respaldo when left out")
+                 "size of the snapshot's COW store: 10G, 20%ORIGIN, 50%FREE; auto: from the volume's own history, "
+                 "else a fifth of it")
+      ->type_name("SIZE");
+  app.add_option("--keep-free", options->keep_free,
+                 "what snapshots never take of the volume group's free space: 1G, or 5% of the group")
+      ->type_name("SIZE");
+  app.add_option("--on-cow-full", options->on_cow_full,
+                 "when a snapshot fills up and cannot be extended: continue (and fail if it overflows before its end), "
+                 "or abort before it is full")
+      ->check(CLI::IsMember({"abort", "continue"}))
+      ->capture_default_str();
+  app.add_option("--min-pool-free", options->min_pool_free,
+                 "give up when a thin pool has less free: 1G, or 5% of it [5%]")
       ->type_name("SIZE");
   app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
   app.add_flag("--all-blocks", options->all_blocks,

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cinttypes>
+#include <cstdio>
 #include <ctime>
 #include <thread>
 
@@ -13,6 +15,7 @@
 #include "block/file_device.h"
 #include "dm/cow_store.h"
 #include "engine/image/activation_client.h"
+#include "engine/image/hand_snapshots.h"
 #include "engine/image/live_volumes.h"
 #include "engine/image/vg_edit.h"
 
@@ -311,10 +314,18 @@ class ImageEngine final : public VolumeEngine {
           const VolumeInfo info = find(name);
           // A snapshot stands still by itself, unless somebody writes to it: then there is no way to hold it.
           if (info.origin && info.cow) return std::make_unique<ServedLease>(client, name, false);
-          const VolumeName snapshot = client.snapshot(name, options.cow_size, options.run_tag);
+          std::optional<std::uint64_t> size = options.cow_size;
+          if (options.cow_share) size = store_size(client, info, *options.cow_share);
+          const VolumeName snapshot = client.snapshot(name, size, options.run_tag);
           return std::make_unique<ServedLease>(client, snapshot, true);
         });
   }
+
+  VolumeName create_snapshot(const VolumeName& origin, const std::string& name,
+                             const AcquireOptions& options) override {
+    return create_hand_snapshot(images_, origin, name, options);
+  }
+  void remove_snapshot(const VolumeName& snapshot) override { remove_hand_snapshot(images_, snapshot); }
 
   std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
     const VolumeInfo info = find(name);
@@ -333,6 +344,20 @@ class ImageEngine final : public VolumeEngine {
   }
 
  private:
+  // A share of the origin, or of what the activation's `lvm vgs` says of the group.
+  static std::uint64_t store_size(const ActivationClient& client, const VolumeInfo& origin, const Amount& share) {
+    Amount::Whole whole;
+    whole.origin = origin.size;
+    if (share.of != Amount::Of::origin) {
+      const auto reply = client.lvm({"vgs", "--noheadings", "--nosuffix", "--units", "b", "-o", "vg_size,vg_free",
+                                     origin.name.vg});
+      if (reply.exit_code != 0 ||
+          std::sscanf(reply.out.c_str(), "%" SCNu64 " %" SCNu64, &whole.vg, &whole.free) != 2)
+        throw Error(ErrorKind::io, fmt::format("the size of volume group {} is not told", printable(origin.name.vg)));
+    }
+    return std::max<std::uint64_t>(share.resolve(whole), 1);
+  }
+
   template <class Result, class OnImages, class OnActivation>
   Result with(OnImages on_images, OnActivation on_activation) {
     std::shared_ptr<DiskSet> disks;

@@ -113,7 +113,11 @@ os::CommandResult LvmCommand::run(const std::vector<std::string>& words, bool ch
   options.limit = patience_;
   if (changes) options.grace = kGrace;
   try {
-    return runner_.run(argv, options, stop);
+    os::CommandResult result = runner_.run(argv, options, stop);
+    // It goes on without rights, and finds nothing.
+    if (result.err.find("non-root user") != std::string::npos)
+      throw Error(ErrorKind::refused, "only root can work with the volumes of this system", "run respaldo as root");
+    return result;
   } catch (const os::CommandTimeout&) {
     throw Error(
         ErrorKind::busy,

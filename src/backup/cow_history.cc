@@ -1,0 +1,52 @@
+#include "backup/cow_history.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "view/volume_view.h"
+
+namespace respaldo::backup {
+
+namespace {
+
+constexpr std::size_t kMostAsked = 3;  // each costs a few small reads
+constexpr std::uint64_t kMostRead = 16U << 20;
+
+std::optional<std::uint64_t> used_by(const repo::IndexedRepository& repository, const repo::Snapshot& backup,
+                                     const engine::VolumeName& volume) {
+  const auto node =
+      view::find_node(repository, backup, "/" + volume.str() + "/" + std::string(view::kFactsName));
+  if (!node || node->size > kMostRead) return std::nullopt;
+  std::string text;
+  for (const repo::BlobId& id : node->content)
+    text += as_text(repository.load_blob(repo::BlobType::data, id));
+  const view::VolumeFacts facts = view::VolumeFacts::parse(text);
+  return facts.how == "snapshot" ? facts.cow_used : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> cow_peak(const repo::IndexedRepository& repository,
+                                      const std::vector<repo::NamedSnapshot>& backups,
+                                      const engine::VolumeName& volume) {
+  const std::string path = "/dev/" + volume.str();
+  std::vector<const repo::Snapshot*> of_volume;
+  for (const repo::NamedSnapshot& backup : backups)
+    if (std::ranges::find(backup.snapshot.paths, path) != backup.snapshot.paths.end())
+      of_volume.push_back(&backup.snapshot);
+  std::ranges::sort(of_volume, [](const repo::Snapshot* a, const repo::Snapshot* b) {
+    return std::pair(a->time.seconds, a->time.nanoseconds) > std::pair(b->time.seconds, b->time.nanoseconds);
+  });
+  std::optional<std::uint64_t> peak;
+  for (std::size_t i = 0; i < std::min(of_volume.size(), kMostAsked); ++i) {
+    try {
+      if (const auto used = used_by(repository, *of_volume[i], volume))
+        peak = std::max(peak.value_or(0), *used);
+    } catch (const Error&) {
+      // check tells of damage.
+    }
+  }
+  return peak;
+}
+
+}  // namespace respaldo::backup

@@ -1,0 +1,19 @@
+// What earlier backups tell of a volume's snapshots.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "engine/volume_engine.h"
+#include "repo/repository.h"
+
+namespace respaldo::backup {
+
+// The most that the COW stores of the volume's last backups used, bytes; absent when none had one. Damaged
+// backups tell nothing.
+std::optional<std::uint64_t> cow_peak(const repo::IndexedRepository& repository,
+                                      const std::vector<repo::NamedSnapshot>& backups,
+                                      const engine::VolumeName& volume);
+
+}  // namespace respaldo::backup

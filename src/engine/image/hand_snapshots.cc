@@ -1,0 +1,135 @@
+#include "engine/image/hand_snapshots.h"
+
+#include <fmt/format.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <ctime>
+
+#include "base/printable.h"
+#include "engine/cow_size.h"
+#include "engine/image/activation_client.h"
+#include "engine/image/lvm_ops.h"
+#include "journal/names.h"
+
+namespace respaldo::engine {
+
+namespace {
+
+OpContext quiet_context(DiskSet& disks, std::string command) {
+  return {.disks = disks,
+          .print = [](std::string_view) {},
+          .warn = [](std::string_view) {},
+          .confirm = [](std::string_view) { return true; },
+          .now = [] { return static_cast<std::int64_t>(std::time(nullptr)); },
+          .host = "respaldo",
+          .command = std::move(command),
+          .yes = true,
+          .is_open = {},
+          .stop = {}};
+}
+
+std::uint64_t size_for(const CowSpace& space, const VolumeName& origin, const AcquireOptions& options) {
+  std::optional<Amount> asked = options.cow_share;
+  if (options.cow_size) asked = Amount::bytes(*options.cow_size);
+  const std::uint64_t size = new_cow_size(space, asked, options.cow_expected, options.keep_free);
+  if (size == 0 || size > space.vg_free)
+    throw Error(ErrorKind::no_space,
+                fmt::format("volume group {} has not enough free extents for a snapshot of {}",
+                            printable(origin.vg), printable(origin.lv)),
+                "extend the group, or remove a volume that is not needed");
+  return size;
+}
+
+const lvm::LogicalVolume& volume_in(const DiskSet::Group& group, const VolumeName& name) {
+  const lvm::LogicalVolume* lv = group.vg.find_lv(name.lv);
+  if (lv == nullptr)
+    throw Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(name.str())));
+  return *lv;
+}
+
+Error no_snapshot(const VolumeName& name) {
+  return Error(ErrorKind::refused, fmt::format("{} is not a snapshot", printable(name.str())),
+               "volumes are removed with `lvm lvremove`");
+}
+
+void must(const ActivationClient::CommandReply& reply, std::string_view what) {
+  if (reply.exit_code == 0) return;
+  std::string said = reply.err;
+  while (!said.empty() && (said.back() == '\n' || said.back() == ' ')) said.pop_back();
+  throw Error(ErrorKind::io, fmt::format("{} failed: {}", what, printable(said)));
+}
+
+CowSpace space_of(const ActivationClient& client, const VolumeName& origin) {
+  CowSpace space;
+  for (const VolumeInfo& info : client.list())
+    if (info.name == origin) space.origin = info.size;
+  if (space.origin == 0)
+    throw Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(origin.str())));
+  const auto reply = client.lvm({"vgs", "--noheadings", "--nosuffix", "--units", "b", "-o",
+                                 "vg_size,vg_free,vg_extent_size", origin.vg});
+  must(reply, "vgs");
+  if (std::sscanf(reply.out.c_str(), "%" SCNu64 " %" SCNu64 " %" SCNu64, &space.vg_size, &space.vg_free,
+                  &space.extent) != 3 ||
+      space.extent == 0)
+    throw Error(ErrorKind::io, fmt::format("the size of volume group {} is not told", printable(origin.vg)));
+  return space;
+}
+
+std::string name_for(const VolumeName& origin) {
+  return fmt::format("{}_{}", origin.lv.substr(0, 64), journal::random_hex(8));
+}
+
+}  // namespace
+
+VolumeName create_hand_snapshot(const std::vector<os::Path>& images, const VolumeName& origin,
+                                const std::string& given, const AcquireOptions& options) {
+  const VolumeName made{origin.vg, given.empty() ? name_for(origin) : given};
+  try {
+    const auto disks = DiskSet::open(images, LockMode::exclusive);
+    const DiskSet::Group& group = disks->group(origin.vg);
+    CowSpace space;
+    space.origin = group.vg.lv_bytes(volume_in(group, origin));
+    space.extent = group.vg.extent_bytes();
+    for (const lvm::PhysicalVolume& pv : group.vg.pvs) space.vg_size += pv.pe_count * space.extent;
+    space.vg_free = group.vg.free_extent_count() * space.extent;
+    SnapshotRequest request;
+    request.store.vg = origin.vg;
+    request.store.name = made.lv;
+    request.store.size = {SizeSign::none, SizeBase::bytes, size_for(space, origin, options)};
+    request.store.tags = {std::string(journal::kManualTag)};
+    request.origin = origin.lv;
+    OpContext context = quiet_context(*disks, "respaldo snapshot create " + origin.str());
+    create_snapshot(context, request);
+  } catch (const HeldByActivation& held) {
+    const ActivationClient client(held.address());
+    const std::uint64_t size = size_for(space_of(client, origin), origin, options);
+    must(client.lvm({"lvcreate", "-s", "-n", made.lv, "-L", fmt::format("{}b", size), "--addtag",
+                     std::string(journal::kManualTag), origin.str()}),
+         "lvcreate");
+  }
+  return made;
+}
+
+void remove_hand_snapshot(const std::vector<os::Path>& images, const VolumeName& snapshot) {
+  try {
+    const auto disks = DiskSet::open(images, LockMode::exclusive);
+    const DiskSet::Group& group = disks->group(snapshot.vg);
+    if (!group.vg.snapshot_binding(volume_in(group, snapshot))) throw no_snapshot(snapshot);
+    OpContext context = quiet_context(*disks, "respaldo snapshot remove " + snapshot.str());
+    remove_lv(context, snapshot);
+  } catch (const HeldByActivation& held) {
+    const ActivationClient client(held.address());
+    bool found = false;
+    for (const VolumeInfo& info : client.list())
+      if (info.name == snapshot) {
+        found = true;
+        if (!info.origin || !info.cow) throw no_snapshot(snapshot);
+      }
+    if (!found)
+      throw Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(snapshot.str())));
+    client.remove(snapshot);
+  }
+}
+
+}  // namespace respaldo::engine

@@ -1,0 +1,17 @@
+// Snapshots made and removed by hand, on quiet images or through the activation that serves them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/image/image_engine.h"
+
+namespace respaldo::engine {
+
+// Sized as the kernel engine sizes them (cow_size.h). Gives its name.
+VolumeName create_hand_snapshot(const std::vector<os::Path>& images, const VolumeName& origin,
+                                const std::string& name, const AcquireOptions& options);
+// Error(refused) for what is no snapshot.
+void remove_hand_snapshot(const std::vector<os::Path>& images, const VolumeName& snapshot);
+
+}  // namespace respaldo::engine

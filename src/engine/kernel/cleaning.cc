@@ -1,0 +1,89 @@
+#include "engine/kernel/cleaning.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "journal/names.h"
+
+namespace respaldo::engine {
+
+namespace {
+
+constexpr std::chrono::milliseconds kPatience = std::chrono::seconds(15);
+
+std::string title(const LvRow& row) {
+  if (!row.is_snapshot() || row.origin.empty()) return fmt::format("volume {}", printable(row.str()));
+  return fmt::format("snapshot {} of {}/{}", printable(row.str()), printable(row.vg), printable(row.origin));
+}
+
+const std::string& fact(const journal::Intent& intent, const char* name) {
+  static const std::string none;
+  const auto at = intent.facts.find(name);
+  return at == intent.facts.end() ? none : at->second;
+}
+
+// The volume that an intent speaks of, when it is there and is ours.
+const LvRow* volume_of(const journal::Intent& intent, const std::vector<LvRow>& rows) {
+  const auto found = std::ranges::find_if(rows, [&](const LvRow& row) {
+    return row.vg_uuid == fact(intent, "vg_uuid") && row.name == fact(intent, "lv") &&
+           row.has_tag(journal::kTag);
+  });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+bool is_leftover(const LvRow& row) {
+  if (row.has_tag(journal::kBaseTag)) return false;
+  bool owned = false;
+  for (const std::string& tag : row.tags) {
+    const auto owner = journal::Owner::from_tag(tag);
+    if (!owner) continue;
+    if (!owner->here() || owner->alive()) return false;
+    owned = true;
+  }
+  return owned;
+}
+
+CleanReport clean_leftovers(World& world, bool dry_run) {
+  CleanReport report;
+  std::vector<journal::DeadJournal> dead;
+  try {
+    dead = journal::dead_journals(world.state());
+  } catch (const Error& error) {
+    report.items.push_back({fmt::format("journals in {}", printable(world.state().native())), error.what()});
+  }
+  const std::vector<LvRow> rows = world.lvm().lvs({}, world.stop()).rows;
+  std::vector<std::string> failed;  // UUIDs
+  for (const LvRow& row : rows) {
+    if (!is_leftover(row)) continue;
+    CleanReport::Item item{title(row), ""};
+    try {
+      if (!dry_run) world.remove_volume(row.vg, row.vg_uuid, row.uuid, kPatience);
+    } catch (const Error& error) {
+      item.problem = error.what();
+      failed.push_back(row.uuid);
+    }
+    report.items.push_back(std::move(item));
+  }
+  if (dry_run) return report;
+  for (journal::DeadJournal& journal : dead) {
+    // What the journal speaks of and is there still: not removable now, or not ours to remove (a base by
+    // now).
+    const bool open = std::ranges::any_of(journal.open_intents(), [&](const journal::Intent& intent) {
+      const LvRow* row = volume_of(intent, rows);
+      return row != nullptr && std::ranges::find(failed, row->uuid) != failed.end();
+    });
+    try {
+      if (!open) journal.forget();
+    } catch (const Error& error) {
+      report.items.push_back({fmt::format("journal {}", printable(journal.path().native())), error.what()});
+    }
+  }
+  return report;
+}
+
+}  // namespace respaldo::engine

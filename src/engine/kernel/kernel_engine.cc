@@ -1,0 +1,402 @@
+#include "engine/kernel/kernel_engine.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <thread>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "base/units.h"
+#include "engine/kernel/cleaning.h"
+#include "engine/kernel/in_use.h"
+#include "engine/kernel/kernel_lease.h"
+#include "engine/kernel/world.h"
+#include "engine/snapshot_guard.h"
+#include "journal/names.h"
+#include "lvm/volume_group.h"
+#include "os/crash_point.h"
+
+namespace respaldo::engine {
+
+namespace {
+
+constexpr std::uint64_t kCowChunk = 4096;
+constexpr std::chrono::milliseconds kRemovePatience = std::chrono::seconds(30);
+
+VolumeInfo info_of(const LvRow& row, DmControl& dm) {
+  VolumeInfo info;
+  info.name = {row.vg, row.name};
+  info.uuid = row.uuid;
+  info.vg_uuid = row.vg_uuid;
+  info.size = row.is_thick_snapshot() ? row.origin_size : row.size;
+  info.kind = row.is_thick_snapshot() ? "snapshot" : row.segment_type;
+  if (row.is_snapshot() && !row.origin.empty()) info.origin = row.origin;
+  info.in_use = row.open;
+  if (!row.is_active()) {
+    info.unreadable = "it is not active";
+  } else if (row.suspended) {
+    info.unreadable = "it is suspended";
+  }
+  if (row.is_thick_snapshot()) {
+    CowFigures cow;
+    cow.size = row.size;
+    cow.chunk = row.chunk_size;
+    cow.percent_x100 = row.data_percent_x100.value_or(0);
+    cow.used = row.size / 10000 * cow.percent_x100;
+    cow.valid = !row.snapshot_invalid;
+    // The kernel knows better than percents do.
+    if (row.is_active())
+      cow = cow_figures(dm, dm_uuid(row.vg_uuid, row.uuid), {row.origin_size, 0, 0, 512, row.chunk_size})
+                .value_or(cow);
+    info.cow = cow;
+    if (!cow.valid) info.unreadable = "its COW store overflowed or failed: the snapshot is lost";
+  }
+  return info;
+}
+
+Error no_such_volume(const VolumeName& name, const std::vector<LvRow>& rows) {
+  std::vector<std::string> there;
+  for (const LvRow& row : rows)
+    if (row.is_public()) there.push_back(printable(row.str()));
+  constexpr std::size_t kMostNamed = 12;
+  std::string hint = there.empty() ? "lvm2 knows no volume on this machine" : "there is: ";
+  for (std::size_t i = 0; i < std::min(there.size(), kMostNamed); ++i)
+    hint += (i == 0 ? "" : ", ") + there[i];
+  if (there.size() > kMostNamed) hint += ", ...";
+  return Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(name.str())), hint);
+}
+
+class KernelEngine final : public VolumeEngine {
+ public:
+  explicit KernelEngine(KernelEngineOptions options) : world_(std::make_shared<World>(std::move(options))) {}
+
+  EngineKind kind() const override { return EngineKind::kernel; }
+
+  std::vector<VolumeInfo> list() override {
+    std::vector<VolumeInfo> all;
+    for (const LvRow& row : rows())
+      if (row.is_public()) all.push_back(info_of(row, world_->dm()));
+    return all;
+  }
+
+  VolumeInfo find(const VolumeName& name) override { return info_of(row_of(name), world_->dm()); }
+
+  std::string vg_config(const std::string& vg) override {
+    const os::TemporaryFolder folder;
+    const os::Path file = folder.path() / "vg.conf";
+    world_->lvm().ask({"vgcfgbackup", "-f", file.native(), vg}, world_->stop());
+    return os::read_text(file);
+  }
+
+  std::vector<std::string> warnings() override {
+    std::vector<std::string> all = std::exchange(lvm_warnings_, {});
+    for (std::string& warning : world_->take_warnings()) all.push_back(std::move(warning));
+    return all;
+  }
+
+  block::DevicePtr open_read(const VolumeName& name) override {
+    const LvRow row = readable(name);
+    os::UniqueFd fd = open_lv_node(*world_, dm_uuid(row.vg_uuid, row.uuid), O_RDONLY);
+    return std::make_shared<LvDevice>(name.str(), world_->node(lvm::dm_name(row.vg, row.name)),
+                                      std::move(fd));
+  }
+
+  block::WritableDevicePtr open_write(const VolumeName& name) override {
+    const LvRow row = readable(name);
+    if (!row.writable)
+      throw Error(ErrorKind::refused, fmt::format("{} is read-only", printable(name.str())),
+                  fmt::format("lvchange --permission rw {}", name.str()));
+    const std::string uuid = dm_uuid(row.vg_uuid, row.uuid);
+    require_unused(name, uuid);
+    const os::Path path = world_->node(lvm::dm_name(row.vg, row.name));
+    try {
+      // The kernel refuses what is mounted, swap, or below another device.
+      return std::make_shared<block::FileDevice>(path, open_lv_node(*world_, uuid, O_RDWR | O_EXCL),
+                                                 block::FileDevice::Access::read_write);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::busy) throw;
+      throw in_use(name, path);
+    }
+  }
+
+  std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) override {
+    const LvRow row = readable(name);
+    // A thick snapshot stands still by itself.
+    if (row.is_thick_snapshot()) return lease_existing(row);
+    return lease_new(row, options, Made{journal::new_volume_name(), true});
+  }
+
+  std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
+    const LvRow row = row_of(name);
+    if (!row.is_snapshot())
+      throw Error(ErrorKind::usage, fmt::format("{} is not a snapshot", printable(name.str())),
+                  "name a snapshot, or leave --from-snapshot out");
+    return lease_existing(row);
+  }
+
+  CleanReport clean(bool dry_run) override { return clean_leftovers(*world_, dry_run); }
+
+  VolumeName create_snapshot(const VolumeName& origin, const std::string& name,
+                             const AcquireOptions& options) override {
+    const LvRow row = readable(origin);
+    if (row.is_thick_snapshot())
+      throw Error(ErrorKind::usage, fmt::format("{} is a snapshot itself", printable(origin.str())));
+    Made made{name, false};
+    if (name.empty()) made.name = name_by_date(row.name);
+    if (const auto problem = lvm::lv_name_problem(row.vg, made.name))
+      throw Error(ErrorKind::usage,
+                  fmt::format("'{}' is no name for a snapshot: {}", printable(made.name), *problem));
+    lease_new(row, options, made)->release();
+    return {row.vg, made.name};
+  }
+
+  void remove_snapshot(const VolumeName& snapshot) override {
+    const LvRow row = row_of(snapshot);
+    if (!row.is_snapshot())
+      throw Error(ErrorKind::refused, fmt::format("{} is not a snapshot", printable(snapshot.str())),
+                  "volumes are removed with lvremove");
+    for (const std::string& tag : row.tags)
+      if (const auto owner = journal::Owner::from_tag(tag); owner && owner->alive())
+        throw Error(ErrorKind::busy,
+                    fmt::format("{} belongs to a backup that runs (process {})", printable(snapshot.str()),
+                                owner->pid),
+                    "it goes when that ends");
+    world_->remove_volume(row.vg, row.vg_uuid, row.uuid, std::chrono::seconds(3));
+  }
+
+ private:
+  struct Made {
+    std::string name;
+    bool for_a_run;  // else by hand: kept when the lease ends, and never cleaned
+  };
+
+  std::vector<LvRow> rows() {
+    auto report = world_->lvm().lvs({}, world_->stop());
+    for (std::string& warning : report.warnings)
+      if (std::ranges::find(lvm_warnings_, warning) == lvm_warnings_.end())
+        lvm_warnings_.push_back(std::move(warning));
+    return std::move(report.rows);
+  }
+
+  LvRow row_of(const VolumeName& name) {
+    std::optional<LvRow> found;
+    std::vector<LvRow> all = rows();
+    for (LvRow& row : all) {
+      if (row.vg != name.vg || row.name != name.lv) continue;
+      if (found)
+        throw Error(ErrorKind::refused,
+                    fmt::format("two volume groups have the name {}, with the UUIDs {} and {}",
+                                printable(name.vg), found->vg_uuid, row.vg_uuid),
+                    fmt::format("rename one: vgrename {} NEWNAME", row.vg_uuid));
+      found = row;
+    }
+    if (!found) throw no_such_volume(name, all);
+    return *found;
+  }
+
+  // One whose bytes users may want: active, and no part of another.
+  LvRow readable(const VolumeName& name) {
+    LvRow row = row_of(name);
+    const std::string title = printable(name.str());
+    if (row.is_pool())
+      throw Error(ErrorKind::unsupported, fmt::format("{} is a pool: it has no content of its own", title),
+                  "name the volumes in it");
+    if (!row.is_public())
+      throw Error(ErrorKind::unsupported, fmt::format("{} is a part of another volume", title),
+                  "name the volume that it belongs to");
+    if (!row.is_active())
+      throw Error(
+          ErrorKind::missing, fmt::format("{} is not active", title),
+          fmt::format("activate it first: lvchange -ay{} {}", row.skip_activation ? " -K" : "", title));
+    if (row.is_thick_snapshot() && row.snapshot_invalid)
+      throw Error(ErrorKind::overflow,
+                  fmt::format("snapshot {} is invalid: its COW store overflowed or failed", title),
+                  "its content is lost; remove it: lvremove " + title);
+    return row;
+  }
+
+  Error in_use(const VolumeName& name, const os::Path& path) const {
+    struct stat st {};
+    std::vector<std::string> uses;
+    if (::stat(path.c_str(), &st) == 0) uses = uses_of(st.st_rdev);
+    return Error(
+        ErrorKind::busy,
+        fmt::format("{} is in use: {}", printable(name.str()),
+                    uses.empty() ? "somebody has it open" : fmt::format("{}", fmt::join(uses, ", "))),
+        "unmount it or end what uses it; a running root filesystem is restored from a rescue system");
+  }
+
+  // udev looks at devices now and then, for a moment.
+  void require_unused(const VolumeName& name, const std::string& uuid) const {
+    constexpr int kTries = 20;
+    for (int i = 0; i < kTries; ++i) {
+      const auto info = world_->dm().info(DmRef::by_uuid(uuid));
+      if (!info || info->open_count == 0) return;
+      const os::Path path = world_->node(info->name);
+      if (i + 1 == kTries) throw in_use(name, path);
+      struct stat st {};
+      if (::stat(path.c_str(), &st) == 0 && !mount_points(mounts(), st.st_rdev).empty())
+        throw in_use(name, path);
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  }
+  static std::string mounts() { return os::try_read_text("/proc/self/mountinfo", 64U << 20).value_or(""); }
+
+  std::string name_by_date(const std::string& lv) const {
+    const std::time_t now = std::time(nullptr);
+    std::tm local{};
+    ::localtime_r(&now, &local);
+    constexpr std::size_t kMostKept = 64;
+    return fmt::format("{}_{:04}{:02}{:02}_{:02}{:02}{:02}", lv.substr(0, kMostKept), local.tm_year + 1900,
+                       local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec);
+  }
+
+  static bool wants_store(const AcquireOptions& options) { return options.cow_size || options.cow_share; }
+
+  std::unique_ptr<SnapshotLease> lease_existing(const LvRow& row) {
+    LeasedSnapshot snapshot;
+    snapshot.name = {row.vg, row.name};
+    snapshot.vg_uuid = row.vg_uuid;
+    snapshot.lv_uuid = row.uuid;
+    snapshot.origin = row.vg + "/" + row.origin;
+    snapshot.thick = row.is_thick_snapshot();
+    if (snapshot.thick) {
+      const VgRow vg = world_->group(row.vg);
+      snapshot.space = {row.origin_size, vg.size, vg.free, vg.extent_size, row.chunk_size};
+      snapshot.kept_free = kept_free(snapshot.space, std::nullopt);
+    }
+    snapshot.pool = row.pool;
+    snapshot.pool_uuid = row.pool_uuid;
+    if (!row.is_active()) {
+      world_->lvm().change({"lvchange", "-ay", "-K", "-y", snapshot.name.str()}, world_->stop());
+      snapshot.deactivate = true;
+    }
+    auto lease = lease_snapshot(world_, std::move(snapshot));
+    lease->require_valid();
+    return lease;
+  }
+
+  std::unique_ptr<SnapshotLease> lease_new(const LvRow& row, const AcquireOptions& options,
+                                           const Made& made) {
+    LeasedSnapshot snapshot;
+    snapshot.name = {row.vg, made.name};
+    snapshot.vg_uuid = row.vg_uuid;
+    snapshot.origin = row.str();
+    snapshot.thick = !row.is_thin_volume() || wants_store(options);
+    snapshot.ours = made.for_a_run;
+    std::vector<std::string> command = {"lvcreate", "-s", "-y", "-n", made.name, "-ky"};
+    if (snapshot.thick) {
+      const std::uint64_t size = size_store(row, options, snapshot);
+      command.insert(command.end(), {"-L", fmt::format("{}b", size), "-c", fmt::format("{}k", kCowChunk / kKiB)});
+    } else {
+      snapshot.pool = row.pool;
+      snapshot.pool_uuid = row.pool_uuid;
+      require_pool_room(row, options);
+      command.insert(command.end(), {"-K", "-ay"});
+    }
+    std::vector<std::string> tags = {std::string(journal::kManualTag)};
+    if (made.for_a_run) {
+      tags = {std::string(journal::kTag), journal::Owner::self().tag()};
+      if (!options.run_tag.empty()) tags.push_back(options.run_tag);
+    }
+    for (const std::string& tag : tags) command.insert(command.end(), {"--addtag", tag});
+    command.push_back(row.str());
+
+    snapshot.intent =
+        made.for_a_run
+            ? world_->begin("snapshot", {{"vg", row.vg}, {"vg_uuid", row.vg_uuid}, {"lv", made.name}})
+            : 0;
+    try {
+      world_->lvm().change(command, world_->stop());
+      os::crash_point("snapshot made");
+      snapshot.lv_uuid = uuid_of_new(row, made.name);
+      if (snapshot.intent != 0) world_->add(snapshot.intent, {{"lv_uuid", snapshot.lv_uuid}});
+    } catch (...) {
+      undo(row, made, snapshot.intent);
+      throw;
+    }
+    auto lease = lease_snapshot(world_, std::move(snapshot));
+    os::crash_point("snapshot open");
+    return lease;
+  }
+
+  // Fills the snapshot's space; the size of its store.
+  std::uint64_t size_store(const LvRow& row, const AcquireOptions& options, LeasedSnapshot& snapshot) {
+    const VgRow vg = world_->group(row.vg);
+    if (vg.exported || !vg.writable || vg.partial)
+      throw Error(ErrorKind::refused,
+                  fmt::format("volume group {} cannot be changed: it is {}", printable(row.vg),
+                              vg.exported  ? "exported"
+                              : vg.partial ? "incomplete, physical volumes are missing"
+                                           : "read-only"),
+                  "a snapshot needs a group that can be changed; see `vgs`");
+    snapshot.space = {row.size, vg.size, vg.free, vg.extent_size, kCowChunk};
+    snapshot.kept_free = kept_free(snapshot.space, options.keep_free);
+    std::optional<Amount> asked = options.cow_share;
+    if (options.cow_size) asked = Amount::bytes(*options.cow_size);
+    const std::uint64_t size = new_cow_size(snapshot.space, asked, options.cow_expected, options.keep_free);
+    if (size == 0 || size > vg.free)
+      throw Error(ErrorKind::no_space,
+                  fmt::format("volume group {} has {} free, which is not enough for a snapshot of {}{}",
+                              printable(row.vg), format_size(vg.free), printable(row.str()),
+                              size > vg.free ? fmt::format(" with a COW store of {}", format_size(size))
+                              : vg.free >= vg.extent_size ? fmt::format("; {} are kept free (--keep-free)",
+                                                                        format_size(snapshot.kept_free))
+                                                          : ""),
+                  "extend the group (vgextend), or remove a volume that is not needed; nothing was changed");
+    return size;
+  }
+
+  void require_pool_room(const LvRow& row, const AcquireOptions& options) {
+    const std::string pool = row.vg + "/" + row.pool;
+    const auto figures = pool_figures(world_->dm(), row.vg_uuid, row.pool_uuid, pool);
+    if (!figures) return;  // lvcreate will say more
+    const std::string shortage = pool_shortage(*figures, options.min_pool_free);
+    if (!shortage.empty())
+      throw Error(ErrorKind::no_space, shortage,
+                  "extend the pool (lvextend), or allow less with --min-pool-free; nothing was changed");
+  }
+
+  // lvm2 gave the device its UUID: "LVM-" + the group's + the volume's.
+  std::string uuid_of_new(const LvRow& origin, const std::string& name) {
+    const auto info = world_->dm().info(DmRef::by_name(lvm::dm_name(origin.vg, name)));
+    const std::string group = dm_uuid(origin.vg_uuid, "");
+    if (info && info->uuid.starts_with(group))
+      if (const auto uuid = lvm::Uuid::parse(std::string_view(info->uuid).substr(group.size())))
+        return uuid->dashed();
+    throw Error(ErrorKind::io, fmt::format("the new snapshot {}/{} has no device", origin.vg, name),
+                "see dmesg and `lvs -a`");
+  }
+
+  // lvcreate failed, was interrupted, or the new volume is not usable: nothing stays.
+  void undo(const LvRow& origin, const Made& made, std::uint64_t intent) noexcept {
+    try {
+      for (const LvRow& row : world_->lvm().lvs({"-S", fmt::format("lv_name={}", made.name)}).rows)
+        if (row.vg_uuid == origin.vg_uuid && row.name == made.name && row.has_tag(tag_of(made)))
+          world_->remove_volume(row.vg, row.vg_uuid, row.uuid, kRemovePatience);
+      world_->end(intent);
+    } catch (...) {
+      // The failure itself is being told; `clean` knows the rest.
+    }
+  }
+  static std::string_view tag_of(const Made& made) {
+    return made.for_a_run ? journal::kTag : journal::kManualTag;
+  }
+
+  const std::shared_ptr<World> world_;
+  std::vector<std::string> lvm_warnings_;
+};
+
+}  // namespace
+
+std::unique_ptr<VolumeEngine> make_kernel_engine(KernelEngineOptions options) {
+  return std::make_unique<KernelEngine>(std::move(options));
+}
+
+}  // namespace respaldo::engine

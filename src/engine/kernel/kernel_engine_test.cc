@@ -1,0 +1,196 @@
+// The kernel engine on a recorded machine.
+#include "engine/kernel/kernel_engine.h"
+
+#include <gmock/gmock.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cctype>
+
+#include "base/error.h"
+#include "engine/kernel/in_use.h"
+#include "engine/kernel/tools/fake_dm_control_test.h"
+#include "journal/journal.h"
+#include "journal/names.h"
+#include "lvm/volume_group.h"
+#include "testing/replay_runner.h"
+
+namespace respaldo::engine {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct Lv {
+  std::string name, role = "public", tags{}, origin{}, attr = "-wi-a-----", segtype = "linear", active = "active",
+                    vg = "vg0", vg_uuid = "VGVGVG-0000-0000-0000-0000-0000-000000";
+};
+std::string uuid_of(const std::string& name) {
+  std::string plain = "LV";
+  for (char c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) plain += c;
+  plain.resize(32, '0');
+  return lvm::Uuid::parse(plain).value().dashed();
+}
+
+class KernelEngineTest : public ::testing::Test {
+ protected:
+  os::TemporaryFolder folder_;
+  std::shared_ptr<respaldo::testing::ReplayRunner> machine_ =
+      std::make_shared<respaldo::testing::ReplayRunner>();
+  std::shared_ptr<FakeDmControl> dm_ = std::make_shared<FakeDmControl>();
+
+  std::unique_ptr<VolumeEngine> engine() {
+    KernelEngineOptions options;
+    options.commands = machine_;
+    options.device_mapper = dm_;
+    options.state = folder_.path() / "state";
+    options.dev = folder_.path();
+    return make_kernel_engine(std::move(options));
+  }
+  void volumes(const std::vector<Lv>& all) {
+    std::string rows;
+    for (const Lv& lv : all)
+      rows += std::string(rows.empty() ? "" : ",") + R"({"vg_name":")" + lv.vg + R"(","vg_uuid":")" +
+              lv.vg_uuid + R"(","lv_name":")" + lv.name + R"(","lv_uuid":")" + uuid_of(lv.name) +
+              R"(","lv_attr":")" + lv.attr + R"(","segtype":")" + lv.segtype + R"(","lv_role":")" + lv.role +
+              R"(","lv_size":"16777216","origin":")" + lv.origin +
+              R"(","origin_size":"16777216","lv_tags":")" + lv.tags + R"(","lv_active":")" + lv.active +
+              R"("})";
+    machine_->on({"lvm", "lvs"}, {0, R"({"report":[{"lv":[)" + rows + "]}]}", ""});
+  }
+  void group(std::uint64_t free) {
+    machine_->on({"lvm", "vgs"},
+                 {0,
+                  R"({"report":[{"vg":[{"vg_name":"vg0","vg_uuid":"x","vg_size":"1073741824","vg_free":")" +
+                      std::to_string(free) + R"(","vg_extent_size":"4194304"}]}]})",
+                  ""});
+  }
+  template <class Body>
+  static Error error_of(Body body) {
+    try {
+      body();
+    } catch (const Error& error) {
+      return error;
+    }
+    return Error(ErrorKind::internal, "nothing was wrong");
+  }
+  std::string owner_tag(bool alive) const {
+    journal::Owner owner = journal::Owner::self();
+    if (!alive) ++owner.start;
+    return "respaldo," + owner.tag();
+  }
+};
+
+TEST_F(KernelEngineTest, only_what_users_work_with_is_listed) {
+  volumes({{.name = "root"},
+           {.name = "pool", .role = "private", .segtype = "thin-pool"},
+           {.name = "off", .active = ""}});
+  const auto all = engine()->list();
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].name.str(), "vg0/root");
+  EXPECT_EQ(all[0].unreadable, "");
+  EXPECT_THAT(all[1].unreadable, HasSubstr("not active"));
+}
+
+TEST_F(KernelEngineTest, a_name_that_is_not_there_is_answered_with_those_that_are) {
+  volumes({{.name = "root"}, {.name = "ho-me.1"}});
+  const Error error = error_of([&] { engine()->find({"vg0", "rot"}); });
+  EXPECT_EQ(error.kind(), ErrorKind::not_found);
+  EXPECT_THAT(error.hint(), HasSubstr("vg0/root, vg0/ho-me.1"));
+}
+
+TEST_F(KernelEngineTest, a_name_of_two_groups_is_refused) {
+  volumes({{.name = "root"}, {.name = "root", .vg_uuid = "WGWGWG-0000-0000-0000-0000-0000-000000"}});
+  const Error error = error_of([&] { engine()->find({"vg0", "root"}); });
+  EXPECT_EQ(error.kind(), ErrorKind::refused);
+  EXPECT_THAT(error.hint(), HasSubstr("vgrename WGWGWG"));
+}
+
+TEST_F(KernelEngineTest, what_cannot_be_read_says_what_to_do) {
+  volumes({{.name = "pool", .role = "private", .segtype = "thin-pool"},
+           {.name = "off", .active = ""},
+           {.name = "part", .role = "private"}});
+  const auto e = engine();
+  EXPECT_EQ(error_of([&] { e->open_read({"vg0", "pool"}); }).kind(), ErrorKind::unsupported);
+  EXPECT_EQ(error_of([&] { e->open_read({"vg0", "part"}); }).kind(), ErrorKind::unsupported);
+  EXPECT_THAT(error_of([&] { e->acquire({"vg0", "off"}, {}); }).hint(), HasSubstr("lvchange -ay vg0/off"));
+}
+
+TEST_F(KernelEngineTest, a_snapshot_is_made_with_tags_and_nothing_stays_when_that_fails) {
+  volumes({{.name = "root"}});
+  group(512U << 20);
+  std::vector<std::string> asked;
+  machine_->on({"lvm", "lvcreate"}, [&](const auto& argv) {
+    asked = argv;
+    // The intent is on the disk before.
+    EXPECT_FALSE(std::filesystem::is_empty(folder_.path() / "state/journal"));
+    return os::CommandResult{5, "", "  Volume group \"vg0\" has insufficient free space\n"};
+  });
+  AcquireOptions options;
+  options.run_tag = "respaldo_run_0123456789abcdef";
+  const auto e = engine();
+  EXPECT_THROW(e->acquire({"vg0", "root"}, options), Error);
+  EXPECT_THAT(asked, Contains("respaldo_run_0123456789abcdef"));
+  EXPECT_THAT(asked, Contains(journal::Owner::self().tag()));
+  EXPECT_EQ(asked.back(), "vg0/root");
+  const auto size = std::ranges::find(asked, "-L");
+  ASSERT_NE(size, asked.end());
+  EXPECT_EQ(*(size + 1), "20971520b") << "the largest that a volume of 16 MiB can use";
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
+}
+
+TEST_F(KernelEngineTest, without_free_extents_nothing_is_tried) {
+  volumes({{.name = "root"}});
+  group(0);
+  const Error error = error_of([&] { engine()->acquire({"vg0", "root"}, {}); });
+  EXPECT_EQ(error.kind(), ErrorKind::no_space);
+  EXPECT_THAT(error.hint(), HasSubstr("vgextend"));
+  EXPECT_EQ(machine_->count({"lvm", "lvcreate"}), 0U);
+}
+
+TEST_F(KernelEngineTest, clean_removes_what_dead_runs_left_and_nothing_else) {
+  volumes(
+      {{.name = "root"},
+       {.name = "respaldo_dead", .role = "public,snapshot", .tags = owner_tag(false), .origin = "root"},
+       {.name = "respaldo_alive", .role = "public,snapshot", .tags = owner_tag(true), .origin = "root"},
+       {.name = "respaldo_base",
+        .role = "public,snapshot",
+        .tags = owner_tag(false) + ",respaldo_base",
+        .origin = "root"},
+       {.name = "respaldo_byhand", .role = "public,snapshot", .tags = "respaldo_manual", .origin = "root"},
+       {.name = "respaldo_notag", .role = "public,snapshot", .tags = "respaldo", .origin = "root"},
+       {.name = "elsewhere", .tags = "respaldo,respaldo_owner_00000000_00000000_1_1"}});
+  const auto e = engine();
+  auto report = e->clean(true);
+  ASSERT_EQ(report.items.size(), 1U);
+  EXPECT_THAT(report.items[0].what, HasSubstr("respaldo_dead of vg0/root"));
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
+  machine_->on({"lvm", "lvremove"}, {0, "", ""});
+  report = e->clean(false);
+  ASSERT_EQ(report.items.size(), 1U);
+  EXPECT_EQ(report.items[0].problem, "");
+  EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=" + uuid_of("respaldo_dead"), "vg0"}), 1U);
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 1U);
+}
+
+TEST_F(KernelEngineTest, only_snapshots_are_removed_by_hand) {
+  volumes({{.name = "root"},
+           {.name = "alive", .role = "public,snapshot", .tags = owner_tag(true), .origin = "root"}});
+  const auto e = engine();
+  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "root"}); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "alive"}); }).kind(), ErrorKind::busy);
+}
+
+TEST(MountPoints, are_told_by_device_number) {
+  const char* const info =
+      "22 1 254:3 / / rw,relatime - ext4 /dev/mapper/vg0-root rw\n"
+      "40 22 254:3 /sub /srv/with\\040blank rw - ext4 /dev/mapper/vg0-root rw\n"
+      "41 22 254:33 / /other rw - ext4 x rw\nshort\n";
+  EXPECT_THAT(mount_points(info, makedev(254, 3)), ElementsAre("/", "/srv/with blank"));
+  EXPECT_TRUE(mount_points(info, makedev(25, 43)).empty());
+}
+
+}  // namespace
+}  // namespace respaldo::engine

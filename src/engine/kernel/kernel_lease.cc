@@ -1,0 +1,184 @@
+#include "engine/kernel/kernel_lease.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <charconv>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "base/units.h"
+#include "dm/cow_store.h"
+#include "engine/kernel/tools/dm_status.h"
+#include "os/crash_point.h"
+
+namespace respaldo::engine {
+
+namespace {
+
+constexpr std::chrono::milliseconds kRemovePatience = std::chrono::seconds(30);
+
+// The word number `index` of a table's line, as a number.
+std::optional<std::uint64_t> number_in(std::string_view words, std::size_t index) {
+  for (std::size_t i = 0; i < index; ++i) {
+    const std::size_t blank = words.find(' ');
+    if (blank == words.npos) return std::nullopt;
+    words.remove_prefix(blank + 1);
+  }
+  std::uint64_t value = 0;
+  if (std::from_chars(words.data(), words.data() + words.size(), value).ec != std::errc())
+    return std::nullopt;
+  return value;
+}
+
+class KernelLease final : public SnapshotLease {
+ public:
+  KernelLease(std::shared_ptr<World> world, LeasedSnapshot snapshot)
+      : world_(std::move(world)),
+        snapshot_(std::move(snapshot)),
+        uuid_(dm_uuid(snapshot_.vg_uuid, snapshot_.lv_uuid)) {
+    try {
+      os::UniqueFd fd = open_lv_node(*world_, uuid_, O_RDONLY);
+      const auto info = world_->dm().info(DmRef::by_uuid(uuid_));
+      const os::Path path = world_->node(info ? info->name : snapshot_.name.str());
+      device_ = std::make_unique<LvDevice>(snapshot_.name.str(), path, std::move(fd));
+      path_ = path.native();
+    } catch (...) {
+      drop();
+      throw;
+    }
+  }
+  ~KernelLease() override { drop(); }
+
+  const block::Device& device() const override { return *device_; }
+  std::string_view how() const override { return snapshot_.ours ? "snapshot" : "given"; }
+  std::string snapshot_name() const override { return snapshot_.name.str(); }
+  std::string device_path() const override { return path_; }
+
+  std::optional<CowFigures> cow() const override {
+    return snapshot_.thick ? cow_figures(world_->dm(), uuid_, snapshot_.space) : std::nullopt;
+  }
+  std::optional<PoolFigures> pool() const override {
+    if (snapshot_.pool_uuid.empty()) return std::nullopt;
+    return pool_figures(world_->dm(), snapshot_.vg_uuid, snapshot_.pool_uuid,
+                        snapshot_.name.vg + "/" + snapshot_.pool);
+  }
+
+  void require_valid() const override {
+    const auto lines = world_->dm().status(DmRef::by_uuid(uuid_));
+    if (!lines || lines->empty())
+      throw dead("is gone: somebody removed it or took its device away",
+                 "nothing was saved; see who removes snapshots on this machine, and run again");
+    const DmLine& line = lines->front();
+    if (snapshot_.thick) {
+      const auto status = parse_snapshot_status(line.words);
+      if (line.type != "snapshot" || !status)
+        throw dead(fmt::format("is none any more (device-mapper: {} {})", line.type, printable(line.words)),
+                   "nothing was saved; run again");
+      if (status->state != SnapshotState::valid)
+        throw dead("is invalid: its COW store overflowed, or could not be read or written",
+                   "nothing was saved; the origin is unharmed; run again with a larger --cow");
+    } else if (const auto status = parse_thin_status(line.words);
+               line.type != "thin" || !status || status->failed) {
+      throw dead(fmt::format("has failed (device-mapper: {} {})", line.type, printable(line.words)),
+                 "nothing was saved; the pool needs help: see `lvs -a` and dmesg");
+    }
+  }
+
+  Growth grow(std::uint64_t bytes) override {
+    const auto now = cow();
+    if (!now || !now->valid) return {0, "it has no COW store that works"};
+    CowSpace space = snapshot_.space;
+    space.vg_free = world_->group(snapshot_.name.vg).free;
+    const std::uint64_t more = cow_growth(space, now->size, bytes, snapshot_.kept_free);
+    if (more == 0) {
+      if (now->size >= largest_cow(space)) return {0, "it is as large as can ever be used"};
+      return {0, space.vg_free < space.extent
+                     ? fmt::format("volume group {} has no free extents", printable(snapshot_.name.vg))
+                     : fmt::format("volume group {} has only {} free, which are kept free (--keep-free)",
+                                   printable(snapshot_.name.vg), format_size(space.vg_free))};
+    }
+    world_->lvm().change({"lvextend", "-y", "-L", fmt::format("+{}b", more), snapshot_.name.str()});
+    // Somebody else (dmeventd) may have been quicker.
+    const auto after = cow();
+    return {after && after->size > now->size ? after->size - now->size : 0, ""};
+  }
+
+  void release() override {
+    device_.reset();
+    if (std::exchange(snapshot_.deactivate, false))
+      world_->lvm().change({"lvchange", "-an", "-y", snapshot_.name.str()});
+    if (!std::exchange(snapshot_.ours, false)) return;
+    os::crash_point("before the snapshot goes");
+    world_->remove_volume(snapshot_.name.vg, snapshot_.vg_uuid, snapshot_.lv_uuid, kRemovePatience);
+    os::crash_point("snapshot gone");
+    world_->end(snapshot_.intent);
+  }
+
+ private:
+  Error dead(std::string_view what, std::string hint) const {
+    return Error(ErrorKind::overflow,
+                 fmt::format("snapshot {} of {} {}", printable(snapshot_.name.str()),
+                             printable(snapshot_.origin), what),
+                 std::move(hint));
+  }
+  void drop() noexcept {
+    try {
+      release();
+    } catch (...) {
+      // The caller is told of a failure already; the journal and the tags tell `clean`.
+    }
+  }
+
+  const std::shared_ptr<World> world_;
+  LeasedSnapshot snapshot_;
+  const std::string uuid_;
+  std::unique_ptr<LvDevice> device_;
+  std::string path_;
+};
+
+}  // namespace
+
+std::optional<CowFigures> cow_figures(DmControl& dm, const std::string& uuid, const CowSpace& space) {
+  const auto lines = dm.status(DmRef::by_uuid(uuid));
+  if (!lines || lines->empty() || lines->front().type != "snapshot") return std::nullopt;
+  const auto status = parse_snapshot_status(lines->front().words);
+  if (!status) return std::nullopt;
+  CowFigures figures;
+  figures.size = status->total;
+  figures.used = status->used;
+  figures.chunk = space.chunk;
+  figures.percent_x100 = status->percent_x100();
+  figures.valid = status->state == SnapshotState::valid;
+  if (space.origin != 0) figures.maximum = largest_cow(space);
+  return figures;
+}
+
+std::optional<PoolFigures> pool_figures(DmControl& dm, const std::string& vg_uuid,
+                                        const std::string& pool_uuid, const std::string& name) {
+  constexpr std::uint64_t kMetadataBlock = 4096;
+  constexpr std::size_t kBlockSizeWord = 2;
+  const DmRef pool = DmRef::by_uuid(dm_uuid(vg_uuid, pool_uuid, "tpool"));
+  const auto table = dm.table(pool);
+  const auto lines = dm.status(pool);
+  if (!table || table->empty() || !lines || lines->empty() || lines->front().type != "thin-pool")
+    return std::nullopt;
+  const auto status = parse_pool_status(lines->front().words);
+  const auto block_sectors = number_in(table->front().words, kBlockSizeWord);
+  if (!status || !block_sectors) return std::nullopt;
+  PoolFigures figures;
+  figures.name = name;
+  figures.data_size = status->total_data_blocks * *block_sectors * kSector;
+  figures.data_used = status->used_data_blocks * *block_sectors * kSector;
+  figures.metadata_size = status->total_metadata_blocks * kMetadataBlock;
+  figures.metadata_used = status->used_metadata_blocks * kMetadataBlock;
+  figures.writable = status->mode == PoolMode::read_write;
+  return figures;
+}
+
+std::unique_ptr<SnapshotLease> lease_snapshot(std::shared_ptr<World> world, LeasedSnapshot snapshot) {
+  return std::make_unique<KernelLease>(std::move(world), std::move(snapshot));
+}
+
+}  // namespace respaldo::engine

@@ -1,0 +1,97 @@
+#include "engine/kernel/world.h"
+
+#include <fmt/format.h>
+
+#include <thread>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "os/crash_point.h"
+
+namespace respaldo::engine {
+
+namespace {
+
+KernelEngineOptions with_defaults(KernelEngineOptions options) {
+  if (!options.commands) options.commands = os::system_commands();
+  if (!options.device_mapper) options.device_mapper = kernel_device_mapper();
+  if (options.state.empty()) options.state = journal::default_state_folder();
+  return options;
+}
+
+}  // namespace
+
+World::World(KernelEngineOptions options)
+    : options_(with_defaults(std::move(options))), lvm_(*options_.commands) {}
+
+std::uint64_t World::begin(const std::string& kind, const journal::Facts& facts) {
+  std::unique_lock lock(mutex_);
+  if (journal_failed_) return 0;
+  try {
+    if (!journal_) journal_ = std::make_unique<journal::Journal>(options_.state);
+    return journal_->begin(kind, facts);
+  } catch (const Error& error) {
+    journal_failed_ = true;
+    lock.unlock();
+    warn(fmt::format(
+        "no journal can be kept in {} ({}): after a crash, leftovers are known by their tags alone",
+        options_.state.native(), error.what()));
+    return 0;
+  }
+}
+
+void World::add(std::uint64_t id, const journal::Facts& facts) {
+  if (id != 0) journal_->add(id, facts);
+}
+
+void World::end(std::uint64_t id) {
+  if (id == 0) return;
+  try {
+    journal_->end(id);
+  } catch (const Error& error) {
+    warn(fmt::format("the journal cannot be written: {}", error.what()));
+  }
+}
+
+void World::warn(std::string text) {
+  std::lock_guard lock(mutex_);
+  warnings_.push_back(std::move(text));
+}
+
+std::vector<std::string> World::take_warnings() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(warnings_, {});
+}
+
+VgRow World::group(const std::string& vg) {
+  std::optional<VgRow> found;
+  for (VgRow& row : lvm_.vgs({}, stop()).rows) {
+    if (row.name != vg) continue;
+    if (found)
+      throw Error(ErrorKind::refused, fmt::format("two volume groups have the name {}", printable(vg)),
+                  fmt::format("rename one: vgrename {} NEWNAME", row.uuid));
+    found = std::move(row);
+  }
+  if (!found)
+    throw Error(ErrorKind::not_found, fmt::format("there is no volume group {}", printable(vg)),
+                "`vgs` lists them");
+  return *found;
+}
+
+void World::remove_volume(const std::string& vg, const std::string& vg_uuid, const std::string& lv_uuid,
+                          std::chrono::milliseconds patience) {
+  const auto started = std::chrono::steady_clock::now();
+  for (std::chrono::milliseconds pause{50};; pause = std::min(pause * 2, std::chrono::milliseconds(1000))) {
+    try {
+      lvm_.change({"lvremove", "-y", "-f", "-S", fmt::format("lv_uuid={}", lv_uuid), vg});
+      if (!dm().info(DmRef::by_uuid(dm_uuid(vg_uuid, lv_uuid)))) return;
+      throw Error(ErrorKind::busy, "its device is still there");
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::not_found) return;  // the group itself has gone
+      if (std::chrono::steady_clock::now() - started + pause > patience) throw;
+    }
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+}  // namespace respaldo::engine
