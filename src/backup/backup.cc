@@ -188,10 +188,10 @@ class Run {
                  [&] {
                    how.cow_expected = cow_peak(repository_, known_, job.name);
                    job.lease = options_.from_snapshot ? engine_.acquire_snapshot(asked) : hold(asked, how);
-                   guard_.watch(*job.lease, job.name.str());
                    job.facts = gather_facts(engine_, info, job.name, *job.lease);
                  });
       jobs_.push_back(std::move(job));
+      guard_.watch(*jobs_.back().lease, jobs_.back().name.str());
     }
     os::crash_point("snapshots watched");
   }

@@ -293,7 +293,7 @@ class KernelEngine final : public VolumeEngine {
     std::vector<std::string> command = {"lvcreate", "-s", "-y", "-n", made.name, "-ky"};
     if (snapshot.thick) {
       const std::uint64_t size = size_store(row, options, snapshot);
-      command.insert(command.end(), {"-L", fmt::format("{}b", size), "-c", fmt::format("{}b", kCowChunk)});
+      command.insert(command.end(), {"-L", fmt::format("{}b", size), "-c", fmt::format("{}k", kCowChunk / kKiB)});
     } else {
       snapshot.pool = row.pool;
       snapshot.pool_uuid = row.pool_uuid;

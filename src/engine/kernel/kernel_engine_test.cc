@@ -5,6 +5,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cctype>
+
 #include "base/error.h"
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/tools/fake_dm_control_test.h"
@@ -25,7 +27,9 @@ struct Lv {
                     vg = "vg0", vg_uuid = "VGVGVG-0000-0000-0000-0000-0000-000000";
 };
 std::string uuid_of(const std::string& name) {
-  std::string plain = "LV" + name;
+  std::string plain = "LV";
+  for (char c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) plain += c;
   plain.resize(32, '0');
   return lvm::Uuid::parse(plain).value().dashed();
 }
