@@ -239,13 +239,16 @@ class Run {
   }
 
   void save_files(Job& job, const FileView& view, const ChunkMap& chunks) {
-    const fs::ExtFacts& filesystem = view.reader->facts();
+    const fs::FilesystemFacts& filesystem = view.reader->facts();
     view::FileViewFacts facts;
     facts.folder = view.folder;
+    facts.how = filesystem.how;
     facts.filesystem = filesystem.type;
     facts.uuid = filesystem.uuid;
     facts.label = filesystem.label;
     if (filesystem.journal == fs::JournalState::replayed) facts.journal = "replayed";
+    if (filesystem.journal == fs::JournalState::skipped) facts.journal = "skipped";
+    facts.notes = filesystem.notes;
     facts.encrypted_folders = filesystem.encrypted_directories;
     add_findings(facts, view.reader->findings(), view.reader->finding_count());
     if (view.reader->root() == fs::kNoNode) {

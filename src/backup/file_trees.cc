@@ -131,7 +131,7 @@ class Builder {
   }
 
   const FileTreeInput& input_;
-  const fs::ExtReader& reader_;
+  const fs::FileReader& reader_;
   repo::SnapshotSummary& counts_;
   const std::stop_token& stop_;
   AccountNames users_, groups_;
@@ -195,7 +195,7 @@ class Builder::Worker {
     node.user = all_.users_.find(source.uid);
     node.group = all_.groups_.find(source.gid);
     node.inode = source.inode;
-    node.device_id = all_.input_.device_id;
+    node.device_id = all_.input_.device_id + source.subvolume;
     try {
       for (fs::FileXattr& xattr : reader_.xattrs(index))
         node.xattrs.push_back({std::move(xattr.name), std::move(xattr.value)});
@@ -255,7 +255,7 @@ class Builder::Worker {
         if (extent.unwritten) continue;
         add_hole(extent.logical - done, node.content);
         const Extent bytes{all_.input_.view.base + extent.physical, extent.length};
-        if (!all_.input_.chunks.append(bytes, node.content))
+        if (extent.physical == fs::kNoPlace || !all_.input_.chunks.append(bytes, node.content))
           store({extent.logical, extent.length}, index, node.content);
         done = extent.logical + extent.length;
       }
@@ -286,7 +286,7 @@ class Builder::Worker {
   // Content that lies in no chunk of the image. In a sound filesystem that is little; in a damaged one, files
   // may claim the same blocks again and again.
   void store(Extent range, fs::NodeIndex index, std::vector<repo::BlobId>& content) {
-    if ((all_.stored_ += range.length) > reader_.facts().size)
+    if ((all_.stored_ += range.length) > reader_.facts().size && !reader_.facts().may_exceed_device)
       throw Error(ErrorKind::corrupt, "it claims blocks that other files claim, too");
     while (!range.empty()) {
       os::throw_if_stopped(all_.stop_);
@@ -302,7 +302,7 @@ class Builder::Worker {
 
   Builder& all_;
   const unsigned number_;
-  const fs::ExtReader& reader_;
+  const fs::FileReader& reader_;
   repo::SnapshotSummary counts_;  // of this worker
   Bytes buffer_;
 };

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "block/layers.h"
+#include "fs/ext/ext_reader.h"
 #include "fs/part/partition_table.h"
 
 namespace respaldo::backup {
@@ -61,7 +62,7 @@ class Opener {
 };
 
 void add_runs(const FileView& view, std::uint32_t number, std::vector<FileRun>& runs) {
-  const fs::ExtReader& reader = *view.reader;
+  const fs::FileReader& reader = *view.reader;
   const std::uint32_t block = reader.facts().block_size;
   const ExtentSet& recovered = reader.space().recovered;
   for (fs::NodeIndex i = 0; i < reader.node_count(); ++i) {
@@ -70,7 +71,7 @@ void add_runs(const FileView& view, std::uint32_t number, std::vector<FileRun>& 
     if (!S_ISREG(node.mode) || !node.readable) continue;
     for (const fs::FileExtent& extent : reader.extents(i)) {
       const Extent bytes{extent.physical, extent.length};
-      if (extent.unwritten || recovered.intersects(bytes)) continue;
+      if (extent.unwritten || extent.physical == fs::kNoPlace || recovered.intersects(bytes)) continue;
       const auto slack = static_cast<std::uint32_t>((block - bytes.length % block) % block);
       runs.push_back({{view.base + bytes.offset, bytes.length}, extent.logical, slack, number, i});
     }

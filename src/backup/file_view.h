@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "backup/cut_plan.h"
-#include "fs/ext/ext_reader.h"
+#include "fs/file_reader.h"
 
 namespace respaldo::backup {
 
@@ -15,7 +15,7 @@ namespace respaldo::backup {
 struct FileView {
   std::string folder;      // "files", or "part1/files": where its tree goes, below /VG/LV
   std::uint64_t base = 0;  // where it begins on the volume
-  std::unique_ptr<fs::ExtReader> reader;
+  std::unique_ptr<fs::FileReader> reader;
 };
 
 struct FileViews {

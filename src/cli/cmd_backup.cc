@@ -62,6 +62,8 @@ void report_files(app::Context& context, const view::VolumeFacts& facts) {
   for (const view::FileViewFacts& view : facts.file_views) {
     const std::string where = fmt::format("{}/{}/{}", printable(facts.vg), printable(facts.lv), view.folder);
     if (view.journal == "replayed") context.print(fmt::format("{}: as after recovery of the journal", where));
+    for (const std::string& note : view.notes)
+      context.print(fmt::format("{}: {}", where, printable(note)));
     if (view.encrypted_folders > 0)
       context.warn(fmt::format("{}: {} encrypted folders are in the image only: their names cannot be told",
                                where, view.encrypted_folders));
