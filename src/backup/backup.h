@@ -18,11 +18,19 @@ namespace respaldo::backup {
 
 enum class OnReadError { fail, skip };
 
+// Filesystems that the kernel reads for us through a private mount: all but ext.
+enum class Mounting {
+  automatic,  // on the kernel engine, those that fill their volume
+  never,
+  always,  // whatever the engine, and on partitions inside volumes, too
+};
+
 struct BackupOptions {
   std::vector<engine::VolumeName> volumes;
   bool from_snapshot = false;             // volumes name existing snapshots
   std::optional<std::uint64_t> cow_size;  // bytes
   bool raw = false;                       // image view only
+  Mounting mounting = Mounting::automatic;
   bool all_blocks = false;                // what the filesystem calls free is read and stored, too
   std::vector<std::string> tags;
   std::string hostname, username, program_version;
@@ -43,6 +51,7 @@ struct BackupSummary {
   repo::WriterTotals totals;
   double seconds = 0;
   bool incomplete = false;  // ranges were lost and skipped, or a filesystem is damaged
+  std::vector<std::string> notes;  // what is in the image view alone
   std::vector<std::string>
       warnings;  // the backup is sound, but something should be seen to (a stray snapshot)
 };

@@ -12,7 +12,8 @@ namespace {
 
 struct Options {
   std::vector<std::string> volumes, tags;
-  bool from_snapshot = false, raw = false, all_blocks = false, dry_run = false, verify_all = false;
+  bool from_snapshot = false, raw = false, all_blocks = false, dry_run = false, verify_all = false,
+       mount = false, no_mount = false;
   std::string cow, host, on_read_error = "fail", compression = "auto", pack_size;
   unsigned threads = 0;
 };
@@ -31,6 +32,8 @@ backup::BackupOptions translate(const Options& options) {
   result.from_snapshot = options.from_snapshot;
   if (!options.cow.empty() && options.cow != "auto") result.cow_size = parse_size(options.cow, "--cow", kMiB);
   result.raw = options.raw;
+  if (options.mount) result.mounting = backup::Mounting::always;
+  if (options.no_mount) result.mounting = backup::Mounting::never;
   result.all_blocks = options.all_blocks;
   result.tags = options.tags;
   result.hostname = options.host.empty() ? repo::this_host() : options.host;
@@ -62,8 +65,7 @@ void report_files(app::Context& context, const view::VolumeFacts& facts) {
   for (const view::FileViewFacts& view : facts.file_views) {
     const std::string where = fmt::format("{}/{}/{}", printable(facts.vg), printable(facts.lv), view.folder);
     if (view.journal == "replayed") context.print(fmt::format("{}: as after recovery of the journal", where));
-    for (const std::string& note : view.notes)
-      context.print(fmt::format("{}: {}", where, printable(note)));
+    for (const std::string& note : view.notes) context.print(fmt::format("{}: {}", where, printable(note)));
     if (view.encrypted_folders > 0)
       context.warn(fmt::format("{}: {} encrypted folders are in the image only: their names cannot be told",
                                where, view.encrypted_folders));
@@ -89,7 +91,8 @@ void report(app::Context& context, const backup::BackupSummary& summary) {
                  {"known_bytes", summary.totals.known_bytes},
                  {"total_bytes", total},
                  {"seconds", summary.seconds},
-                 {"incomplete", summary.incomplete}};
+                 {"incomplete", summary.incomplete},
+                 {"notes", summary.notes}};
     for (const backup::VolumeResult& volume : summary.volumes) json["volumes"].push_back(volume_json(volume));
     context.print_json(dump(json));
     return;
@@ -118,6 +121,7 @@ void report(app::Context& context, const backup::BackupSummary& summary) {
                                printable(facts.vg), printable(facts.lv), format_size(lost.extent.length),
                                lost.extent.offset, printable(lost.why)));
   }
+  for (const std::string& note : summary.notes) context.print(printable(note));
   context.print(fmt::format("{} in {}: {}; new: {}, stored as {}", format_size(total),
                             format_duration(summary.seconds),
                             format_rate(static_cast<double>(total) / std::max(summary.seconds, 1e-3)),
@@ -158,6 +162,13 @@ Action configure_backup(CLI::App& app) {
                  "size of the snapshot's COW store (10G); chosen by respaldo when left out")
       ->type_name("SIZE");
   app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
+  auto* mount =
+      app.add_flag("--mount", options->mount,
+                   "read filesystems other than ext through this machine's kernel with --disk, too, and "
+                   "on partitions inside volumes; needs root");
+  app.add_flag("--no-mount", options->no_mount,
+               "never let the kernel mount anything: the image view alone of all but ext")
+      ->excludes(mount);
   app.add_flag("--all-blocks", options->all_blocks,
                "store what the filesystem calls free, too, instead of zeros");
   app.add_option("--tag", options->tags, "a tag for the backup; may be given several times")
