@@ -43,7 +43,9 @@ ExtentSet log_of(const block::Device& device, std::string_view type) {
   const std::uint64_t begin =
       ((start >> shift) * group + (start & ((std::uint64_t{1} << shift) - 1))) * block;
   if (begin > device.size()) return {};
-  return {{begin, std::min(length * block, device.size() - begin)}};
+  ExtentSet log;
+  log.add({begin, std::min(length * block, device.size() - begin)});
+  return log;
 }
 
 // Files that are open for reading.
