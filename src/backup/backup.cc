@@ -205,6 +205,13 @@ class Run {
                                              : engine_.acquire(name, how);
   }
 
+  ForeignFilesystems foreign() const {
+    const bool always = options_.mounting == Mounting::always;
+    const bool here =
+        options_.mounting == Mounting::automatic && engine_.kind() == engine::EngineKind::kernel;
+    return {.mount = always || here, .mount_partitions = always};
+  }
+
   // What lies where: only metadata is read.
   void look() {
     const ProgressPhase phase(progress_, "look at the filesystems", 0);
@@ -213,13 +220,15 @@ class Run {
       in_context([&] { return job.name.str(); },
                  [&] {
                    if (!options_.raw) {
-                     job.files = open_file_views(device, stop_);
+                     job.files = open_file_views(device, foreign(), stop_);
                      job.map = map_of(job.files.views, options_.all_blocks);
                    }
                    job.plan = plan_volume(device, job.map);
                  });
       job.facts.free_bytes = job.map.free.total();
       summary_.incomplete |= job.files.damaged;
+      for (const std::string& note : job.files.notes)
+        summary_.notes.push_back(fmt::format("{}: {}", job.name.str(), note));
       for (const std::string& warning : job.files.warnings)
         summary_.warnings.push_back(fmt::format("{}: {}", job.name.str(), warning));
     }
@@ -370,13 +379,16 @@ class Run {
   }
 
   void save_files(Job& job, const FileView& view, const ChunkMap& chunks) {
-    const fs::ExtFacts& filesystem = view.reader->facts();
+    const fs::FilesystemFacts& filesystem = view.reader->facts();
     view::FileViewFacts facts;
     facts.folder = view.folder;
+    facts.how = filesystem.how;
     facts.filesystem = filesystem.type;
     facts.uuid = filesystem.uuid;
     facts.label = filesystem.label;
     if (filesystem.journal == fs::JournalState::replayed) facts.journal = "replayed";
+    if (filesystem.journal == fs::JournalState::skipped) facts.journal = "skipped";
+    facts.notes = filesystem.notes;
     facts.encrypted_folders = filesystem.encrypted_directories;
     add_findings(facts, view.reader->findings(), view.reader->finding_count());
     if (view.reader->root() == fs::kNoNode) {
@@ -386,6 +398,8 @@ class Run {
       const auto parent = parent_node(path);
       const FileTreeInput input{view,
                                 chunks,
+                                content_cutter_,
+                                options_.on_read_error == OnReadError::skip,
                                 synthetic_inode(job.facts.lv_uuid + "/" + view.folder),
                                 [this](unsigned worker, repo::BlobType type, ByteView plain) {
                                   return savers_->save(worker, type, plain);

@@ -20,6 +20,13 @@ namespace respaldo::backup {
 
 enum class OnReadError { fail, skip };
 
+// Filesystems that the kernel reads for us through a private mount: all but ext.
+enum class Mounting {
+  automatic,  // on the kernel engine, those that fill their volume
+  never,
+  always,  // whatever the engine, and on partitions inside volumes, too
+};
+
 struct BackupOptions {
   std::vector<engine::VolumeName> volumes;
   bool from_snapshot = false;             // volumes name existing snapshots
@@ -27,6 +34,7 @@ struct BackupOptions {
   std::optional<engine::Amount> cow_share, keep_free;  // see AcquireOptions
   engine::GuardOptions guard;
   bool raw = false;                       // image view only
+  Mounting mounting = Mounting::automatic;
   bool all_blocks = false;                // what the filesystem calls free is read and stored, too
   bool full = false;                      // bases are not used: everything is read
   bool quick = false;      // without a base: files whose inodes look as they did are not read again
@@ -54,6 +62,7 @@ struct BackupSummary {
   repo::WriterTotals totals;
   double seconds = 0;
   bool incomplete = false;  // ranges were lost and skipped, or a filesystem is damaged
+  std::vector<std::string> notes;  // what is in the image view alone
   std::vector<std::string>
       warnings;  // the backup is sound, but something should be seen to (a stray snapshot)
 };

@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <memory>
 #include <mutex>
 #include <unordered_map>
 
 #include "backup/account_names.h"
+#include "backup/cutter.h"
 #include "base/error.h"
 #include "os/thread_group.h"
 #include "view/zero_blob.h"
@@ -131,7 +134,7 @@ class Builder {
   }
 
   const FileTreeInput& input_;
-  const fs::ExtReader& reader_;
+  const fs::FileReader& reader_;
   repo::SnapshotSummary& counts_;
   const std::stop_token& stop_;
   AccountNames users_, groups_;
@@ -147,7 +150,11 @@ class Builder {
 
 class Builder::Worker {
  public:
-  Worker(Builder& all, unsigned number) : all_(all), number_(number), reader_(all.reader_) {}
+  Worker(Builder& all, unsigned number)
+      : all_(all),
+        number_(number),
+        reader_(all.reader_),
+        cutter_(make_cutter(CutKind::content, all.input_.content_cutter)) {}
   ~Worker() {
     const std::lock_guard lock(all_.mutex_);
     repo::SnapshotSummary& sum = all_.counts_;
@@ -195,7 +202,7 @@ class Builder::Worker {
     node.user = all_.users_.find(source.uid);
     node.group = all_.groups_.find(source.gid);
     node.inode = source.inode;
-    node.device_id = all_.input_.device_id;
+    node.device_id = all_.input_.device_id + source.subvolume;
     try {
       for (fs::FileXattr& xattr : reader_.xattrs(index))
         node.xattrs.push_back({std::move(xattr.name), std::move(xattr.value)});
@@ -255,7 +262,7 @@ class Builder::Worker {
         if (extent.unwritten) continue;
         add_hole(extent.logical - done, node.content);
         const Extent bytes{all_.input_.view.base + extent.physical, extent.length};
-        if (!all_.input_.chunks.append(bytes, node.content))
+        if (extent.physical == fs::kNoPlace || !all_.input_.chunks.append(bytes, node.content))
           store({extent.logical, extent.length}, index, node.content);
         done = extent.logical + extent.length;
       }
@@ -286,15 +293,75 @@ class Builder::Worker {
   // Content that lies in no chunk of the image. In a sound filesystem that is little; in a damaged one, files
   // may claim the same blocks again and again.
   void store(Extent range, fs::NodeIndex index, std::vector<repo::BlobId>& content) {
-    if ((all_.stored_ += range.length) > reader_.facts().size)
+    if ((all_.stored_ += range.length) > reader_.facts().size && !reader_.facts().may_exceed_device)
       throw Error(ErrorKind::corrupt, "it claims blocks that other files claim, too");
-    while (!range.empty()) {
-      os::throw_if_stopped(all_.stop_);
-      buffer_.resize(std::min(range.length, kImageChunk));
-      reader_.read(index, range.offset, buffer_);
+    if (range.length > kWholeFile) {
+      store_cut(range, index, content);
+    } else if (!range.empty()) {
+      buffer_.resize(range.length);
+      read(index, range.offset, buffer_);
       content.push_back(save(repo::BlobType::data, buffer_));
-      range = {range.offset + buffer_.size(), range.length - buffer_.size()};
     }
+  }
+
+  // Cut by content, as the pass does with long files.
+  void store_cut(Extent range, fs::NodeIndex index, std::vector<repo::BlobId>& content) {
+    buffer_.resize(kLongestChunk);
+    const MutableBytes buffer(buffer_);
+    cutter_->begin({range, SpanKind::read, CutKind::content});
+    std::uint64_t at = range.offset;  // what the buffer begins with
+    std::size_t filled = 0;
+    while (at < range.end()) {
+      os::throw_if_stopped(all_.stop_);
+      const bool last = at + filled == range.end();
+      const Cut cut = filled == 0 ? Cut{} : cutter_->next(at, buffer.first(filled), last);
+      if (cut.length == 0) {
+        const std::size_t more = std::min({kImageChunk, range.end() - (at + filled), buffer.size() - filled});
+        read(index, at + filled, buffer.subspan(filled, more));
+        filled += more;
+        continue;
+      }
+      content.push_back(cut.zero ? zeros(kZeroChunk) : save(repo::BlobType::data, buffer.first(cut.length)));
+      std::memmove(buffer.data(), buffer.data() + cut.length, filled - cut.length);
+      at += cut.length;
+      filled -= cut.length;
+    }
+  }
+
+  void read(fs::NodeIndex index, std::uint64_t offset, MutableBytes out) {
+    try {
+      reader_.read(index, offset, out);
+    } catch (const Error& error) {
+      if (!all_.input_.skip_unreadable || error.kind() != ErrorKind::io) throw;
+      read_pieces(index, offset, out);
+    }
+  }
+
+  // What can be read; zeros for the rest.
+  void read_pieces(fs::NodeIndex index, std::uint64_t offset, MutableBytes out) {
+    constexpr std::size_t kPiece = 4096;
+    std::uint64_t lost_at = 0, lost = 0;
+    const auto tell_lost = [&] {
+      if (lost > 0)
+        tell(index,
+             fmt::format("{} bytes at byte {} of the file could not be read and are zeros", lost, lost_at));
+      lost = 0;
+    };
+    for (std::size_t done = 0; done < out.size();) {
+      const MutableBytes piece =
+          out.subspan(done, std::min(kPiece - (offset + done) % kPiece, out.size() - done));
+      try {
+        reader_.read(index, offset + done, piece);
+        tell_lost();
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::io) throw;
+        std::ranges::fill(piece, std::uint8_t{0});
+        if (lost == 0) lost_at = offset + done;
+        lost += piece.size();
+      }
+      done += piece.size();
+    }
+    tell_lost();
   }
 
   repo::BlobId save(repo::BlobType type, ByteView plain) { return all_.input_.save(number_, type, plain); }
@@ -302,8 +369,9 @@ class Builder::Worker {
 
   Builder& all_;
   const unsigned number_;
-  const fs::ExtReader& reader_;
+  const fs::FileReader& reader_;
   repo::SnapshotSummary counts_;  // of this worker
+  const std::unique_ptr<Cutter> cutter_;
   Bytes buffer_;
 };
 

@@ -16,7 +16,9 @@ namespace respaldo::backup {
 struct FileTreeInput {
   const FileView& view;
   const ChunkMap& chunks;
-  std::uint64_t device_id = 0;  // st_dev of all its files
+  const chunk::ContentCutter& content_cutter;  // for content that no chunks hold
+  bool skip_unreadable = false;  // of such content: zeros instead, and a finding; else the file is left out
+  std::uint64_t device_id = 0;   // st_dev of all its files
   // Stores a blob and gives its id. Called by threads with numbers below `workers`, each by one at a time.
   std::function<repo::BlobId(unsigned worker, repo::BlobType, ByteView)> save;
   unsigned workers = 1;
@@ -31,9 +33,9 @@ struct FileTreeResult {
 };
 
 // Saves the trees of all folders, leaves first, and counts files and folders against the parent's into
-// `counts`. Contents that no chunks of the pass hold (inline data, what the journal would recover, blocks
-// that two files claim) are read and saved here. Error(io, corrupt) only from the repository: what cannot be
-// read is a finding. REQUIRES the reader to have a root.
+// `counts`. Contents that no chunks of the pass hold (inline and compressed data, what the journal would
+// recover, blocks that two files claim) are read and saved here. Error(io, corrupt) only from the repository:
+// what cannot be read is a finding. REQUIRES the reader to have a root.
 FileTreeResult save_file_trees(const FileTreeInput& input, repo::SnapshotSummary& counts,
                                const std::stop_token& stop);
 

@@ -15,7 +15,7 @@ struct Options {
   std::vector<std::string> volumes, tags;
   bool from_snapshot = false, raw = false, all_blocks = false, dry_run = false, verify_all = false,
        verify = false;
-  bool full = false, keep_base = false, quick = false;
+  bool full = false, mount = false, no_mount = false, keep_base = false, quick = false;
   std::string cow, keep_free, min_pool_free, on_cow_full = "continue";
   std::string host, on_read_error = "fail", compression = "auto", pack_size;
   unsigned threads = 0;
@@ -47,6 +47,8 @@ backup::BackupOptions translate(const Options& options) {
     result.guard.min_pool_free = engine::Amount::parse(options.min_pool_free, "--min-pool-free", Of::pool);
   if (options.on_cow_full == "abort") result.guard.on_full = engine::GuardOptions::OnFull::abort;
   result.raw = options.raw;
+  if (options.mount) result.mounting = backup::Mounting::always;
+  if (options.no_mount) result.mounting = backup::Mounting::never;
   result.all_blocks = options.all_blocks;
   result.full = options.full;
   result.keep_base = options.keep_base;
@@ -83,6 +85,7 @@ void report_files(app::Context& context, const view::VolumeFacts& facts) {
   for (const view::FileViewFacts& view : facts.file_views) {
     const std::string where = fmt::format("{}/{}/{}", printable(facts.vg), printable(facts.lv), view.folder);
     if (view.journal == "replayed") context.print(fmt::format("{}: as after recovery of the journal", where));
+    for (const std::string& note : view.notes) context.print(fmt::format("{}: {}", where, printable(note)));
     if (view.encrypted_folders > 0)
       context.warn(fmt::format("{}: {} encrypted folders are in the image only: their names cannot be told",
                                where, view.encrypted_folders));
@@ -187,7 +190,8 @@ void report(app::Context& context, const backup::BackupSummary& summary, const V
                  {"known_bytes", summary.totals.known_bytes},
                  {"total_bytes", total},
                  {"seconds", summary.seconds},
-                 {"incomplete", summary.incomplete}};
+                 {"incomplete", summary.incomplete},
+                 {"notes", summary.notes}};
     for (const backup::VolumeResult& volume : summary.volumes) json["volumes"].push_back(volume_json(volume));
     if (verification != nullptr) json["verified"] = verification->json();
     context.print_json(dump(json));
@@ -218,6 +222,7 @@ void report(app::Context& context, const backup::BackupSummary& summary, const V
                                printable(facts.vg), printable(facts.lv), format_size(lost.extent.length),
                                lost.extent.offset, printable(lost.why)));
   }
+  for (const std::string& note : summary.notes) context.print(printable(note));
   context.print(fmt::format("{} in {}: {}; new: {}, stored as {}", format_size(total),
                             format_duration(summary.seconds),
                             format_rate(static_cast<double>(total) / std::max(summary.seconds, 1e-3)),
@@ -277,6 +282,13 @@ Action configure_backup(CLI::App& app) {
                  "give up when a thin pool has less free: 1G, or 5% of it [5%]")
       ->type_name("SIZE");
   app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
+  auto* mount =
+      app.add_flag("--mount", options->mount,
+                   "read filesystems other than ext through this machine's kernel with --disk, too, and "
+                   "on partitions inside volumes; needs root");
+  app.add_flag("--no-mount", options->no_mount,
+               "never let the kernel mount anything: the image view alone of all but ext")
+      ->excludes(mount);
   app.add_flag("--all-blocks", options->all_blocks,
                "store what the filesystem calls free, too, instead of zeros");
   app.add_flag("--keep-base", options->keep_base,

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -28,6 +29,16 @@ std::optional<std::uint64_t> number(const Json& object, const char* name) {
   if (at == object.end()) return std::nullopt;
   if (!at->is_number_unsigned()) throw not_facts(fmt::format("\"{}\" is not a number", name));
   return at->get<std::uint64_t>();
+}
+
+// A list of texts; empty when it is absent.
+std::vector<std::string> texts(const Json& object, const char* name) {
+  const auto at = object.find(name);
+  if (at == object.end()) return {};
+  const auto is_text = [](const Json& item) { return item.is_string(); };
+  if (!at->is_array() || !std::ranges::all_of(*at, is_text))
+    throw not_facts(fmt::format("\"{}\" is not a list of texts", name));
+  return at->get<std::vector<std::string>>();
 }
 
 // A list of objects; empty when it is absent.
@@ -67,10 +78,14 @@ std::string VolumeFacts::to_json() const {
   if (free_bytes > 0) json["free_bytes"] = free_bytes;
   Json views = Json::array();
   for (const FileViewFacts& view : file_views) {
-    Json one = {
-        {"folder", view.folder}, {"filesystem", view.filesystem}, {"uuid", view.uuid}, {"label", view.label}};
+    Json one = {{"folder", view.folder}};
+    if (!view.how.empty()) one["how"] = view.how;
+    one["filesystem"] = view.filesystem;
+    one["uuid"] = view.uuid;
+    one["label"] = view.label;
     if (!view.journal.empty()) one["journal"] = view.journal;
     if (view.encrypted_folders > 0) one["encrypted_folders"] = view.encrypted_folders;
+    if (!view.notes.empty()) one["notes"] = view.notes;
     one["finding_count"] = view.finding_count;
     Json findings = Json::array();
     for (const auto& finding : view.findings)
@@ -112,11 +127,13 @@ VolumeFacts VolumeFacts::parse(std::string_view source) {
   for (const Json& one : list(json, "file_views")) {
     FileViewFacts view;
     view.folder = text(one, "folder");
+    view.how = text(one, "how");
     view.filesystem = text(one, "filesystem");
     view.uuid = text(one, "uuid");
     view.label = text(one, "label");
     view.journal = text(one, "journal");
     view.encrypted_folders = number(one, "encrypted_folders").value_or(0);
+    view.notes = texts(one, "notes");
     view.finding_count = number(one, "finding_count").value_or(0);
     for (const Json& finding : list(one, "findings"))
       view.findings.push_back({text(finding, "path"), text(finding, "what")});

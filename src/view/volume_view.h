@@ -28,8 +28,10 @@ struct LostRange {
 // A filesystem whose files are in the backup.
 struct FileViewFacts {
   std::string folder;  // below /VG/LV: "files", "part1/files"
+  std::string how;     // "walked" (by us) or "mounted" (read through the kernel); empty in old backups: walked
   std::string filesystem, uuid, label;
-  std::string journal;  // "replayed" when the files are as they are after recovery; else empty
+  std::string journal;  // "replayed": the files are as after recovery; "skipped": as on the disk; else empty
+  std::vector<std::string> notes;  // worth telling; nothing is wrong
   struct Finding {
     std::string path, what;  // path: may be empty
   };

@@ -142,7 +142,8 @@ void ExtReader::Impl::open() {
 
 void ExtReader::Impl::scan(const Handle& raw, FindingList& early) {
   state = std::make_unique<ScanState>(*handle, options);
-  for (Finding& finding : early.kept()) state->findings.add(finding.inode, std::move(finding.what));
+  for (Finding& finding : early.kept())
+    state->findings.add(static_cast<std::uint32_t>(finding.inode), std::move(finding.what));
   scan_inodes(*state);
   facts.encrypted_directories = scan_directories(*state).encrypted;
 
@@ -158,7 +159,7 @@ void ExtReader::Impl::scan(const Handle& raw, FindingList& early) {
   }
   state->claimed = {};
   for (Finding& finding : state->findings.kept())
-    if (finding.inode != 0) finding.path = state->table.path(state->table.find(finding.inode));
+    if (finding.inode != 0) finding.path = state->table.path(state->table.find(static_cast<std::uint32_t>(finding.inode)));
 }
 
 void ExtReader::Impl::describe() {
