@@ -74,6 +74,7 @@ Context::Context(World world, CommonOptions options) : impl_(std::make_unique<Im
   const ProgressStyle style = o.json                         ? ProgressStyle::json
                               : o.verbosity == 0             ? ProgressStyle::silent
                               : impl_->world.err_is_terminal ? ProgressStyle::terminal
+                              : impl_->world.err_is_journal  ? ProgressStyle::journal
                                                              : ProgressStyle::lines;
   impl_->progress = make_progress(style, impl_->world.columns, impl_->world.err);
 }

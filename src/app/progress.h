@@ -9,7 +9,8 @@
 
 namespace respaldo::app {
 
-enum class ProgressStyle { terminal, lines, json, silent };
+// lines: every ten seconds; journal: every five minutes.
+enum class ProgressStyle { terminal, lines, journal, json, silent };
 
 // `write` takes text for standard error as it is. Thread-safe.
 std::unique_ptr<Progress> make_progress(ProgressStyle style, unsigned columns,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backup/cut_plan.h"
+#include "backup/snapshot_hooks.h"
 #include "base/progress.h"
 #include "engine/volume_engine.h"
 #include "repo/blob_writer.h"
@@ -30,6 +31,7 @@ struct BackupOptions {
   repo::WriterOptions writer;
   unsigned threads = 0;  // 0: one for each core
   bool dry_run = false;  // reads and cuts, stores nothing
+  SnapshotHooks* hooks = nullptr;  // around the taking of the snapshots; null: nothing is done
 };
 
 struct VolumeResult {

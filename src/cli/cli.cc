@@ -78,10 +78,17 @@ const std::vector<Command> kCommands = {
      configure_export},
     {"check", "Care of the repository", "Find damage in the repository.",
      "respaldo -r /backups check --read-data", configure_check},
+    {"drill", "Care of the repository", "Prove that backups can be restored: restore, check, compare.",
+     "respaldo -r /backups drill\n  respaldo -r /backups drill vg0/root --sample all --scratch /var/tmp",
+     configure_drill},
     {"key", "Care of the repository", "List, add, remove and change passwords.",
      "respaldo -r /backups key add", configure_key},
     {"unlock", "Care of the repository", "Remove locks that their owners left behind.",
      "respaldo -r /backups unlock", configure_unlock},
+    {"run", "Every night", "Do a job of the configuration: backup, forget, prune, check.",
+     "respaldo run nightly\n  respaldo run nightly --dry-run", configure_run},
+    {"config", "Every night", "Check or show the configuration.",
+     "respaldo config check\n  respaldo --config test.toml config show", configure_config},
     {"version", "Help", "Show the version.", "respaldo version", configure_version},
 };
 
@@ -102,6 +109,9 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
   app.add_option("--retry-lock", options.lock_patience_seconds,
                  "wait so many seconds for a locked repository")
       ->type_name("SECONDS");
+  app.add_option("--config", options.config,
+                 "the configuration of `run` [$RESPALDO_CONFIG, /etc/respaldo/respaldo.toml]")
+      ->type_name("FILE");
   app.add_flag("--json", options.json, "the result as JSON on standard output, events on standard error");
   app.add_flag("-q,--quiet", quiet, "errors and results only");
   app.add_flag("-v,--verbose", verbose, "say more");
@@ -139,7 +149,7 @@ struct Parsed {
 // What follows `lvm` belongs to the verb, whatever it looks like.
 std::size_t position_of_lvm(const std::vector<std::string>& words) {
   constexpr std::string_view kWithValue[] = {
-      "-r", "--repo", "--disk", "-p", "--password-file", "--password-command", "--retry-lock"};
+      "-r", "--repo", "--disk", "-p", "--password-file", "--password-command", "--retry-lock", "--config"};
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "lvm") return i;
     if (std::find(std::begin(kWithValue), std::end(kWithValue), words[i]) != std::end(kWithValue))
@@ -199,6 +209,7 @@ CommandLine::CommandLine() : app(kAbout, "respaldo") {
   app.require_subcommand(1);
   app.fallthrough();
   app.set_help_flag("-h,--help", "show this help");
+  app.set_version_flag("--version", fmt::format("respaldo {}", app::kVersion), "show the version");
   app.get_formatter()->column_width(34);
   app.option_defaults()->group("Common options");
   add_common_options(app, options, verbose, quiet);

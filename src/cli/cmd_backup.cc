@@ -3,6 +3,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/hook_options.h"
 #include "cli/shared.h"
 #include "repo/host.h"
 
@@ -15,6 +16,7 @@ struct Options {
   bool from_snapshot = false, raw = false, all_blocks = false, dry_run = false, verify_all = false;
   std::string cow, host, on_read_error = "fail", compression = "auto", pack_size;
   unsigned threads = 0;
+  HookOptions hooks;
 };
 
 int compression_level(const std::string& word) {
@@ -128,7 +130,8 @@ void report(app::Context& context, const backup::BackupSummary& summary) {
 }
 
 app::ExitCode run(app::Context& context, const Options& options) {
-  const backup::BackupOptions plan = translate(options);
+  backup::BackupOptions plan = translate(options);
+  const config::Hooks hooks = hooks_of(options.hooks);
   engine::VolumeEngine& engine = context.engine();
   for (const engine::VolumeName& name : plan.volumes) engine.find(name);  // before a password is asked for
   for (const std::string& warning : engine.warnings()) context.warn(warning);
@@ -139,8 +142,9 @@ app::ExitCode run(app::Context& context, const Options& options) {
       throw Error(ErrorKind::busy, "the lock on the repository could not be refreshed",
                   "nothing was saved; run again");
   };
-  const backup::BackupSummary summary =
-      backup::run_backup(engine, *indexed, plan, context.progress(), still_locked, context.stop());
+  const backup::BackupSummary summary = run_with_hooks(context, hooks, plan, [&] {
+    return backup::run_backup(engine, *indexed, plan, context.progress(), still_locked, context.stop());
+  });
   for (const std::string& warning : summary.warnings) context.warn(warning);
   report(context, summary);
   return summary.incomplete ? app::ExitCode::incomplete : app::ExitCode::ok;
@@ -177,6 +181,7 @@ Action configure_backup(CLI::App& app) {
   app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
       ->capture_default_str();
   app.add_flag("-n,--dry-run", options->dry_run, "read and count, save nothing");
+  add_hook_options(app, options->hooks);
   return [options](app::Context& context) { return run(context, *options); };
 }
 

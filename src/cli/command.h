@@ -56,6 +56,9 @@ Action configure_unlock(CLI::App& app);
 Action configure_layout(CLI::App& app);
 Action configure_activate(CLI::App& app);
 Action configure_lvm(CLI::App& app);
+Action configure_drill(CLI::App& app);
+Action configure_run(CLI::App& app);
+Action configure_config(CLI::App& app);
 Action configure_version(CLI::App& app);
 
 }  // namespace respaldo::cli

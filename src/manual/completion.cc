@@ -95,6 +95,16 @@ _respaldo_backups() {
     grep -o '"short_id":"[0-9a-f]*"' | cut -d'"' -f4
 }
 
+# Jobs of the configuration.
+_respaldo_jobs() {
+  local i
+  local -a common=()
+  for ((i = 1; i < ${#words[@]} - 1; i++)); do
+    [[ ${words[i]} == --config ]] && common=(--config "${words[i + 1]}")
+  done
+  timeout 2 "${words[0]}" "${common[@]}" config show </dev/null 2>/dev/null | grep -o '^\[jobs\.[^].]*\]' | tr -d '[]' | cut -d. -f2
+}
+
 _respaldo_offer() {  # the kinds of words that fit here
   local kind
   local -a kinds

@@ -32,6 +32,8 @@ void generate(const Path& texts, const Path& target) {
   for (const manual::CommandRow& command : program.commands)
     write(target / "man" / ("respaldo-" + command.name + ".8"),
           manual::command_page(command, text_of(texts, command.name)));
+  write(target / "man/respaldo.toml.5",
+        manual::text_page("respaldo.toml", 5, "configuration of respaldo's jobs", text_of(texts, "respaldo.toml")));
   write(target / "completion/respaldo", manual::bash_completion(program));
 }
 

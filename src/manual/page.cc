@@ -205,7 +205,7 @@ std::string program_page(const CommandRow& program, std::string_view text) {
   out += ".SH SEE ALSO\n";
   for (const CommandRow& command : program.commands)
     out += fmt::format(".BR respaldo\\-{} (8),\n", escaped(command.name));
-  return out + ".BR restic (1),\n.BR lvm (8)\n";
+  return out + ".BR respaldo.toml (5),\n.BR restic (1),\n.BR lvm (8)\n";
 }
 
 std::string text_page(const std::string& name, int section, const std::string& summary,

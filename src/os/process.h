@@ -17,6 +17,7 @@ struct CommandResult {
 struct CommandOptions {
   std::string input{};                             // given on standard input
   std::optional<std::chrono::milliseconds> limit{}; // past it the process group is killed: Error(command-like io)
+  std::vector<std::string> environment{};           // "NAME=value", besides and before our own
   std::size_t output_limit = 16U << 20;            // bytes of out and of err kept
 };
 
