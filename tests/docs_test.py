@@ -39,7 +39,7 @@ def manual_pages():
     problems = []
     commands = commands_of_help()
     common = options_in(help_of().split("Examples:")[0])
-    texts = {path.stem for path in (ROOT / "docs/man").glob("*.md")} - {"respaldo", "respaldo.toml"}
+    texts = {path.stem for path in (ROOT / "docs/man").glob("*.md")} - {"respaldo"}
     for gone in sorted(texts - set(commands)):
         problems.append(f"docs/man/{gone}.md describes a command that does not exist: remove it")
     for command in commands:
@@ -63,6 +63,9 @@ def manual_pages():
             said = set(re.findall(r"`(--[a-z-]+[a-z])", text_file.read_text())) | options_in(page)
             problems += [f"docs/man/{command}.md speaks of {option}, which `respaldo {command}` does not have"
                          for option in sorted(said - known)]
+    page, complaints = rendered(MANUAL / "respaldo.toml.5")
+    problems += [f"respaldo.toml.5: groff: {line}" for line in complaints.splitlines()]
+    problems += [f"respaldo.toml.5 lacks {key}" for key in ("password-file", "thaw-after", "respaldo_job_exit_code") if key not in page]
     page, complaints = rendered(MANUAL / "respaldo.8")
     problems += [f"respaldo.8: groff: {line}" for line in complaints.splitlines()]
     problems += [f"respaldo.8 lacks {word}" for word in sorted(common) + commands if not re.search(rf"(^|\s){word}\b", page)]

@@ -33,7 +33,8 @@ void generate(const Path& texts, const Path& target) {
     write(target / "man" / ("respaldo-" + command.name + ".8"),
           manual::command_page(command, text_of(texts, command.name)));
   write(target / "man/respaldo.toml.5",
-        manual::text_page("respaldo.toml", 5, "configuration of respaldo's jobs", text_of(texts, "respaldo.toml")));
+        manual::text_page("respaldo.toml", 5, "configuration of respaldo's jobs",
+                          manual::manual_text(text_of(texts.parent_path(), "configuration"))));
   write(target / "completion/respaldo", manual::bash_completion(program));
 }
 

@@ -152,6 +152,31 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
+std::string manual_text(std::string_view markdown) {
+  std::string out;
+  bool in_table = false;
+  for (std::size_t at = 0; at < markdown.size();) {
+    const std::size_t end = std::min(markdown.find('\n', at), markdown.size());
+    const std::string_view line = markdown.substr(at, end - at);
+    at = end + 1;
+    const std::size_t middle = line.starts_with("| ") ? line.find(" | ") : std::string_view::npos;
+    if (middle != std::string_view::npos && line.ends_with(" |")) {
+      // The heading and the line below it say nothing in a list.
+      const bool heading = !in_table || line.starts_with("| ---");
+      in_table = true;
+      if (!heading)
+        out += fmt::format("- {}: {}\n", line.substr(2, middle - 2),
+                           line.substr(middle + 3, line.size() - middle - 5));
+      continue;
+    }
+    in_table = false;
+    if (line.starts_with("# ")) continue;
+    out += line.starts_with("## ") ? line.substr(1) : line;
+    out += '\n';
+  }
+  return out;
+}
+
 std::string roff_of(std::string_view markdown) {
   struct Free {
     void operator()(cmark_node* node) const { cmark_node_free(node); }

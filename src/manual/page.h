@@ -17,6 +17,10 @@ std::string command_page(const CommandRow& command, std::string_view text);
 std::string text_page(const std::string& name, int section, const std::string& summary,
                       std::string_view text);
 
+// A page of docs/ as the text of a manual page: its title goes, its sections become first-level ones, tables
+// of two columns become lists.
+std::string manual_text(std::string_view markdown);
+
 // CommonMark as the body of a manual page: first-level headings are sections.
 std::string roff_of(std::string_view markdown);
 // A word or a line for roff.
