@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/progress.h"
+#include "base/words.h"
 #include "crypto/secret.h"
 #include "engine/image/image_engine.h"
 #include "engine/kernel/kernel_engine.h"
@@ -23,41 +24,8 @@ std::string trimmed(std::string text) {
   return text;
 }
 
-// A command line in words: quotation marks and backslashes as in a shell, nothing else.
-std::vector<std::string> words_of(const std::string& line) {
-  std::vector<std::string> words;
-  std::string word;
-  bool in_word = false;
-  char quote = 0;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (c == '\\' && quote != '\'' && i + 1 < line.size()) {
-      word += line[++i];
-      in_word = true;
-    } else if (quote != 0) {
-      if (c == quote)
-        quote = 0;
-      else
-        word += c;
-    } else if (c == '"' || c == '\'') {
-      quote = c;
-      in_word = true;
-    } else if (c == ' ' || c == '\t' || c == '\n') {
-      if (in_word) words.push_back(std::move(word));
-      word.clear();
-      in_word = false;
-    } else {
-      word += c;
-      in_word = true;
-    }
-  }
-  if (quote != 0) throw Error(ErrorKind::usage, "the password command has an open quotation mark");
-  if (in_word) words.push_back(std::move(word));
-  return words;
-}
-
 std::string password_from_command(const std::string& line) {
-  const auto words = words_of(line);
+  const auto words = split_words(line, "the password command");
   if (words.empty()) throw Error(ErrorKind::usage, "the password command is empty");
   auto result = os::run_command(words);
   if (result.exit_code != 0)
@@ -110,6 +78,7 @@ Context::Context(World world, CommonOptions options) : impl_(std::make_unique<Im
   const ProgressStyle style = o.json                         ? ProgressStyle::json
                               : o.verbosity == 0             ? ProgressStyle::silent
                               : impl_->world.err_is_terminal ? ProgressStyle::terminal
+                              : impl_->world.err_is_journal  ? ProgressStyle::journal
                                                              : ProgressStyle::lines;
   impl_->progress = make_progress(style, impl_->world.columns, impl_->world.err);
 }

@@ -25,6 +25,7 @@ struct World {
   std::function<std::optional<std::string>(const char*)> environment;
   std::function<void(std::string_view)> out, err;  // standard output and error
   bool out_is_terminal = false, err_is_terminal = false, in_is_terminal = false;
+  bool err_is_journal = false;  // systemd's: progress is told seldom
   unsigned columns = 80;
   std::function<std::optional<std::string>(std::string_view question, bool secret)>
       ask;         // absent answer: end of input
@@ -35,6 +36,7 @@ struct World {
 struct CommonOptions {
   std::string repository;  // -r, else RESPALDO_REPOSITORY, else RESTIC_REPOSITORY
   std::string password_file, password_command;
+  std::string config;              // --config: the configuration's file
   std::vector<std::string> disks;  // --disk
   bool json = false;
   int verbosity = 1;                              // 0 quiet, 1 normal, 2 verbose

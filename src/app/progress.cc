@@ -126,8 +126,8 @@ class TerminalProgress final : public TimedProgress {
 
 class LineProgress final : public TimedProgress {
  public:
-  explicit LineProgress(std::function<void(std::string_view)> write)
-      : TimedProgress(std::chrono::seconds(10), std::move(write)) {}
+  LineProgress(std::chrono::seconds interval, std::function<void(std::string_view)> write)
+      : TimedProgress(interval, std::move(write)) {}
   void note(std::string_view text) override {
     std::lock_guard lock(mutex_);
     write_(fmt::format("{}\n", text));
@@ -179,7 +179,9 @@ std::unique_ptr<Progress> make_progress(ProgressStyle style, unsigned columns,
     case ProgressStyle::terminal:
       return std::make_unique<TerminalProgress>(columns, std::move(write));
     case ProgressStyle::lines:
-      return std::make_unique<LineProgress>(std::move(write));
+      return std::make_unique<LineProgress>(std::chrono::seconds(10), std::move(write));
+    case ProgressStyle::journal:
+      return std::make_unique<LineProgress>(std::chrono::minutes(5), std::move(write));
     case ProgressStyle::json:
       return std::make_unique<JsonProgress>(std::move(write));
     case ProgressStyle::silent:

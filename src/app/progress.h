@@ -14,7 +14,8 @@ namespace respaldo::app {
 // "snapshot of vg0/root 34% full, 1.20 MiB/s, full in 0:40".
 std::string gauge_text(const Gauge& gauge);
 
-enum class ProgressStyle { terminal, lines, json, silent };
+// lines: every ten seconds; journal: every five minutes.
+enum class ProgressStyle { terminal, lines, journal, json, silent };
 
 // `write` takes text for standard error as it is. Thread-safe.
 std::unique_ptr<Progress> make_progress(ProgressStyle style, unsigned columns,

@@ -165,6 +165,26 @@ class Run {
 
   // All volumes are held still before the first is read, so that they belong together.
   void acquire() {
+    if (options_.hooks == nullptr) {
+      acquire_leases();
+      return;
+    }
+    for (const engine::VolumeName& asked : options_.volumes) engine_.find(asked);  // nothing is frozen for a typo
+    try {
+      options_.hooks->before();
+      acquire_leases();
+    } catch (...) {
+      try {
+        options_.hooks->after();
+      } catch (const Error& error) {
+        progress_.note(error.what());  // the first failure is the one that is thrown
+      }
+      throw;
+    }
+    options_.hooks->after();
+  }
+
+  void acquire_leases() {
     if (options_.volumes.empty()) throw Error(ErrorKind::usage, "no volume to back up was named");
     engine::AcquireOptions how;
     how.cow_size = options_.cow_size;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backup/cut_plan.h"
+#include "backup/snapshot_hooks.h"
 #include "base/progress.h"
 #include "engine/snapshot_guard.h"
 #include "engine/volume_engine.h"
@@ -47,6 +48,7 @@ struct BackupOptions {
   bool dry_run = false;  // reads and cuts, stores nothing
   // Called when all but the backup's own object is durable; nothing is listed when it throws.
   std::function<void()> before_commit;
+  SnapshotHooks* hooks = nullptr;  // around the taking of the snapshots; null: nothing is done
 };
 
 struct VolumeResult {

@@ -9,6 +9,7 @@
 #include "cli/cmd_snapshot.h"
 #include "cli/care_commands.h"
 #include "cli/cmd_base.h"
+#include "base/words.h"
 #include "cli/command.h"
 #include "engine/image/image_engine.h"
 #include "os/signals.h"
@@ -105,10 +106,17 @@ const std::vector<Command> kCommands = {
      "respaldo -r /elsewhere copy --from-repo /backups --from-password-file key.txt latest", configure_copy},
     {"parity", "Care of the repository", "Parity, out of which damage is healed: switch it on, look after it.",
      "respaldo -r /backups parity enable 5% --groups 20+1", configure_parity},
+    {"drill", "Care of the repository", "Prove that backups can be restored: restore, check, compare.",
+     "respaldo -r /backups drill\n  respaldo -r /backups drill vg0/root --sample all --scratch /var/tmp",
+     configure_drill},
     {"key", "Care of the repository", "List, add, remove and change passwords.",
      "respaldo -r /backups key add", configure_key},
     {"unlock", "Care of the repository", "Remove locks that their owners left behind.",
      "respaldo -r /backups unlock", configure_unlock},
+    {"run", "Every night", "Do a job of the configuration: backup, forget, prune, check.",
+     "respaldo run nightly\n  respaldo run nightly --dry-run", configure_run},
+    {"config", "Every night", "Check or show the configuration.",
+     "respaldo config check\n  respaldo --config test.toml config show", configure_config},
     {"version", "Help", "Show the version.", "respaldo version", configure_version},
 };
 
@@ -129,6 +137,9 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
   app.add_option("--retry-lock", options.lock_patience_seconds,
                  "wait so many seconds for a locked repository")
       ->type_name("SECONDS");
+  app.add_option("--config", options.config,
+                 "the configuration of `run` [$RESPALDO_CONFIG, /etc/respaldo/respaldo.toml]")
+      ->type_name("FILE");
   app.add_flag("--json", options.json, "the result as JSON on standard output, events on standard error");
   app.add_flag("-q,--quiet", quiet, "errors and results only");
   app.add_flag("-v,--verbose", verbose, "say more");
@@ -150,29 +161,11 @@ void print_error(const World& world, const CommonOptions& options, const Error& 
     world.err(fmt::format("from: {}:{}\n", error.where().file_name(), error.where().line()));
 }
 
-// Names close to a mistyped command.
+// The command that was meant; empty when none is close.
 std::string similar(const std::string& word) {
-  std::string best;
-  std::size_t best_distance = 3;
-  for (const Command& command : kCommands) {
-    const std::string name = command.name;
-    std::vector<std::size_t> row(name.size() + 1);
-    for (std::size_t i = 0; i <= name.size(); ++i) row[i] = i;
-    for (std::size_t w = 1; w <= word.size(); ++w) {
-      std::size_t diagonal = row[0];
-      row[0] = w;
-      for (std::size_t i = 1; i <= name.size(); ++i) {
-        const std::size_t changed = diagonal + (word[w - 1] == name[i - 1] ? 0 : 1);
-        diagonal = row[i];
-        row[i] = std::min({row[i] + 1, row[i - 1] + 1, changed});
-      }
-    }
-    if (row.back() < best_distance) {
-      best_distance = row.back();
-      best = name;
-    }
-  }
-  return best;
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) names.emplace_back(command.name);
+  return closest(word, names);
 }
 
 struct Parsed {
@@ -184,7 +177,7 @@ struct Parsed {
 // What follows `lvm` belongs to the verb, whatever it looks like.
 std::size_t position_of_lvm(const std::vector<std::string>& words) {
   constexpr std::string_view kWithValue[] = {
-      "-r", "--repo", "--disk", "-p", "--password-file", "--password-command", "--retry-lock"};
+      "-r", "--repo", "--disk", "-p", "--password-file", "--password-command", "--retry-lock", "--config"};
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "lvm") return i;
     if (std::find(std::begin(kWithValue), std::end(kWithValue), words[i]) != std::end(kWithValue))
@@ -197,26 +190,8 @@ std::size_t position_of_lvm(const std::vector<std::string>& words) {
 
 Parsed parse(const World& world) {
   Parsed parsed;
-  CLI::App app(kAbout, "respaldo");
-  app.footer(kFooter);
-  app.require_subcommand(1);
-  app.fallthrough();
-  app.set_help_flag("-h,--help", "show this help");
-  app.get_formatter()->column_width(34);
-  app.option_defaults()->group("Common options");
-  int verbose = 0;
-  bool quiet = false;
-  add_common_options(app, parsed.options, verbose, quiet);
-  app.option_defaults()->group("Options");
-  std::vector<std::pair<CLI::App*, Action>> actions;
-  for (const Command& command : kCommands) {
-    CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    sub->group(command.group);
-    sub->footer(fmt::format(
-        "\nExample:\n  {}\n\n`respaldo --help` lists the common options (-r, --disk, --json, ...).",
-        command.example));
-    actions.emplace_back(sub, command.configure(*sub));
-  }
+  CommandLine line;
+  CLI::App& app = line.app;
   std::vector<std::string> words = world.arguments;
   if (words.empty()) words.emplace_back("--help");
   const std::size_t lvm = position_of_lvm(words);
@@ -241,12 +216,13 @@ Parsed parse(const World& world) {
             hint = fmt::format("did you mean `{}`?", close);
     std::string what = error.what();
     std::replace(what.begin(), what.end(), '\n', ' ');
-    print_error(world, parsed.options, Error(ErrorKind::usage, printable(what), hint));
+    print_error(world, line.options, Error(ErrorKind::usage, printable(what), hint));
     parsed.done = ExitCode::usage;
     return parsed;
   }
-  parsed.options.verbosity = quiet ? 0 : 1 + verbose;
-  for (auto& [sub, action] : actions)
+  parsed.options = line.options;
+  parsed.options.verbosity = line.quiet ? 0 : 1 + line.verbose;
+  for (auto& [sub, action] : line.actions)
     if (sub->parsed()) parsed.action = std::move(action);
   // The actions own what their options point to; the parser may go.
   return parsed;
@@ -255,6 +231,26 @@ Parsed parse(const World& world) {
 }  // namespace
 
 const std::vector<Command>& commands() { return kCommands; }
+
+CommandLine::CommandLine() : app(kAbout, "respaldo") {
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.set_help_flag("-h,--help", "show this help");
+  app.set_version_flag("--version", fmt::format("respaldo {}", app::kVersion), "show the version");
+  app.get_formatter()->column_width(34);
+  app.option_defaults()->group("Common options");
+  add_common_options(app, options, verbose, quiet);
+  app.option_defaults()->group("Options");
+  for (const Command& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    sub->group(command.group);
+    sub->footer(fmt::format(
+        "\nExample:\n  {}\n\n`respaldo --help` lists the common options (-r, --disk, --json, ...).",
+        command.example));
+    actions.emplace_back(sub, command.configure(*sub));
+  }
+}
 
 int run(World world) {
   Parsed parsed = parse(world);

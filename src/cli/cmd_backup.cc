@@ -3,6 +3,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/hook_options.h"
 #include "cli/shared.h"
 #include "repo/host.h"
 #include "verify/medium_check.h"
@@ -19,6 +20,7 @@ struct Options {
   std::string cow, keep_free, min_pool_free, on_cow_full = "continue";
   std::string host, on_read_error = "fail", compression = "auto", pack_size;
   unsigned threads = 0;
+  HookOptions hooks;
 };
 
 int compression_level(const std::string& word) {
@@ -242,6 +244,7 @@ app::ExitCode run(app::Context& context, const Options& options) {
     verification.emplace(context);
     plan.before_commit = [&] { verification->before_commit(); };
   }
+  const config::Hooks hooks = hooks_of(options.hooks);
   engine::VolumeEngine& engine = context.engine();
   for (const engine::VolumeName& name : plan.volumes) engine.find(name);  // before a password is asked for
   for (const std::string& warning : engine.warnings()) context.warn(warning);
@@ -252,8 +255,9 @@ app::ExitCode run(app::Context& context, const Options& options) {
       throw Error(ErrorKind::busy, "the lock on the repository could not be refreshed",
                   "nothing was saved; run again");
   };
-  const backup::BackupSummary summary =
-      backup::run_backup(engine, *indexed, plan, context.progress(), still_locked, context.stop());
+  const backup::BackupSummary summary = run_with_hooks(context, hooks, plan, [&] {
+    return backup::run_backup(engine, *indexed, plan, context.progress(), still_locked, context.stop());
+  });
   for (const std::string& warning : summary.warnings) context.warn(warning);
   if (verification && summary.id) verification->after_commit(*summary.id);
   report(context, summary, verification ? &*verification : nullptr);
@@ -319,6 +323,7 @@ Action configure_backup(CLI::App& app) {
   app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
       ->capture_default_str();
   app.add_flag("-n,--dry-run", options->dry_run, "read and count, save nothing");
+  add_hook_options(app, options->hooks);
   return [options](app::Context& context) { return run(context, *options); };
 }
 

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "app/context.h"
@@ -22,6 +23,20 @@ struct Command {
 
 // In the order of --help.
 const std::vector<Command>& commands();
+
+// The parser of the whole program: what `respaldo --help` shows, and what the manual pages and the completion
+// are made of. After app.parse() the other members hold what was given.
+struct CommandLine {
+  CommandLine();
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+
+  CLI::App app;
+  app::CommonOptions options;
+  int verbose = 0;
+  bool quiet = false;
+  std::vector<std::pair<CLI::App*, Action>> actions;  // of each command
+};
 
 Action configure_init(CLI::App& app);
 Action configure_backup(CLI::App& app);
@@ -44,6 +59,9 @@ Action configure_target(CLI::App& app);
 Action configure_doctor(CLI::App& app);
 Action configure_activate(CLI::App& app);
 Action configure_lvm(CLI::App& app);
+Action configure_drill(CLI::App& app);
+Action configure_run(CLI::App& app);
+Action configure_config(CLI::App& app);
 Action configure_version(CLI::App& app);
 
 }  // namespace respaldo::cli

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "app/journal.h"
 #include "cli/cli.h"
 #include "os/file.h"
 #include "os/signals.h"
@@ -48,9 +49,10 @@ int main(int argc, char** argv) {
     return value;
   };
   world.out = [](std::string_view text) { write_to(1, text, "standard output"); };
-  world.err = [](std::string_view text) {
+  world.err_is_journal = respaldo::app::is_journal(2, world.environment("JOURNAL_STREAM"));
+  world.err = [journal = world.err_is_journal](std::string_view text) {
     try {
-      write_to(2, text, "standard error");
+      write_to(2, journal ? respaldo::app::with_priorities(text) : std::string(text), "standard error");
     } catch (const respaldo::Error&) {
       // Nobody is left to tell.
     }

@@ -100,9 +100,15 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   posix_spawnattr_setflags(&attributes,
                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 
-  std::vector<std::string> environment;
-  for (char** e = environ; *e != nullptr; ++e)
-    if (std::strncmp(*e, "LC_ALL=", 7) != 0) environment.emplace_back(*e);
+  std::vector<std::string> environment = options.environment;
+  const auto given = [&](std::string_view name) {
+    return std::ranges::any_of(options.environment, [&](const std::string& e) { return e.starts_with(name); });
+  };
+  for (char** e = environ; *e != nullptr; ++e) {
+    const std::string_view entry(*e);
+    const std::string_view name = entry.substr(0, entry.find('=') + 1);
+    if (name != "LC_ALL=" && !given(name)) environment.emplace_back(entry);
+  }
   environment.emplace_back("LC_ALL=C");
   std::vector<char*> args, env;
   for (const auto& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));

@@ -24,6 +24,7 @@ struct CommandOptions {
   // For programs that must not die in the middle of what they do, as lvm2 must not between suspending a
   // volume and resuming it. When it ends with 0 all the same, that is a success.
   std::chrono::milliseconds grace{0};
+  std::vector<std::string> environment{};  // "NAME=value", besides and before our own
   std::size_t output_limit = 16U << 20;  // bytes of out and of err kept
 };
 

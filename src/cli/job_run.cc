@@ -1,0 +1,376 @@
+#include "cli/job_run.h"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <ctime>
+#include <mutex>
+#include <thread>
+
+#include "base/units.h"
+#include "cli/job_text.h"
+#include "job/hook.h"
+#include "job/metrics.h"
+#include "job/notify.h"
+#include "job/state.h"
+#include "repo/host.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::int64_t now() { return std::time(nullptr); }
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// A stop request: of the user, or when the job has had its time.
+class Deadline {
+ public:
+  Deadline(std::stop_token outer, const std::optional<std::chrono::seconds>& limit)
+      : outer_(std::move(outer), [this] { source_.request_stop(); }) {
+    if (!limit) return;
+    thread_ = std::jthread([this, limit = *limit](const std::stop_token& over) {
+      std::unique_lock lock(mutex_);
+      if (!changed_.wait_for(lock, over, limit, [] { return false; }) && !over.stop_requested()) {
+        passed_ = true;
+        source_.request_stop();
+      }
+    });
+  }
+  std::stop_token token() const { return source_.get_token(); }
+  bool passed() const { return passed_; }
+
+ private:
+  std::stop_source source_;
+  std::stop_callback<std::function<void()>> outer_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::atomic<bool> passed_{false};
+  std::jthread thread_;
+};
+
+// For this thread, and those that it starts from now on.
+void be_gentle(const config::Limits& limits) {
+  if (limits.nice) ::setpriority(PRIO_PROCESS, 0, *limits.nice);
+  constexpr int kWhoProcess = 1, kClassShift = 13, kBestEffort = 2, kIdle = 3, kLowest = 7;
+  if (limits.io_priority == "idle") ::syscall(SYS_ioprio_set, kWhoProcess, 0, kIdle << kClassShift);
+  if (limits.io_priority == "best-effort")
+    ::syscall(SYS_ioprio_set, kWhoProcess, 0, kBestEffort << kClassShift | kLowest);
+}
+
+os::Path state_folder(app::Context& context) {
+  return context.world().environment("RESPALDO_STATE").value_or("/var/lib/respaldo");
+}
+
+// -r, password and common options of the job's repository.
+std::vector<std::string> repository_words(const config::Config& config, const config::Job& job) {
+  const config::Repository& repository = config.repository_of(job);
+  std::vector<std::string> words = {"--repo=" + repository.location};
+  if (!repository.password_file.empty()) words.push_back("--password-file=" + repository.password_file);
+  if (!repository.password_command.empty())
+    words.push_back("--password-command=" + quoted_line(repository.password_command));
+  words.insert(words.end(), repository.options.begin(), repository.options.end());
+  return words;
+}
+
+void append(std::vector<std::string>& words, const std::vector<std::string>& more) {
+  words.insert(words.end(), more.begin(), more.end());
+}
+
+bool is_due(const std::optional<std::chrono::seconds>& every, const std::optional<std::int64_t>& last,
+            std::int64_t at) {
+  if (!every) return false;
+  // A clock that was set back must not put it off for ever.
+  return !last || *last > at || at - *last >= every->count();
+}
+
+class Runner {
+ public:
+  Runner(app::Context& context, const config::Config& config, const config::Job& job)
+      : context_(context), config_(config), job_(job), file_(state_folder(context), job.name) {}
+
+  JobOutcome run() {
+    file_.lock();
+    state_ = file_.load();
+    outcome_.job = job_.name;
+    outcome_.started = now();
+    be_gentle(job_.limits);
+    {
+      Deadline deadline(context_.stop(), job_.limits.deadline);
+      deadline_ = &deadline;
+      steps();
+      deadline_ = nullptr;
+    }
+    finish();
+    return std::move(outcome_);
+  }
+
+  JobOutcome plan() {
+    state_ = file_.load();
+    outcome_.job = job_.name;
+    outcome_.started = outcome_.ended = now();
+    outcome_.volumes = volumes();
+    planned("backup", backup_words(config_, job_, outcome_.volumes));
+    if (!job_.keep.empty()) planned("forget", forget_words(config_, job_));
+    if (prune_due()) planned("prune", care_words(config_, job_, "prune"));
+    if (is_due(job_.check_every, state_.last_check, now()))
+      planned("check", care_words(config_, job_, "check"));
+    return std::move(outcome_);
+  }
+
+ private:
+  // A failed backup ends the job: nothing old is removed when nothing new is there.
+  void steps() {
+    const bool saved = backup();
+    if (saved && !job_.keep.empty())
+      command("forget", forget_words(config_, job_));
+    else if (!job_.keep.empty())
+      skip("forget", "nothing is forgotten after a backup that is not whole");
+    if (saved && prune_due()) {
+      if (command("prune", care_words(config_, job_, "prune"))) state_.last_prune = now();
+    }
+    if (!stopped() && is_due(job_.check_every, state_.last_check, now())) {
+      if (step("backup").outcome == StepOutcome::failed && step("backup").exit_code == 10)
+        skip("check", "there is no repository");
+      else if (command("check", care_words(config_, job_, "check")))
+        state_.last_check = now();
+    }
+  }
+
+  bool prune_due() const {
+    // Where nothing is forgotten, nothing is left to prune.
+    return !job_.keep.empty() && is_due(job_.prune_every, state_.last_prune, now());
+  }
+  bool stopped() const { return deadline_->token().stop_requested(); }
+  const Step& step(const std::string& name) const {
+    return *std::ranges::find(outcome_.steps, name, &Step::name);
+  }
+
+  // The volumes that are there, without snapshots unless one is named.
+  std::vector<std::string> volumes() {
+    app::CommonOptions options = context_.options();
+    options.disks = job_.disks;
+    app::Context nested(context_.world(), options);
+    std::vector<std::string> names;
+    for (const engine::VolumeInfo& info : nested.engine().list()) {
+      const std::string name = info.name.str();
+      const bool named = std::ranges::find(job_.volumes, name) != job_.volumes.end();
+      if (named || (!info.origin && info.kind != "thin-pool" && info.kind != "cache-pool"))
+        names.push_back(name);
+    }
+    return config::select_volumes(job_, names);
+  }
+
+  bool backup() {
+    const auto start = Clock::now();
+    try {
+      outcome_.volumes = volumes();
+    } catch (const Error& error) {
+      Step failed{"backup",
+                  StepOutcome::failed,
+                  static_cast<int>(app::exit_code_for(error)),
+                  since(start),
+                  error.what(),
+                  error.hint(),
+                  {},
+                  {}};
+      add(std::move(failed));
+      return false;
+    }
+    return command("backup", backup_words(config_, job_, outcome_.volumes));
+  }
+
+  // True when it is done, and wholly.
+  bool command(const std::string& name, const std::vector<std::string>& words) {
+    if (stopped()) {
+      skip(name, deadline_->passed() ? "the job has had its time" : "interrupted");
+      return false;
+    }
+    const auto start = Clock::now();
+    NestedResult result = run_nested(context_, words, deadline_->token());
+    Step step;
+    step.name = name;
+    step.exit_code = result.code;
+    step.seconds = since(start);
+    step.warnings = std::move(result.warnings);
+    step.result = std::move(result.result);
+    step.outcome = result.code == 0 ? StepOutcome::done
+                   : result.code == static_cast<int>(app::ExitCode::incomplete) && name == "backup"
+                       ? StepOutcome::incomplete
+                       : StepOutcome::failed;
+    step.hint = result.hint;
+    step.message = result.message.empty() ? summary_of(name, step.result) : result.message;
+    if (result.code == static_cast<int>(app::ExitCode::interrupted) && deadline_->passed()) {
+      step.exit_code = static_cast<int>(app::ExitCode::failed);
+      step.message = fmt::format("stopped: the job may take {} (limits.deadline)",
+                                 format_duration(static_cast<double>(job_.limits.deadline->count())));
+    }
+    const bool whole = step.outcome == StepOutcome::done;
+    add(std::move(step));
+    return whole;
+  }
+
+  void skip(const std::string& name, const std::string& why) {
+    add({name, StepOutcome::skipped, 0, 0, why, {}, {}, {}});
+  }
+  void planned(const std::string& name, const std::vector<std::string>& words) {
+    std::string line = "respaldo";
+    for (const std::string& word : words)
+      line += " " + (word.find_first_of(" '\"\\$*?;&|<>()") == std::string::npos ? word : quoted_word(word));
+    add({name, StepOutcome::planned, 0, 0, line, {}, {}, {}});
+  }
+  void add(Step step) {
+    if (step.outcome != StepOutcome::planned) tell(step);
+    outcome_.steps.push_back(std::move(step));
+  }
+
+  // As it happens; with --json as an event.
+  void tell(const Step& step) {
+    const bool bad = step.outcome == StepOutcome::failed || step.outcome == StepOutcome::incomplete;
+    if (context_.options().json) {
+      context_.progress().note(step_text(step));
+    } else if (bad) {
+      context_.world().err(fmt::format("respaldo: {}\n", step_text(step)));
+      if (!step.hint.empty()) context_.world().err(fmt::format("hint: {}\n", step.hint));
+    } else if (context_.options().verbosity > 0) {
+      context_.print(step_text(step));
+    }
+  }
+
+  // Everything after the last step; whatever fails here is told, and the rest is done.
+  void finish() {
+    decide_exit_code();
+    if (outcome_.exit_code == 0)
+      hook("success hook", "success", job_.hooks.success);
+    else
+      hook("failure hook", "failure", job_.hooks.failure);
+    decide_exit_code();
+    outcome_.ended = now();
+    outcome_.seconds = static_cast<double>(outcome_.ended - outcome_.started);
+    if (outcome_.exit_code == 0) state_.last_success = outcome_.ended;
+    careful("the job's state", [&] { file_.save(state_); });
+    if (!job_.metrics.empty())
+      careful("the metrics", [&] { write(job_.metrics, metrics_of(outcome_, state_)); });
+    if (!job_.report.empty())
+      careful("the report", [&] { write(job_.report, dump(outcome_json(outcome_)) + "\n"); });
+    if (job_.notify.wanted() && (outcome_.exit_code != 0 || job_.notify.always))
+      careful("the message", [&] { job::notify(job_.notify, message_of(outcome_), facts()); });
+    decide_exit_code();
+  }
+
+  void decide_exit_code() {
+    const Step* trouble = outcome_.trouble();
+    outcome_.exit_code = trouble == nullptr ? 0 : trouble->exit_code;
+  }
+
+  job::Facts facts() const {
+    job::Facts facts = {{"JOB", job_.name},
+                        {"REPOSITORY", config_.repository_of(job_).location},
+                        {"EXIT_CODE", std::to_string(outcome_.exit_code)}};
+    std::string volumes;
+    for (const std::string& name : outcome_.volumes) volumes += (volumes.empty() ? "" : " ") + name;
+    facts.emplace_back("VOLUMES", volumes);
+    if (const Step* trouble = outcome_.trouble()) {
+      facts.emplace_back("STEP", trouble->name);
+      facts.emplace_back("ERROR", trouble->message);
+    }
+    for (const Step& step : outcome_.steps)
+      if (step.name == "backup" && step.result.is_object() && step.result.contains("backup") &&
+          step.result["backup"].is_string())
+        facts.emplace_back("BACKUP", step.result["backup"].get<std::string>());
+    return facts;
+  }
+
+  void hook(const std::string& step, const std::string& name, const config::Argv& argv) {
+    if (argv.empty()) return;
+    careful(step, [&] { job::run_hook(name, argv, job_.hooks.deadline, facts()); });
+  }
+
+  void careful(const std::string& what, const std::function<void()>& body) {
+    try {
+      body();
+    } catch (const Error& error) {
+      add({what, StepOutcome::failed, 1, 0, error.what(), error.hint(), {}, {}});
+    }
+  }
+
+  static void write(const std::string& path, const std::string& text) {
+    os::AtomicFile file(path, 0644);
+    file.write(as_bytes(text));
+    file.commit();
+  }
+
+  app::Context& context_;
+  const config::Config& config_;
+  const config::Job& job_;
+  job::StateFile file_;
+  job::State state_;
+  JobOutcome outcome_;
+  Deadline* deadline_ = nullptr;
+};
+
+}  // namespace
+
+const Step* JobOutcome::trouble() const {
+  const auto bad = [](const Step& step) {
+    return step.outcome == StepOutcome::failed || step.outcome == StepOutcome::incomplete;
+  };
+  const auto at = std::ranges::find_if(steps, bad);
+  return at == steps.end() ? nullptr : &*at;
+}
+
+std::string job_tag(const config::Job& job) { return "job:" + job.name; }
+
+std::vector<std::string> backup_words(const config::Config& config, const config::Job& job,
+                                      const std::vector<std::string>& volumes) {
+  std::vector<std::string> words = repository_words(config, job);
+  for (const std::string& disk : job.disks) words.push_back("--disk=" + disk);
+  words.emplace_back("backup");
+  append(words, volumes);
+  words.push_back("--tag=" + job_tag(job));
+  for (const std::string& tag : job.tags) words.push_back("--tag=" + tag);
+  append(words, job.backup);
+  const auto hook = [&](const char* option, const config::Argv& argv) {
+    if (!argv.empty()) words.push_back(option + quoted_line(argv));
+  };
+  hook("--hook-before=", job.hooks.before_snapshot);
+  hook("--hook-after=", job.hooks.after_snapshot);
+  if (!job.hooks.before_snapshot.empty() || !job.hooks.after_snapshot.empty()) {
+    words.push_back(fmt::format("--hook-deadline={}s", job.hooks.deadline.count()));
+    words.push_back(fmt::format("--hook-thaw-after={}s", job.hooks.thaw_after.count()));
+  }
+  return words;
+}
+
+std::vector<std::string> forget_words(const config::Config& config, const config::Job& job) {
+  std::vector<std::string> words = repository_words(config, job);
+  words.emplace_back("forget");
+  // The host name as backup records it: an option of the job, else this machine's.
+  std::string host = repo::this_host();
+  for (const std::string& word : job.backup)
+    if (word.starts_with("--host=")) host = word.substr(7);
+  append(words, {"--host=" + host, "--tag=" + job_tag(job), "--group-by=host"});
+  append(words, job.keep);
+  return words;
+}
+
+std::vector<std::string> care_words(const config::Config& config, const config::Job& job,
+                                    const std::string& command) {
+  std::vector<std::string> words = repository_words(config, job);
+  words.push_back(command);
+  append(words, command == "prune" ? job.prune : job.check);
+  return words;
+}
+
+JobOutcome run_job(app::Context& context, const config::Config& config, const config::Job& job,
+                   bool dry_run) {
+  Runner runner(context, config, job);
+  return dry_run ? runner.plan() : runner.run();
+}
+
+}  // namespace respaldo::cli

@@ -1,0 +1,199 @@
+#include "config/config.h"
+
+#include <gmock/gmock.h>
+
+namespace respaldo::config {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const Vocabulary kVocabulary = {
+    {"", {{"repo", {true, {}}}, {"retry-lock", {true, {}}}}},
+    {"backup",
+     {{"cow", {true, {}}},
+      {"raw", {false, {}}},
+      {"tag", {true, {}}},
+      {"on-read-error", {true, {"fail", "skip"}}},
+      {"hook-before", {true, {}}}}},
+    {"forget", {{"keep-daily", {true, {}}}, {"keep-tag", {true, {}}}, {"prune", {false, {}}}}},
+    {"prune", {{"max-unused", {true, {}}}}},
+    {"check", {{"read-data", {false, {}}}, {"threads", {true, {}}}}},
+};
+
+constexpr const char* kGood = R"(
+[repositories.disk]
+location = "/srv/backup"
+password-file = "/etc/respaldo/password"
+options = { retry-lock = 60 }
+
+[defaults]
+tags = ["host"]
+keep = { daily = 7, tag = ["gold", "silver"] }
+notify = { email = "root", when = "always" }
+
+[jobs.nightly]
+volumes = ["vg0/*", "/dev/vg1/data"]
+exclude = "vg0/swap"
+check-every = "never"
+prune-every = "always"
+metrics = "/var/lib/node/respaldo.prom"
+[jobs.nightly.backup]
+cow = "10%ORIGIN"
+on-read-error = "skip"
+raw = true
+[jobs.nightly.hooks]
+before-snapshot = "mysql -e 'flush tables'"
+after-snapshot = ["true"]
+deadline = "1m30s"
+[jobs.nightly.limits]
+nice = 10
+io-priority = "idle"
+deadline = "8h"
+
+[jobs.weekly]
+volumes = "vg0/root"
+tags = []
+)";
+
+std::vector<std::string> problems_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (const Problem& problem : parse(text, "c", kVocabulary).problems)
+    lines.push_back(problem.text("c") + (problem.hint.empty() ? "" : " (" + problem.hint + ")"));
+  return lines;
+}
+
+const std::string kRepository = "[repositories.disk]\nlocation = \"/srv\"\n";
+
+TEST(Config, every_key_is_read) {
+  const Parsed parsed = parse(kGood, "c", kVocabulary);
+  ASSERT_THAT(problems_of(kGood), IsEmpty());
+  const Job& job = parsed.config.job("nightly");
+  const Repository& repository = parsed.config.repository_of(job);
+  EXPECT_EQ(repository.location, "/srv/backup");
+  EXPECT_EQ(repository.password_file, "/etc/respaldo/password");
+  EXPECT_THAT(repository.options, ElementsAre("--retry-lock=60"));
+  EXPECT_THAT(job.volumes, ElementsAre("vg0/*", "vg1/data"));
+  EXPECT_THAT(job.exclude, ElementsAre("vg0/swap"));
+  EXPECT_THAT(job.backup, ElementsAre("--cow=10%ORIGIN", "--on-read-error=skip", "--raw"));
+  EXPECT_THAT(job.hooks.before_snapshot, ElementsAre("mysql", "-e", "flush tables"));
+  EXPECT_THAT(job.hooks.after_snapshot, ElementsAre("true"));
+  EXPECT_EQ(job.hooks.deadline, seconds(90));
+  EXPECT_EQ(job.prune_every, seconds(0));
+  EXPECT_FALSE(job.check_every);
+  EXPECT_EQ(job.limits.nice, 10);
+  EXPECT_EQ(job.limits.io_priority, "idle");
+  EXPECT_EQ(job.limits.deadline, seconds(8 * 3600));
+  EXPECT_EQ(job.metrics, "/var/lib/node/respaldo.prom");
+}
+
+TEST(Config, jobs_take_from_the_defaults_what_they_do_not_say) {
+  const Config config = parse(kGood, "c", kVocabulary).config;
+  EXPECT_THAT(config.job("nightly").tags, ElementsAre("host"));
+  EXPECT_THAT(config.job("weekly").tags, IsEmpty());
+  EXPECT_THAT(config.job("weekly").keep,
+              ElementsAre("--keep-daily=7", "--keep-tag=gold", "--keep-tag=silver"));
+  EXPECT_TRUE(config.job("weekly").notify.always);
+  EXPECT_EQ(config.job("weekly").check_every, seconds(7 * 86400));
+  EXPECT_EQ(config.job("weekly").repository, "disk");
+}
+
+TEST(Config, unknown_keys_are_told_with_their_place_and_a_near_name) {
+  EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolume = \"vg0/root\"\nvolumes = \"vg0/root\"\n"),
+              ElementsAre("c:4:10: the job `a` has no key `volume` (did you mean `volumes`?)"));
+  EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/root\"\nbackup = { cov = \"1G\" }\n"),
+              ElementsAre(HasSubstr("c:5:18: `backup` has no key `cov` (did you mean `cow`?)")));
+  EXPECT_THAT(problems_of("[job.a]\n"), ElementsAre(HasSubstr("did you mean `jobs`?")));
+  EXPECT_THAT(problems_of(kRepository + "[defaults]\nretention = 1\n"),
+              ElementsAre(HasSubstr("no key `retention`")));
+}
+
+TEST(Config, options_that_respaldo_sets_itself_are_refused) {
+  for (const char* key : {"tag = \"x\"", "hook-before = \"x\""})
+    EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/root\"\n[jobs.a.backup]\n" + key + "\n"),
+                ElementsAre(HasSubstr("respaldo sets that option itself")))
+        << key;
+}
+
+TEST(Config, wrong_values_are_told_each_once) {
+  const auto told = problems_of(R"([repositories.disk]
+location = "/srv"
+password = "hunter2"
+[defaults]
+notify = { email = "-oQ/tmp", when = "sometimes" }
+[jobs.a]
+volumes = ["root", 5]
+check-every = "soon"
+hooks = { before-snapshot = "freeze", deadline = "0s" }
+limits = { nice = -5 }
+backup = { on-read-error = "ignore", raw = "yes" }
+tags = "a,b"
+[jobs.b]
+volumes = "vg0/root"
+repository = "disc"
+)");
+  EXPECT_THAT(
+      told, ElementsAre(
+                HasSubstr("c:3:12: a password does not belong"), HasSubstr("c:5:20: `-oQ/tmp` is no address"),
+                HasSubstr("`when` must be one of failure, always"), HasSubstr("`root` is no volume"),
+                HasSubstr("c:7:20: `volumes` must be a list of texts"), HasSubstr("`check-every` must be"),
+                HasSubstr("before-snapshot without after-snapshot"), HasSubstr("`deadline` must be a time"),
+                HasSubstr("`nice` must be a number from 0 to 19"), HasSubstr("must be one of fail, skip"),
+                HasSubstr("`raw` must be true or false"), HasSubstr("`a,b` is no tag"),
+                HasSubstr("there is no repository `disc` (did you mean `disk`?)")));
+}
+
+TEST(Config, what_is_not_toml_is_told_with_line_and_column) {
+  EXPECT_THAT(problems_of("[jobs.a]\nvolumes = [\n"), ElementsAre(HasSubstr("c:3:1:")));
+  EXPECT_THAT(problems_of(std::string("a = \"\xff\x00\"", 8)), ElementsAre(HasSubstr("c:1:")));
+}
+
+TEST(Config, missing_parts_are_told) {
+  EXPECT_THAT(problems_of("[jobs.a]\nvolumes = \"vg0/root\"\n"),
+              ElementsAre(HasSubstr("names no repository")));
+  EXPECT_THAT(problems_of(kRepository + "[jobs.a]\n"), ElementsAre(HasSubstr("names no volumes")));
+  EXPECT_THAT(problems_of("[repositories.x]\n"), ElementsAre(HasSubstr("has no location")));
+  EXPECT_THAT(problems_of(kRepository + "[jobs.\"a/../b\"]\nvolumes = \"vg0/root\"\n"),
+              ElementsAre(HasSubstr("is no name for a job")));
+}
+
+TEST(Config, load_throws_the_first_problem) {
+  EXPECT_THROW(load("/nonexistent/respaldo.toml", kVocabulary), Error);
+}
+
+TEST(Config, an_unknown_job_is_told_with_the_known_ones) {
+  const Config config = parse(kGood, "c", kVocabulary).config;
+  try {
+    config.job("nigthly");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_THAT(error.hint(), HasSubstr("nightly, weekly"));
+  }
+}
+
+TEST(SelectVolumes, patterns_choose_and_exclude) {
+  Job job;
+  job.name = "a";
+  job.volumes = {"vg0/*", "vg1/data"};
+  job.exclude = {"vg0/swap*"};
+  const std::vector<std::string> names = {"vg0/root", "vg0/swap0", "vg0/home", "vg1/data", "vg1/tmp"};
+  EXPECT_THAT(select_volumes(job, names), ElementsAre("vg0/root", "vg0/home", "vg1/data"));
+  job.volumes = {"vg2/*"};
+  EXPECT_THROW(select_volumes(job, names), Error);
+  job.volumes = {"vg0/swap0"};
+  EXPECT_THROW(select_volumes(job, names), Error);
+}
+
+TEST(Duration, units_add_up) {
+  EXPECT_EQ(try_parse_duration("90s"), seconds(90));
+  EXPECT_EQ(try_parse_duration("1h30m"), seconds(5400));
+  EXPECT_EQ(try_parse_duration("2w"), seconds(14 * 86400));
+  for (const char* bad : {"", "5", "s", "1y", "-1s", "1.5h", "99999999999999999999d", "5s5"})
+    EXPECT_FALSE(try_parse_duration(bad)) << bad;
+}
+
+}  // namespace
+}  // namespace respaldo::config

@@ -1,0 +1,466 @@
+// TOML -> Config, with every problem told at its place.
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+
+#include "base/printable.h"
+#include "base/words.h"
+#include "config/config.h"
+
+namespace respaldo::config {
+
+namespace {
+
+std::string quoted(std::string_view text) { return "`" + printable(text) + "`"; }
+
+bool is_plain_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && name[0] != '-' && name[0] != '.' &&
+         std::ranges::all_of(
+             name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
+}
+
+class Problems {
+ public:
+  // Once each: the defaults are read again for every job.
+  void add(const toml::node* where, std::string message, std::string hint = {}) {
+    Problem problem;
+    if (where != nullptr) {
+      problem.line = where->source().begin.line;
+      problem.column = where->source().begin.column;
+    }
+    problem.message = std::move(message);
+    problem.hint = std::move(hint);
+    const bool told = std::ranges::any_of(list_, [&](const Problem& other) {
+      return other.line == problem.line && other.column == problem.column && other.message == problem.message;
+    });
+    if (!told) list_.push_back(std::move(problem));
+  }
+  std::vector<Problem> take() {
+    std::ranges::stable_sort(list_, {}, [](const Problem& p) { return std::pair(p.line, p.column); });
+    return std::move(list_);
+  }
+
+ private:
+  std::vector<Problem> list_;
+};
+
+// One table; a key that is not there is looked for in `otherwise`. Whatever was not asked for is unknown.
+class Table {
+ public:
+  Table(const toml::table& table, std::string name, Problems& problems,
+        const toml::table* otherwise = nullptr)
+      : table_(table), otherwise_(otherwise), name_(std::move(name)), problems_(problems) {}
+
+  const toml::node* node(const std::string& key) {
+    known_.push_back(key);
+    if (const toml::node* own = table_.get(key)) return own;
+    return otherwise_ == nullptr ? nullptr : otherwise_->get(key);
+  }
+  std::string text(const std::string& key, std::string fallback = {}) {
+    const toml::node* found = node(key);
+    if (found == nullptr) return fallback;
+    if (const auto* value = found->as_string()) return text_of(*found, value->get(), key);
+    wrong(found, key, "a text in quotation marks");
+    return fallback;
+  }
+  bool flag(const std::string& key) {
+    const toml::node* found = node(key);
+    if (found == nullptr) return false;
+    if (const auto* value = found->as_boolean()) return value->get();
+    wrong(found, key, "true or false");
+    return false;
+  }
+  std::optional<int> number(const std::string& key, int least, int most) {
+    const toml::node* found = node(key);
+    if (found == nullptr) return std::nullopt;
+    if (const auto* value = found->as_integer();
+        value != nullptr && value->get() >= least && value->get() <= most)
+      return static_cast<int>(value->get());
+    wrong(found, key, fmt::format("a number from {} to {}", least, most));
+    return std::nullopt;
+  }
+  std::string choice(const std::string& key, const std::vector<std::string>& choices) {
+    const std::string word = text(key);
+    if (word.empty() || std::ranges::find(choices, word) != choices.end()) return word;
+    wrong(node(key), key, fmt::format("one of {}", fmt::join(choices, ", ")));
+    return {};
+  }
+  // A list, or one text alone.
+  std::vector<std::string> texts(const std::string& key) {
+    const toml::node* found = node(key);
+    std::vector<std::string> result;
+    if (found == nullptr) return result;
+    if (const auto* one = found->as_string()) {
+      result.push_back(text_of(*found, one->get(), key));
+    } else if (const auto* list = found->as_array()) {
+      for (const toml::node& item : *list)
+        if (const auto* value = item.as_string())
+          result.push_back(text_of(item, value->get(), key));
+        else
+          wrong(&item, key, "a list of texts");
+    } else {
+      wrong(found, key, "a text, or a list of texts");
+    }
+    return result;
+  }
+  // A list of words, or one line that is cut into words.
+  Argv argv(const std::string& key) {
+    const toml::node* found = node(key);
+    if (found == nullptr) return {};
+    Argv words;
+    try {
+      words = found->is_string() ? split_words(text(key), key) : texts(key);
+    } catch (const Error& error) {
+      problems_.add(found, error.message());
+      return {};
+    }
+    if (words.empty() || words.front().empty())
+      problems_.add(found, fmt::format("{} names no program", quoted(key)));
+    return words;
+  }
+  std::optional<std::chrono::seconds> duration(const std::string& key) {
+    const toml::node* found = node(key);
+    if (found == nullptr) return std::nullopt;
+    if (const auto* value = found->as_string())
+      if (const auto duration = try_parse_duration(value->get()); duration && duration->count() > 0)
+        return duration;
+    wrong(found, key, "a time such as \"90s\", \"30m\", \"12h\", \"7d\" or \"2w\"");
+    return std::nullopt;
+  }
+  // "always", "never" or a duration.
+  std::optional<std::chrono::seconds> interval(const std::string& key, std::chrono::seconds fallback) {
+    const toml::node* found = node(key);
+    if (found == nullptr) return fallback;
+    if (const auto* value = found->as_string()) {
+      if (value->get() == "always") return std::chrono::seconds(0);
+      if (value->get() == "never") return std::nullopt;
+      if (const auto duration = try_parse_duration(value->get()); duration && duration->count() > 0)
+        return duration;
+    }
+    wrong(found, key, "\"always\", \"never\", or a time such as \"7d\"");
+    return fallback;
+  }
+  const toml::table* table(const std::string& key) {
+    const toml::node* found = node(key);
+    if (found == nullptr) return nullptr;
+    if (const auto* value = found->as_table()) return value;
+    wrong(found, key, "a table");
+    return nullptr;
+  }
+  void finish() {
+    for (const auto& [key, value] : table_) {
+      const std::string word(key.str());
+      if (std::ranges::find(known_, word) != known_.end()) continue;
+      const std::string close = closest(word, known_);
+      problems_.add(&value, fmt::format("{} has no key {}", name_, quoted(word)),
+                    close.empty() ? fmt::format("its keys are: {}", fmt::join(known_, ", "))
+                                  : fmt::format("did you mean {}?", quoted(close)));
+    }
+  }
+  const std::string& name() const { return name_; }
+  Problems& problems() { return problems_; }
+  const toml::node& here() const { return table_; }
+
+ private:
+  void wrong(const toml::node* where, const std::string& key, const std::string& what) {
+    problems_.add(where, fmt::format("{} must be {}", quoted(key), what));
+  }
+  std::string text_of(const toml::node& where, const std::string& value, const std::string& key) {
+    if (value.find('\0') == std::string::npos) return value;
+    problems_.add(&where, fmt::format("{} holds a NUL byte", quoted(key)));
+    return {};
+  }
+
+  const toml::table& table_;
+  const toml::table* otherwise_;
+  std::string name_;
+  Problems& problems_;
+  std::vector<std::string> known_;
+};
+
+class Reader {
+ public:
+  Reader(const std::string& file, const Vocabulary& vocabulary) : vocabulary_(vocabulary) {
+    config_.file = file;
+  }
+
+  Parsed read(std::string_view text) {
+    try {
+      const toml::table root = toml::parse(text, config_.file);
+      top(root);
+    } catch (const toml::parse_error& error) {
+      Problem problem;
+      problem.line = error.source().begin.line;
+      problem.column = error.source().begin.column;
+      problem.message = printable(error.description());
+      problem.hint = "this is not TOML (https://toml.io)";
+      return {std::move(config_), {problem}};
+    }
+    return {std::move(config_), problems_.take()};
+  }
+
+ private:
+  void top(const toml::table& root) {
+    Table table(root, "the configuration", problems_);
+    const toml::table* defaults = table.table("defaults");
+    const toml::table* repositories = table.table("repositories");
+    const toml::table* jobs = table.table("jobs");
+    table.finish();
+    each(repositories, "repository",
+         [&](const std::string& name, const toml::table& own) { repository(name, own); });
+    each(jobs, "job", [&](const std::string& name, const toml::table& own) { job(name, own, defaults); });
+    // Without jobs nothing else would look at the defaults.
+    if (defaults != nullptr && config_.jobs.empty()) job("defaults", toml::table{}, defaults);
+    config_.jobs.erase("defaults");
+    if (defaults != nullptr) check_default_keys(*defaults);
+  }
+
+  template <class Take>
+  void each(const toml::table* tables, std::string_view what, const Take& take) {
+    if (tables == nullptr) return;
+    for (const auto& [key, value] : *tables) {
+      const std::string name(key.str());
+      if (!value.is_table())
+        problems_.add(&value, fmt::format("the {} {} must be a table", what, quoted(name)),
+                      fmt::format("write [{}.{}]", what == "job" ? "jobs" : "repositories", printable(name)));
+      else if (!is_plain_name(name) || name == "defaults")
+        problems_.add(&value, fmt::format("{} is no name for a {}", quoted(name), what),
+                      "use letters, digits, - _ and ., not `defaults`");
+      else
+        take(name, *value.as_table());
+    }
+  }
+
+  void repository(const std::string& name, const toml::table& own) {
+    Table table(own, "the repository " + quoted(name), problems_);
+    Repository result;
+    result.name = name;
+    result.location = table.text("location");
+    result.password_file = table.text("password-file");
+    result.password_command = table.argv("password-command");
+    result.options = options(
+        table, "options", "",
+        {"repo", "password-file", "password-command", "disk", "json", "quiet", "verbose", "help", "config"});
+    if (own.contains("password"))
+      problems_.add(table.node("password"), "a password does not belong into the configuration",
+                    "write it into a file of mode 0600, and name that with password-file");
+    if (result.location.empty()) problems_.add(&own, fmt::format("{} has no location", table.name()));
+    if (!result.password_file.empty() && !result.password_command.empty())
+      problems_.add(&own, fmt::format("{} has a password file and a password command", table.name()),
+                    "keep one");
+    table.finish();
+    config_.repositories[name] = std::move(result);
+  }
+
+  void job(const std::string& name, const toml::table& own, const toml::table* defaults) {
+    Table table(own, "the job " + quoted(name), problems_, defaults);
+    Job result;
+    result.name = name;
+    result.repository = table.text("repository");
+    result.volumes = volume_patterns(table, "volumes");
+    result.exclude = volume_patterns(table, "exclude");
+    result.disks = table.texts("disks");
+    result.tags = table.texts("tags");
+    for (const std::string& tag : result.tags)
+      if (tag.empty() || tag.find(',') != std::string::npos)
+        problems_.add(table.node("tags"), fmt::format("{} is no tag: commas separate tags", quoted(tag)));
+    result.backup = options(table, "backup", "backup", {"tag", "dry-run", "from-snapshot"});
+    result.keep = keep(table);
+    result.prune = options(table, "prune", "prune", {"dry-run"});
+    result.check = options(table, "check", "check", {"device"});
+    result.prune_every = table.interval("prune-every", std::chrono::hours(7 * 24));
+    result.check_every = table.interval("check-every", std::chrono::hours(7 * 24));
+    hooks(table, result.hooks);
+    limits(table, result.limits);
+    notify(table, result.notify);
+    result.metrics = table.text("metrics");
+    result.report = table.text("report");
+    finish_job(table, result, name == "defaults");
+    config_.jobs[name] = std::move(result);
+  }
+
+  void finish_job(Table& table, Job& job, bool only_defaults) {
+    if (job.repository.empty() && config_.repositories.size() == 1)
+      job.repository = config_.repositories.begin()->first;
+    if (!only_defaults && job.repository.empty()) {
+      problems_.add(
+          &table.here(), fmt::format("{} names no repository", table.name()),
+          config_.repositories.empty() ? "describe one in [repositories.NAME]" : "add repository = \"NAME\"");
+    } else if (!job.repository.empty() && !config_.repositories.contains(job.repository)) {
+      std::vector<std::string> names;
+      for (const auto& [known, repository] : config_.repositories) names.push_back(known);
+      const std::string close = closest(job.repository, names);
+      problems_.add(table.node("repository"),
+                    fmt::format("there is no repository {}", quoted(job.repository)),
+                    close.empty() ? "describe it in [repositories.NAME]"
+                                  : fmt::format("did you mean {}?", quoted(close)));
+    }
+    if (!only_defaults && job.volumes.empty())
+      problems_.add(&table.here(), fmt::format("{} names no volumes", table.name()),
+                    "add volumes = [\"VG/LV\"]");
+    if (job.hooks.before_snapshot.empty() != job.hooks.after_snapshot.empty() &&
+        !job.hooks.before_snapshot.empty())
+      problems_.add(table.node("hooks"),
+                    fmt::format("{} has before-snapshot without after-snapshot", table.name()),
+                    "what is frozen must thaw; a command that does nothing is `true`");
+    table.finish();
+  }
+
+  // Keys of the defaults that no job has.
+  void check_default_keys(const toml::table& defaults) {
+    Table table(defaults, "[defaults]", problems_);
+    for (const char* key :
+         {"repository", "volumes", "exclude", "disks", "tags", "backup", "keep", "prune", "check",
+          "prune-every", "check-every", "hooks", "limits", "notify", "metrics", "report"})
+      table.node(key);
+    table.finish();
+  }
+
+  std::vector<std::string> volume_patterns(Table& table, const std::string& key) {
+    std::vector<std::string> patterns = table.texts(key);
+    for (std::string& pattern : patterns) {
+      if (pattern.starts_with("/dev/") && !pattern.starts_with("/dev/mapper/")) pattern.erase(0, 5);
+      const std::size_t slash = pattern.find('/');
+      if (slash == std::string::npos || slash == 0 || slash + 1 == pattern.size() ||
+          pattern.find('/', slash + 1) != std::string::npos)
+        problems_.add(table.node(key), fmt::format("{} is no volume", quoted(pattern)),
+                      "write VG/LV, or VG/*");
+    }
+    return patterns;
+  }
+
+  // A table whose keys are the options of a command.
+  std::vector<std::string> options(Table& table, const std::string& key, const std::string& command,
+                                   const std::vector<std::string>& reserved) {
+    const toml::table* given = table.table(key);
+    if (given == nullptr) return {};
+    const auto known = vocabulary_.find(command);
+    return read_options(*given, known == vocabulary_.end() ? kNothing : known->second, key, "", reserved);
+  }
+
+  // restic's words for retention: `daily = 7` is --keep-daily 7 of `forget`.
+  std::vector<std::string> keep(Table& table) {
+    const toml::table* given = table.table("keep");
+    if (given == nullptr) return {};
+    std::map<std::string, OptionShape> known;
+    constexpr std::string_view kPrefix = "keep-";
+    if (const auto forget = vocabulary_.find("forget"); forget != vocabulary_.end())
+      for (const auto& [name, shape] : forget->second)
+        if (name.starts_with(kPrefix)) known[name.substr(kPrefix.size())] = shape;
+    auto words = read_options(*given, known, "keep", "keep-", {});
+    if (words.empty())
+      problems_.add(given, "`keep` keeps nothing",
+                    "say what to keep, as in daily = 7; or leave the table out");
+    return words;
+  }
+
+  std::vector<std::string> read_options(const toml::table& given,
+                                        const std::map<std::string, OptionShape>& known,
+                                        const std::string& table, const std::string& prefix,
+                                        const std::vector<std::string>& reserved) {
+    std::vector<std::string> words, names;
+    for (const auto& [name, shape] : known)
+      if (std::ranges::find(reserved, name) == reserved.end() && !name.starts_with("hook-"))
+        names.push_back(name);
+    for (const auto& [key, value] : given) {
+      const std::string name(key.str());
+      if (std::ranges::find(names, name) == names.end()) {
+        const std::string close = closest(name, names);
+        problems_.add(&value, fmt::format("`{}` has no key {}", table, quoted(name)),
+                      known.contains(name) ? "respaldo sets that option itself"
+                      : !close.empty()     ? fmt::format("did you mean {}?", quoted(close))
+                      : names.empty()      ? ""
+                                           : fmt::format("its keys are: {}", fmt::join(names, ", ")));
+        continue;
+      }
+      option(words, "--" + prefix + name, known.at(name), value, name);
+    }
+    return words;
+  }
+
+  void option(std::vector<std::string>& words, const std::string& option, const OptionShape& shape,
+              const toml::node& value, const std::string& key) {
+    if (!shape.takes_value) {
+      if (const auto* flag = value.as_boolean()) {
+        if (flag->get()) words.push_back(option);
+      } else {
+        problems_.add(&value, fmt::format("{} must be true or false", quoted(key)));
+      }
+      return;
+    }
+    if (const auto* list = value.as_array()) {
+      for (const toml::node& item : *list) one_value(words, option, shape, item, key);
+    } else {
+      one_value(words, option, shape, value, key);
+    }
+  }
+
+  void one_value(std::vector<std::string>& words, const std::string& option, const OptionShape& shape,
+                 const toml::node& value, const std::string& key) {
+    std::string text;
+    if (const auto* string = value.as_string())
+      text = string->get();
+    else if (const auto* integer = value.as_integer())
+      text = std::to_string(integer->get());
+    else
+      problems_.add(&value, fmt::format("{} must be a text or a number", quoted(key)));
+    if (text.empty() || text.find('\0') != std::string::npos) {
+      problems_.add(&value, fmt::format("{} is empty", quoted(key)));
+      return;
+    }
+    if (!shape.choices.empty() && std::ranges::find(shape.choices, text) == shape.choices.end())
+      problems_.add(&value, fmt::format("{} must be one of {}", quoted(key), fmt::join(shape.choices, ", ")));
+    words.push_back(option + "=" + text);
+  }
+
+  void hooks(Table& job, Hooks& hooks) {
+    const toml::table* own = job.table("hooks");
+    if (own == nullptr) return;
+    Table table(*own, "`hooks`", problems_);
+    hooks.before_snapshot = table.argv("before-snapshot");
+    hooks.after_snapshot = table.argv("after-snapshot");
+    hooks.success = table.argv("success");
+    hooks.failure = table.argv("failure");
+    hooks.deadline = table.duration("deadline").value_or(hooks.deadline);
+    hooks.thaw_after = table.duration("thaw-after").value_or(hooks.thaw_after);
+    table.finish();
+  }
+
+  void limits(Table& job, Limits& limits) {
+    const toml::table* own = job.table("limits");
+    if (own == nullptr) return;
+    Table table(*own, "`limits`", problems_);
+    limits.nice = table.number("nice", 0, 19);
+    limits.io_priority = table.choice("io-priority", {"idle", "best-effort"});
+    limits.deadline = table.duration("deadline");
+    table.finish();
+  }
+
+  void notify(Table& job, Notify& notify) {
+    const toml::table* own = job.table("notify");
+    if (own == nullptr) return;
+    Table table(*own, "`notify`", problems_);
+    notify.email = table.text("email");
+    if (notify.email.starts_with('-') || notify.email.find_first_of("\r\n") != std::string::npos) {
+      problems_.add(table.node("email"), fmt::format("{} is no address", quoted(notify.email)));
+      notify.email.clear();
+    }
+    notify.command = table.argv("command");
+    notify.always = table.choice("when", {"failure", "always"}) == "always";
+    table.finish();
+  }
+
+  static inline const std::map<std::string, OptionShape> kNothing{};
+  const Vocabulary& vocabulary_;
+  Config config_;
+  Problems problems_;
+};
+
+}  // namespace
+
+Parsed parse(std::string_view text, const std::string& file, const Vocabulary& vocabulary) {
+  return Reader(file, vocabulary).read(text);
+}
+
+}  // namespace respaldo::config

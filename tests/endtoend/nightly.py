@@ -1,0 +1,198 @@
+"""A night: the timer's command does a job of the configuration; what goes wrong is told, and ends as documented."""
+from common import *
+
+CONFIG = """
+[repositories.disk]
+location = "{work}/repository"
+password-file = "{work}/password"
+
+[defaults]
+volumes = ["vg0/*"]
+exclude = "vg0/scratch*"
+disks = ["{work}/a.img"]
+tags = ["night"]
+prune-every = "always"
+check-every = "always"
+metrics = "{work}/night.prom"
+report = "{work}/report.json"
+notify = {{ email = "root, ana@example.org", command = ["{work}/tell", "us"] }}
+{keep}
+
+[jobs.night]
+[jobs.night.hooks]
+before-snapshot = "'{work}/hook' freeze"
+after-snapshot = ["{work}/hook", "thaw"]
+success = "'{work}/hook' success"
+failure = "'{work}/hook' failure"
+deadline = "20s"
+
+[jobs.badhook]
+[jobs.badhook.hooks]
+before-snapshot = "'{work}/hook' fail"
+after-snapshot = "'{work}/hook' thaw"
+failure = "'{work}/hook' failure"
+
+[jobs.nothing]
+volumes = ["vg0/*", "vg7/*"]
+
+[jobs.short]
+[jobs.short.hooks]
+before-snapshot = "sleep 50"
+after-snapshot = "'{work}/hook' thaw"
+[jobs.short.limits]
+deadline = "1s"
+nice = 5
+io-priority = "idle"
+
+[repositories.gone]
+location = "{work}/gone"
+password-file = "{work}/password"
+[jobs.gone]
+repository = "gone"
+
+[repositories.small]
+location = "{work}/small/repository"
+password-command = ["cat", "{work}/password"]
+[jobs.small]
+repository = "small"
+"""
+
+
+def script(path, text):
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+
+
+class Night:
+    def __init__(self, work):
+        self.work = work
+        (work / "state").mkdir()
+        (work / "bin").mkdir()
+        (work / "password").write_text("a night\n")
+        (work / "password").chmod(0o600)
+        script(work / "hook", f'echo "$1 $RESPALDO_HOOK $RESPALDO_JOB$RESPALDO_EXIT_CODE" >>"{work}/hooks"\n'
+                              '[ "$1" != fail ] || { echo the database is on fire >&2; exit 9; }\n')
+        script(work / "tell", f'{{ echo "$RESPALDO_SUBJECT $1"; cat; }} >"{work}/told"\n')
+        script(work / "bin/sendmail", f'{{ echo "$@"; cat; }} >"{work}/mail"\n')
+        ENV["PATH"] = f"{work}/bin:" + ENV["PATH"]
+        ENV["RESPALDO_STATE"] = str(work / "state")
+        ENV["RESPALDO_CONFIG"] = str(work / "respaldo.toml")
+        for name in ("RESPALDO_PASSWORD", "RESTIC_PASSWORD"):
+            ENV.pop(name, None)
+        has_forget = "forget" in run([RESPALDO, "--help"]).stdout
+        keep = "keep = { last = 2, daily = 7 }" if has_forget else ""
+        (work / "respaldo.toml").write_text(CONFIG.format(work=work, keep=keep))
+        self.has_forget = has_forget
+
+    def run(self, job, expect, *words):
+        for name in ("hooks", "told", "mail", "night.prom", "report.json"):
+            (self.work / name).unlink(missing_ok=True)
+        result = run([RESPALDO, "run", job, *words], expect=expect)
+        return result.stdout + result.stderr
+
+    def text(self, name):
+        path = self.work / name
+        return path.read_text() if path.exists() else ""
+
+    def metric(self, name):
+        lines = [line for line in self.text("night.prom").splitlines() if line.startswith(name + "{")]
+        need(len(lines) == 1, f"{name}: {self.text('night.prom')}")
+        return float(lines[0].rsplit(" ", 1)[1])
+
+    def failed_and_told(self, job, code, why):
+        said = self.run(job, code)
+        need(why in said, f"{job}: {said}")
+        mail = self.text("mail")
+        need(mail.startswith("-i -- root ana@example.org\n") and f"Subject: respaldo: job {job} on " in mail and "FAILED" in mail, mail)
+        need(why in mail and why in self.text("told") and self.text("told").startswith(f"respaldo: job {job} on "), self.text("told"))
+        need(self.metric("respaldo_job_exit_code") == code, "exit code")
+        report = json.loads(self.text("report.json"))
+        need(report["exit_code"] == code and report["steps"][0]["outcome"] == "failed", f"{report}")
+        return report
+
+
+def main():
+    with folder() as work:
+        night = Night(work)
+        repository = work / "repository"
+        password = ["-p", work / "password"]
+        images = Images(work, "a.img")
+        images.lvm("vgcreate", "-qq", "vg0", images.paths[0])
+        for name in ("root", "home", "scratch1"):
+            images.lvm("lvcreate", "-qq", "-L", "8M", "-n", name, "vg0")
+        with images.activated() as volumes:
+            for name in ("root", "home"):
+                write_at(volumes / "vg0" / name, 0, random_bytes(6 * MIB))
+        run([RESPALDO, "-r", repository, *password, "init"])
+        need("is right" in run([RESPALDO, "config", "check"]).stdout, "config check")
+        shown = run([RESPALDO, "config", "show"]).stdout
+        need("[jobs.night.hooks]" in shown, shown)
+
+        plan = night.run("night", 0, "--dry-run")
+        need(all(word in plan for word in (" backup ", " vg0/home ", " vg0/root ", " --tag=job:night --tag=night", " check")), plan)
+        need("scratch1" not in plan, plan)
+        need(not (work / "night.prom").exists() and not night.text("hooks"), "a dry run did something")
+
+        # All goes well, twice.
+        for _ in range(2):
+            said = night.run("night", 0)
+            need("all went well" in said, said)
+            need(night.text("hooks") == "freeze before-snapshot \nthaw after-snapshot \nsuccess success night0\n", night.text("hooks"))
+        need(not night.text("mail") and not night.text("told"), "nobody asked to be told of success")
+        report = json.loads(night.text("report.json"))
+        steps = {step["step"]: step["outcome"] for step in report["steps"]}
+        wanted = ["backup", "forget", "prune", "check"] if night.has_forget else ["backup", "check"]
+        need(steps == {step: "done" for step in wanted}, f"{steps}")
+        need(night.metric("respaldo_job_exit_code") == 0 and night.metric("respaldo_job_read_bytes") >= 12 * MIB, night.text("night.prom"))
+        success = night.metric("respaldo_job_last_success_timestamp_seconds")
+        need(abs(success - time.time()) < 300 and night.metric("respaldo_job_last_check_timestamp_seconds") <= success, "times")
+        listed = json.loads(run([RESPALDO, "--json", "-r", repository, *password, "list"]).stdout)
+        need(len(listed) == 2 and set(listed[0]["paths"]) == {"/dev/vg0/home", "/dev/vg0/root"}, f"{listed}")
+        need(set(listed[0]["tags"]) == {"job:night", "night"}, f"{listed[0]['tags']}")
+        if night.has_forget:
+            night.run("night", 0)
+            listed = json.loads(run([RESPALDO, "--json", "-r", repository, *password, "list"]).stdout)
+            need(len(listed) == 2, f"keep-last 2 left {len(listed)} backups")
+
+        # A hook fails: nothing is saved, what was frozen thaws, somebody is told.
+        night.failed_and_told("badhook", 1, "the database is on fire")
+        need(night.text("hooks") == "fail before-snapshot \nthaw after-snapshot \nfailure failure badhook1\n", night.text("hooks"))
+        need("last_success" not in night.text("night.prom"), "a job that never went well has no such time")
+        # The target is missing; a volume is missing.
+        night.failed_and_told("gone", 10, "there is no repository")
+        night.failed_and_told("nothing", 1, "no volume fits vg7/*")
+        # The job has had its time.
+        start = time.monotonic()
+        night.failed_and_told("short", 1, "limits.deadline")
+        need(time.monotonic() - start < 40 and "thaw" in night.text("hooks"), night.text("hooks"))
+        # The target is full.
+        if os.geteuid() == 0:
+            (work / "small").mkdir()
+            run(["mount", "-t", "tmpfs", "-o", "size=3M", "tmpfs", work / "small"])
+            try:
+                run([RESPALDO, "-r", work / "small/repository", *password, "init"])
+                report = night.failed_and_told("small", 1, "No space left")
+                need(json.loads(run([RESPALDO, "--json", "-r", work / "small/repository", *password, "list"]).stdout) == [], "listed")
+            finally:
+                run(["umount", work / "small"])
+        else:
+            print("NOT TESTED: a full target (needs root)")
+        need(len(json.loads(run([RESPALDO, "--json", "-r", repository, *password, "list"]).stdout)) == 2, "failed jobs saved something")
+
+        # Two runs of one job do not collide.
+        script(work / "hook", "sleep 8\n")
+        first = subprocess.Popen([RESPALDO, "-q", "run", "night"], env=ENV)
+        time.sleep(2)
+        second = run([RESPALDO, "run", "night"], expect=11)
+        need("is running already" in second.stderr, second.stderr)
+        need(first.wait(timeout=120) == 0, "the first run")
+
+        # What is wrong in the configuration has its place.
+        (work / "respaldo.toml").write_text("[jobs.a]\nvolume = 'vg0/root'\n")
+        result = run([RESPALDO, "config", "check"], expect=2)
+        need("respaldo.toml:2:10: the job `a` has no key `volume`" in result.stdout and "did you mean `volumes`" in result.stdout, result.stdout)
+        result = run([RESPALDO, "run", "a"], expect=2)
+        need("respaldo.toml:" in result.stderr, result.stderr)
+
+
+main()

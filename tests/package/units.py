@@ -1,0 +1,22 @@
+"""systemd itself has no complaint about the units, with the built program in the installed one's place."""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+if shutil.which("systemd-analyze") is None:
+    sys.exit("NOT TESTED: systemd-analyze is missing; tools/install_dependencies installs it")
+with tempfile.TemporaryDirectory() as work:
+    for unit in (ROOT / "packaging/systemd").iterdir():
+        text = unit.read_text()
+        assert unit.suffix != ".service" or "ExecStart=/usr/bin/respaldo run %i\n" in text, text
+        (pathlib.Path(work) / unit.name.replace("@", "@nightly")).write_text(
+            text.replace("/usr/bin/respaldo", os.environ["RESPALDO"]))
+    units = sorted(str(path) for path in pathlib.Path(work).iterdir())
+    result = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, check=False, env=dict(os.environ, SYSTEMD_UNIT_PATH=f"{work}:"))
+    if result.returncode != 0 or result.stdout.strip():
+        sys.exit(f"systemd-analyze verify: exit code {result.returncode}\n{result.stdout}")
