@@ -19,7 +19,10 @@ namespace respaldo::backup {
 
 namespace {
 
-constexpr std::size_t kHashBatch = 4;  // chunks hashed side by side
+// Chunks are hashed side by side, so many or so many bytes at once: enough for the processor's lanes, and few
+// enough to be in a cache still when they are compressed.
+constexpr std::size_t kHashBatch = 16;
+constexpr std::uint64_t kBatchBytes = 4 * kImageChunk;
 constexpr std::uint64_t kReadStep =
     kImageChunk;  // read in one go: small enough to stay in the cache until stored
 constexpr std::chrono::milliseconds kValidityInterval{500};
@@ -113,7 +116,10 @@ struct Shared {
 class Worker {
  public:
   Worker(Shared& shared, ChunkSaver& saver, std::stop_token stop)
-      : shared_(shared), saver_(saver), stop_(std::move(stop)), buffer_(kLongestChunk + kReadStep) {
+      : shared_(shared),
+        saver_(saver),
+        stop_(std::move(stop)),
+        buffer_(kLongestChunk + kReadStep + kBatchBytes) {
     batch_.reserve(kHashBatch);
   }
 
@@ -226,13 +232,18 @@ class Worker {
   void treat_reads(std::span<const Span> spans) {
     const std::uint64_t end = spans.back().extent.end();
     std::uint64_t window = spans.front().extent.offset;  // offset of the buffer's first byte
-    std::size_t filled = 0;
+    std::size_t used = 0, filled = 0;                    // bytes of the buffer that are cut, and read
     bool begun = false;
     while (!spans.empty()) {
       os::throw_if_stopped(stop_);
+      if (batch_bytes_ >= kBatchBytes || buffer_.size() - filled < kReadStep) {
+        save_batch();  // it looks into the buffer, which moves now
+        std::memmove(buffer_.data(), buffer_.data() + used, filled - used);
+        window += used;
+        filled -= std::exchange(used, 0);
+      }
       filled += read_step(window + filled, end, filled);
 
-      std::size_t used = 0;
       while (!spans.empty()) {
         const Span& span = spans.front();
         if (!begun) cutter(span.cut).begin(span);
@@ -250,12 +261,8 @@ class Worker {
           begun = false;
         }
       }
-      save_batch();  // it looks into the buffer, which moves now
-      if (used == 0) continue;
-      std::memmove(buffer_.data(), buffer_.data() + used, filled - used);
-      window += used;
-      filled -= used;
     }
+    save_batch();
   }
 
   void add_chunk(std::uint64_t offset, ByteView bytes, bool zero) {
@@ -264,18 +271,22 @@ class Worker {
       return;
     }
     batch_.push_back(bytes);
+    batch_bytes_ += bytes.size();
     batch_slots_[batch_.size() - 1] = result_->chunks.size();
     result_->chunks.push_back({offset, static_cast<std::uint32_t>(bytes.size()), 1, {}});
     if (batch_.size() == kHashBatch) save_batch();
   }
 
   void save_batch() {
+    const auto digests = std::span(batch_digests_).first(batch_.size());
+    crypto::sha256_many(batch_, digests);
     for (std::size_t i = 0; i < batch_.size(); ++i) {
       repo::BlobId& id = result_->chunks[batch_slots_[i]].id;
-      id.bytes = crypto::sha256(batch_[i]);
+      id.bytes = digests[i];
       saver_.save(id, batch_[i]);
     }
     batch_.clear();
+    batch_bytes_ = 0;
   }
 
   void add_zeros(Extent extent) {
@@ -307,7 +318,9 @@ class Worker {
   RangeResult* result_ = nullptr;
   std::span<const StoredChunk> known_;  // of the range at hand, what is left of them
   std::vector<ByteView> batch_;
+  std::uint64_t batch_bytes_ = 0;
   std::array<std::size_t, kHashBatch> batch_slots_{};
+  std::array<crypto::Digest, kHashBatch> batch_digests_{};
   std::array<std::unique_ptr<Cutter>, 4> cutters_;
 };
 

@@ -9,6 +9,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "crypto/sha256_lanes.h"
 
 namespace respaldo::crypto {
 
@@ -39,6 +40,13 @@ Digest sha256(ByteView bytes) {
   require(EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr) == 1,
           "SHA-256");
   return digest;
+}
+
+void sha256_many(std::span<const ByteView> messages, std::span<Digest> digests) {
+  if (messages.size() != digests.size())
+    throw Error(ErrorKind::internal, "as many digests as messages are wanted");
+  if (messages.size() > 1 && have_sha_lanes()) return sha256_in_lanes(messages, digests);
+  for (std::size_t i = 0; i < messages.size(); ++i) digests[i] = sha256(messages[i]);
 }
 
 struct Sha256::Impl {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -16,6 +17,9 @@ using Digest = std::array<std::uint8_t, 32>;
 
 // OpenSSL's SHA-256. Thread-safe.
 Digest sha256(ByteView bytes);
+// The digests of several messages, in their order: faster than one after the other where the processor can.
+// REQUIRES as many digests as messages. Thread-safe.
+void sha256_many(std::span<const ByteView> messages, std::span<Digest> digests);
 // Piecewise.
 class Sha256 {
  public:

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "base/error.h"
 #include "base/hex.h"
 #include "testing/temp.h"
@@ -24,6 +26,36 @@ TEST(Sha256, agrees_with_the_standard) {
   piecewise.update(as_bytes("a"));
   piecewise.update(as_bytes("bc"));
   EXPECT_EQ(piecewise.finish(), sha256(as_bytes("abc")));
+}
+
+TEST(Sha256, of_many_messages_is_that_of_each) {
+  std::mt19937 random(7);
+  Bytes noise(300'000);
+  for (std::uint8_t& byte : noise.span()) byte = static_cast<std::uint8_t>(random());
+  for (int round = 0; round < 400; ++round) {
+    std::vector<ByteView> messages(random() % 12);
+    for (ByteView& message : messages) {
+      // Around the lengths at which padding takes a block more, and long ones.
+      const std::size_t length = round % 3 == 0 ? random() % 200'000 : random() % 200;
+      message = noise.view(random() % 1000, length);
+    }
+    std::vector<Digest> digests(messages.size());
+    sha256_many(messages, digests);
+    for (std::size_t i = 0; i < messages.size(); ++i)
+      ASSERT_EQ(digests[i], sha256(messages[i]))
+          << "message " << i << " of " << messages[i].size() << " bytes";
+  }
+}
+
+TEST(Sha256, of_every_short_length) {
+  Bytes bytes(300);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes.data()[i] = static_cast<std::uint8_t>(i * 7);
+  std::vector<ByteView> messages;
+  for (std::size_t length = 0; length <= bytes.size(); ++length) messages.push_back(bytes.view(0, length));
+  std::vector<Digest> digests(messages.size());
+  sha256_many(messages, digests);
+  for (std::size_t i = 0; i < messages.size(); ++i)
+    ASSERT_EQ(digests[i], sha256(messages[i])) << i << " bytes";
 }
 
 TEST(Cipher, opens_what_it_sealed) {
