@@ -1,5 +1,6 @@
 // Backups with bases, in an engine that tells what it is told to tell.
 #include <gmock/gmock.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "backup/backup.h"

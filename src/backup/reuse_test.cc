@@ -146,7 +146,7 @@ class World {
     SilentProgress progress;
     const block::MemoryDevice source = device();
     ChunkSaver* const savers[] = {&saver_, &saver_};
-    return run_pass({source, plan, "vg0/root", cutter_, OnReadError::fail, [] {}, indexed_.get(), parent},
+    return run_pass({source, plan, "vg0/root", cutter_, OnReadError::fail, [] {}, {}, indexed_.get(), parent},
                     std::span(savers).first(1 + random_() % 2), sink, progress, {});
   }
 
