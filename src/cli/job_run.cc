@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <ctime>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -34,9 +37,9 @@ class Deadline {
   Deadline(std::stop_token outer, const std::optional<std::chrono::seconds>& limit)
       : outer_(std::move(outer), [this] { source_.request_stop(); }) {
     if (!limit) return;
-    thread_ = std::jthread([this, limit = *limit](const std::stop_token& over) {
+    thread_ = std::jthread([this, most = *limit](const std::stop_token& over) {
       std::unique_lock lock(mutex_);
-      if (!changed_.wait_for(lock, over, limit, [] { return false; }) && !over.stop_requested()) {
+      if (!changed_.wait_for(lock, over, most, [] { return false; }) && !over.stop_requested()) {
         passed_ = true;
         source_.request_stop();
       }
@@ -60,7 +63,7 @@ void be_gentle(const config::Limits& limits) {
   constexpr int kWhoProcess = 1, kClassShift = 13, kBestEffort = 2, kIdle = 3, kLowest = 7;
   if (limits.io_priority == "idle") ::syscall(SYS_ioprio_set, kWhoProcess, 0, kIdle << kClassShift);
   if (limits.io_priority == "best-effort")
-    ::syscall(SYS_ioprio_set, kWhoProcess, 0, kBestEffort << kClassShift | kLowest);
+    ::syscall(SYS_ioprio_set, kWhoProcess, 0, (kBestEffort << kClassShift) | kLowest);
 }
 
 os::Path state_folder(app::Context& context) {

@@ -3,6 +3,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "base/printable.h"
 #include "base/words.h"
@@ -53,7 +54,7 @@ class Table {
       : table_(table), otherwise_(otherwise), name_(std::move(name)), problems_(problems) {}
 
   const toml::node* node(const std::string& key) {
-    known_.push_back(key);
+    if (std::ranges::find(known_, key) == known_.end()) known_.push_back(key);
     if (const toml::node* own = table_.get(key)) return own;
     return otherwise_ == nullptr ? nullptr : otherwise_->get(key);
   }
