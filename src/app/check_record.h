@@ -14,8 +14,8 @@ struct CheckRecord {
   bool read_data = false, ok = false;
 };
 
-// STATE/checks/ID.json, replaced atomically. A state folder that cannot be written is no error: the check was made all the
-// same. `repository_id` is the repository's own (64 hexadecimal digits).
+// STATE/checks/ID.json, replaced atomically. A state folder that cannot be written is no error: the check was
+// made all the same. `repository_id` is the repository's own (64 hexadecimal digits).
 void record_check(const os::Path& state, const std::string& repository_id, const CheckRecord& record);
 // Absent when there is none, or it cannot be understood.
 std::optional<CheckRecord> last_check(const os::Path& state, const std::string& repository_id);

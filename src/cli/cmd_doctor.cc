@@ -38,15 +38,20 @@ std::string age(std::int64_t since) {
 void check_room(const std::string& folder, Findings& found) {
   struct statvfs figures {};
   if (folder.empty() || ::statvfs(folder.c_str(), &figures) != 0) return;
-  const std::uint64_t available = std::uint64_t{figures.f_bavail} * figures.f_frsize, size = std::uint64_t{figures.f_blocks} * figures.f_frsize;
-  const std::string words = fmt::format("{} of {} are available for {}", format_size(available), format_size(size), folder);
+  const std::uint64_t available = std::uint64_t{figures.f_bavail} * figures.f_frsize,
+                      size = std::uint64_t{figures.f_blocks} * figures.f_frsize;
+  const std::string words =
+      fmt::format("{} of {} are available for {}", format_size(available), format_size(size), folder);
   if ((figures.f_flag & ST_RDONLY) != 0)
-    found.push_back({Severity::problem, "repository_read_only", folder, fmt::format("the filesystem of {} is mounted read-only", folder),
+    found.push_back({Severity::problem, "repository_read_only", folder,
+                     fmt::format("the filesystem of {} is mounted read-only", folder),
                      "`dmesg` tells whether it has errors; mount it writable"});
   else if (available < size / 20)
-    found.push_back({Severity::problem, "repository_full", folder, words, "`respaldo forget --prune` makes room"});
+    found.push_back(
+        {Severity::problem, "repository_full", folder, words, "`respaldo forget --prune` makes room"});
   else if (available < size / 10)
-    found.push_back({Severity::warning, "repository_nearly_full", folder, words, "`respaldo forget --prune` makes room"});
+    found.push_back(
+        {Severity::warning, "repository_nearly_full", folder, words, "`respaldo forget --prune` makes room"});
   else
     found.push_back({Severity::ok, "repository_room", folder, words, ""});
 }
@@ -58,54 +63,77 @@ void check_locks(repo::Repository& repository, Findings& found) {
     if (lock.stale || lock.unreadable)
       ++stale;
     else if (lock.exclusive)
-      held += fmt::format("{}{} of {} (process {})", held.empty() ? "" : ", ", lock.username, lock.hostname, lock.pid);
+      held += fmt::format("{}{} of {} (process {})", held.empty() ? "" : ", ", lock.username, lock.hostname,
+                          lock.pid);
   }
   if (stale > 0)
-    found.push_back({Severity::warning, "stale_locks", "", fmt::format("{} lock{} in the repository, left behind by who held {}", stale, stale == 1 ? " is" : "s are", stale == 1 ? "it" : "them"), "`respaldo unlock` removes them"});
+    found.push_back({Severity::warning, "stale_locks", "",
+                     fmt::format("{} lock{} in the repository, left behind by who held {}", stale,
+                                 stale == 1 ? " is" : "s are", stale == 1 ? "it" : "them"),
+                     "`respaldo unlock` removes them"});
   if (!held.empty())
-    found.push_back({Severity::warning, "locked", "", "the repository is locked for everybody else by " + held, "wait, or give --retry-lock to the backup"});
+    found.push_back({Severity::warning, "locked", "",
+                     "the repository is locked for everybody else by " + held,
+                     "wait, or give --retry-lock to the backup"});
   if (stale == 0 && held.empty()) found.push_back({Severity::ok, "locks", "", "no lock is in the way", ""});
 }
 
 void check_last_check(app::Context& context, repo::Repository& repository, unsigned days, Findings& found) {
   const auto record = app::last_check(state_folder(context), repository.config().id);
   if (!record)
-    found.push_back({Severity::warning, "never_checked", "", "this host has no record that the repository was ever checked", "`respaldo check --read-data`"});
+    found.push_back({Severity::warning, "never_checked", "",
+                     "this host has no record that the repository was ever checked",
+                     "`respaldo check --read-data`"});
   else if (!record->ok)
-    found.push_back({Severity::problem, "damaged", "", fmt::format("the last check, {}, found errors", age(record->time)), "`respaldo check --read-data` tells them; `respaldo repair` heals what can be healed"});
+    found.push_back({Severity::problem, "damaged", "",
+                     fmt::format("the last check, {}, found errors", age(record->time)),
+                     "`respaldo check --read-data` tells them; `respaldo repair` heals what can be healed"});
   else if (std::time(nullptr) - record->time > days * kDay)
-    found.push_back({Severity::warning, "check_is_old", "", fmt::format("the repository was last checked {}", age(record->time)), "`respaldo check --read-data`"});
+    found.push_back({Severity::warning, "check_is_old", "",
+                     fmt::format("the repository was last checked {}", age(record->time)),
+                     "`respaldo check --read-data`"});
   else
-    found.push_back({Severity::ok, "checked", "", fmt::format("the repository was checked {}{}, without errors", age(record->time), record->read_data ? ", all data included" : ""), ""});
+    found.push_back({Severity::ok, "checked", "",
+                     fmt::format("the repository was checked {}{}, without errors", age(record->time),
+                                 record->read_data ? ", all data included" : ""),
+                     ""});
 }
 
 // When each volume was last saved from this host, and how much of a COW store that took.
-void check_backups(app::Context& context, const std::vector<std::string>& volumes, Findings& found, std::map<std::string, std::uint64_t>& cow) {
+void check_backups(app::Context& context, const std::vector<std::string>& volumes, Findings& found,
+                   std::map<std::string, std::uint64_t>& cow) {
   std::vector<std::string> damaged;
   const auto all = context.repository().snapshots(&damaged);
-  for (const std::string& words : damaged) found.push_back({Severity::problem, "damaged_backup", "", words, "`respaldo check` tells what is lost"});
+  for (const std::string& words : damaged)
+    found.push_back({Severity::problem, "damaged_backup", "", words, "`respaldo check` tells what is lost"});
   for (const std::string& name : volumes) {
     const repo::NamedSnapshot* last = nullptr;
     for (const repo::NamedSnapshot& one : all)
-      if (std::find(one.snapshot.paths.begin(), one.snapshot.paths.end(), "/dev/" + name) != one.snapshot.paths.end()) last = &one;
+      if (std::find(one.snapshot.paths.begin(), one.snapshot.paths.end(), "/dev/" + name) !=
+          one.snapshot.paths.end())
+        last = &one;
     if (last == nullptr) {
-      found.push_back({Severity::warning, "never_saved", name, fmt::format("{} was never backed up to this repository", name), fmt::format("`respaldo backup {}`", name)});
+      found.push_back({Severity::warning, "never_saved", name,
+                       fmt::format("{} was never backed up to this repository", name),
+                       fmt::format("`respaldo backup {}`", name)});
       continue;
     }
     const bool old = std::time(nullptr) - last->snapshot.time.seconds > 2 * kDay;
-    found.push_back({old ? Severity::warning : Severity::ok, "last_backup", name, fmt::format("{} was last backed up {}", name, age(last->snapshot.time.seconds)),
+    found.push_back({old ? Severity::warning : Severity::ok, "last_backup", name,
+                     fmt::format("{} was last backed up {}", name, age(last->snapshot.time.seconds)),
                      old ? fmt::format("`respaldo backup {}`", name) : ""});
     try {
       for (const view::StoredVolume& stored : view::stored_volumes(*context.indexed(), last->snapshot))
-        if (stored.str() == name && stored.facts && stored.facts->cow_used) cow[name] = *stored.facts->cow_used;
+        if (stored.str() == name && stored.facts && stored.facts->cow_used)
+          cow[name] = *stored.facts->cow_used;
     } catch (const Error&) {
       // Only an estimate depends on it.
     }
   }
 }
 
-void check_repository(app::Context& context, const Options& options, const std::vector<std::string>& volumes, Findings& found,
-                      std::map<std::string, std::uint64_t>& cow) {
+void check_repository(app::Context& context, const Options& options, const std::vector<std::string>& volumes,
+                      Findings& found, std::map<std::string, std::uint64_t>& cow) {
   std::string location;
   try {
     location = context.repository_location();
@@ -115,16 +143,21 @@ void check_repository(app::Context& context, const Options& options, const std::
   }
   check_room(repository_folder(context), found);
   if (!context.has_password())
-    found.push_back({Severity::warning, "no_password", "", "no password is given: a backup that nobody watches cannot ask for it", "use --password-file, --password-command, or $RESPALDO_PASSWORD"});
+    found.push_back({Severity::warning, "no_password", "",
+                     "no password is given: a backup that nobody watches cannot ask for it",
+                     "use --password-file, --password-command, or $RESPALDO_PASSWORD"});
   try {
     if (!context.has_password()) {
       if (!store::open_location(location)->stat({store::FileType::config, ""}))
-        throw Error(ErrorKind::not_found, fmt::format("there is no repository at {}", location), "make one with `respaldo init`, or mount its disk");
-      found.push_back({Severity::ok, "repository", "", fmt::format("there is a repository at {}", location), ""});
+        throw Error(ErrorKind::not_found, fmt::format("there is no repository at {}", location),
+                    "make one with `respaldo init`, or mount its disk");
+      found.push_back(
+          {Severity::ok, "repository", "", fmt::format("there is a repository at {}", location), ""});
       return;
     }
     repo::Repository& repository = context.repository();
-    found.push_back({Severity::ok, "repository", "", fmt::format("the repository at {} opens with the password", location), ""});
+    found.push_back({Severity::ok, "repository", "",
+                     fmt::format("the repository at {} opens with the password", location), ""});
     check_locks(repository, found);
     check_last_check(context, repository, options.check_days, found);
     check_backups(context, volumes, found, cow);
@@ -139,7 +172,8 @@ app::ExitCode doctor(app::Context& context, const Options& options) {
   machine::DoctorFacts facts;
   facts.root = ::geteuid() == 0;
   facts.repository = repository_folder(context);
-  for (const std::string& name : options.volumes) facts.volumes.push_back(engine::VolumeName::parse(name).str());
+  for (const std::string& name : options.volumes)
+    facts.volumes.push_back(engine::VolumeName::parse(name).str());
   const engine::LvmCommand lvm(*commands);
   try {
     facts.lvm_version = lvm.version();
@@ -158,7 +192,8 @@ app::ExitCode doctor(app::Context& context, const Options& options) {
   std::move(of_repository.begin(), of_repository.end(), std::back_inserter(found));
 
   const auto count = [&](Severity severity) {
-    return std::count_if(found.begin(), found.end(), [&](const Finding& f) { return f.severity == severity; });
+    return std::count_if(found.begin(), found.end(),
+                         [&](const Finding& f) { return f.severity == severity; });
   };
   const auto problems = count(Severity::problem), warnings = count(Severity::warning);
   const bool well = problems == 0 && (!options.strict || warnings == 0);
@@ -168,12 +203,16 @@ app::ExitCode doctor(app::Context& context, const Options& options) {
     context.print_json(dump(json));
   } else {
     Findings shown = found;
-    if (context.options().verbosity == 0) std::erase_if(shown, [](const Finding& f) { return f.severity < Severity::warning; });
+    if (context.options().verbosity == 0)
+      std::erase_if(shown, [](const Finding& f) { return f.severity < Severity::warning; });
     draw_findings(context, shown);
     for (const std::string& warning : picture.warnings) context.warn(printable(warning));
-    context.print(problems > 0    ? fmt::format("the next backup would fail or be lost: {} problem{}, {} warning{}", problems, problems == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s")
-                  : warnings > 0 ? fmt::format("the next backup would work; {} warning{}", warnings, warnings == 1 ? "" : "s")
-                                 : std::string("the next backup would work"));
+    context.print(
+        problems > 0 ? fmt::format("the next backup would fail or be lost: {} problem{}, {} warning{}",
+                                   problems, problems == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s")
+        : warnings > 0
+            ? fmt::format("the next backup would work; {} warning{}", warnings, warnings == 1 ? "" : "s")
+            : std::string("the next backup would work"));
   }
   return well ? app::ExitCode::ok : app::ExitCode::damaged;
 }
@@ -182,8 +221,12 @@ app::ExitCode doctor(app::Context& context, const Options& options) {
 
 Action configure_doctor(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("volumes", options->volumes, "volumes to look at; without one, all of this host")->type_name("VG/LV");
-  app.add_option("--check-age", options->check_days, "days after which the last check of the repository is too old")->type_name("DAYS")->capture_default_str();
+  app.add_option("volumes", options->volumes, "volumes to look at; without one, all of this host")
+      ->type_name("VG/LV");
+  app.add_option("--check-age", options->check_days,
+                 "days after which the last check of the repository is too old")
+      ->type_name("DAYS")
+      ->capture_default_str();
   app.add_flag("--strict", options->strict, "exit code 20 for warnings, too");
   return [options](app::Context& context) { return doctor(context, *options); };
 }

@@ -47,7 +47,9 @@ class Teller final : public provision::ActionObserver {
   void doing(std::size_t number, std::size_t count, const Step& action) override {
     context_.progress().note(printable(fmt::format("{}/{} {}", number, count, action.text)));
   }
-  void undoing(const Step& action) override { context_.progress().note(printable("undoing: " + action.undo_text)); }
+  void undoing(const Step& action) override {
+    context_.progress().note(printable("undoing: " + action.undo_text));
+  }
 
  private:
   app::Context& context_;
@@ -63,7 +65,8 @@ Json steps(const ActionList& actions) {
 void print_steps(app::Context& context, const ActionList& actions) {
   context.print("steps");
   for (std::size_t i = 0; i < actions.size(); ++i) {
-    context.print(printable(fmt::format("{:>3}. {}{}", i + 1, actions[i].text, actions[i].final ? "  (cannot be undone)" : "")));
+    context.print(printable(
+        fmt::format("{:>3}. {}{}", i + 1, actions[i].text, actions[i].final ? "  (cannot be undone)" : "")));
     if (!actions[i].command.empty()) context.print(printable(fmt::format("       {}", actions[i].command)));
   }
 }
@@ -72,19 +75,29 @@ void print_row(app::Context& context, const char* name, const std::string& words
   context.print(printable(fmt::format("{:<9} {}", name, words)));
 }
 
-void print_plan(app::Context& context, const machine::Device& disk, const provision::TargetPlan& plan, const std::string& repository) {
+void print_plan(app::Context& context, const machine::Device& disk, const provision::TargetPlan& plan,
+                const std::string& repository) {
   std::string facts;
   for (const std::string* fact : {&disk.model, &disk.serial, &disk.transport})
     if (!fact->empty()) facts += ", " + *fact;
-  print_row(context, "disk", fmt::format("{}, {}{}, sectors of {}/{}", disk.path, format_size(disk.size), facts, disk.topology.logical_sector,
-                                         disk.topology.physical_sector));
+  print_row(context, "disk",
+            fmt::format("{}, {}{}, sectors of {}/{}", disk.path, format_size(disk.size), facts,
+                        disk.topology.logical_sector, disk.topology.physical_sector));
   for (std::size_t i = 0; i < std::max<std::size_t>(plan.now.size(), 1); ++i)
     print_row(context, i == 0 ? "now" : "", plan.now.empty() ? "empty" : plan.now[i] + "  (WILL BE LOST)");
-  print_row(context, "will be", fmt::format("{}: {}, type Linux LVM, {} from {} on, aligned to {}", plan.partition, to_string(plan.place.kind),
-                                            format_size(plan.place.length), format_size(plan.place.start), format_size(plan.place.alignment)));
-  print_row(context, "", fmt::format("{}: the volume group {}", plan.group, plan.extends_group ? "gets this disk" : "of this disk alone"));
-  print_row(context, "", fmt::format("{}: volume of {}, {}", plan.full_name(), plan.size ? format_size(*plan.size) : "the whole disk", plan.filesystem));
-  print_row(context, "", fmt::format("{}: mount point, at each boot, which does not wait for the disk if it is gone", plan.mount_point));
+  print_row(context, "will be",
+            fmt::format("{}: {}, type Linux LVM, {} from {} on, aligned to {}", plan.partition,
+                        to_string(plan.place.kind), format_size(plan.place.length),
+                        format_size(plan.place.start), format_size(plan.place.alignment)));
+  print_row(context, "",
+            fmt::format("{}: the volume group {}", plan.group,
+                        plan.extends_group ? "gets this disk" : "of this disk alone"));
+  print_row(context, "",
+            fmt::format("{}: volume of {}, {}", plan.full_name(),
+                        plan.size ? format_size(*plan.size) : "the whole disk", plan.filesystem));
+  print_row(context, "",
+            fmt::format("{}: mount point, at each boot, which does not wait for the disk if it is gone",
+                        plan.mount_point));
   if (!repository.empty()) print_row(context, "", fmt::format("{}: the repository", repository));
 }
 
@@ -92,7 +105,8 @@ void print_plan(app::Context& context, const machine::Device& disk, const provis
 std::string repository_place(app::Context& context, const CreateOptions& options) {
   if (options.no_init || !context.has_password()) return {};
   const std::string given = repository_folder(context);
-  return given == options.mount || given.starts_with(options.mount + "/") ? given : options.mount + "/repository";
+  return given == options.mount || given.starts_with(options.mount + "/") ? given
+                                                                          : options.mount + "/repository";
 }
 
 Step init_action(app::Context& context, const std::string& place) {
@@ -107,7 +121,8 @@ Step init_action(app::Context& context, const std::string& place) {
           }};
 }
 
-provision::Doors doors_of(app::Context& context, os::CommandRunner& commands, provision::PartitionDoor& partitions, const std::string& fstab) {
+provision::Doors doors_of(app::Context& context, os::CommandRunner& commands,
+                          provision::PartitionDoor& partitions, const std::string& fstab) {
   provision::Doors doors{.commands = commands, .partitions = partitions};
   doors.fstab = fstab.empty() ? places_of(context).fstab : os::Path(fstab);
   return doors;
@@ -129,10 +144,21 @@ bool has_unknown_data(provision::PartitionDoor& partitions, const machine::Devic
 }
 
 Json plan_json(const provision::TargetPlan& plan, const ActionList& actions, const std::string& repository) {
-  return {{"disk", plan.disk}, {"partition", plan.partition}, {"partition_table", plan.place.kind == provision::TableKind::gpt ? "gpt" : "dos"},
-          {"start", plan.place.start}, {"length", plan.place.length}, {"alignment", plan.place.alignment}, {"vg", plan.group}, {"lv", plan.volume},
-          {"filesystem", plan.filesystem}, {"uuid", plan.uuid}, {"mount_point", plan.mount_point}, {"now", plan.now},
-          {"repository", repository.empty() ? Json() : Json(repository)}, {"warnings", plan.warnings}, {"steps", steps(actions)}};
+  return {{"disk", plan.disk},
+          {"partition", plan.partition},
+          {"partition_table", plan.place.kind == provision::TableKind::gpt ? "gpt" : "dos"},
+          {"start", plan.place.start},
+          {"length", plan.place.length},
+          {"alignment", plan.place.alignment},
+          {"vg", plan.group},
+          {"lv", plan.volume},
+          {"filesystem", plan.filesystem},
+          {"uuid", plan.uuid},
+          {"mount_point", plan.mount_point},
+          {"now", plan.now},
+          {"repository", repository.empty() ? Json() : Json(repository)},
+          {"warnings", plan.warnings},
+          {"steps", steps(actions)}};
 }
 
 app::ExitCode create(app::Context& context, const CreateOptions& options) {
@@ -144,7 +170,8 @@ app::ExitCode create(app::Context& context, const CreateOptions& options) {
   provision::TargetOptions wanted;
   wanted.disk = options.disk;
   wanted.extend_group = !options.extend_vg.empty();
-  if (wanted.extend_group && !options.vg.empty()) throw Error(ErrorKind::usage, "--vg and --extend-vg exclude each other");
+  if (wanted.extend_group && !options.vg.empty())
+    throw Error(ErrorKind::usage, "--vg and --extend-vg exclude each other");
   if (wanted.extend_group) wanted.group = options.extend_vg;
   if (!options.vg.empty()) wanted.group = options.vg;
   if (!options.lv.empty()) wanted.volume = options.lv;
@@ -156,8 +183,9 @@ app::ExitCode create(app::Context& context, const CreateOptions& options) {
   wanted.device_timeout = options.device_timeout;
 
   const machine::Device& disk = provision::find_disk(picture, options.disk);
-  const provision::TargetPlan plan =
-      provision::plan_target(picture, wanted, new_uuid(), provision::examine(picture, disk).in_use.empty() && has_unknown_data(*partitions, disk));
+  const provision::TargetPlan plan = provision::plan_target(
+      picture, wanted, new_uuid(),
+      provision::examine(picture, disk).in_use.empty() && has_unknown_data(*partitions, disk));
   provision::check_surroundings(plan, doors);
   CreateOptions at = options;
   at.mount = plan.mount_point;
@@ -184,20 +212,32 @@ app::ExitCode create(app::Context& context, const CreateOptions& options) {
   } else if (!options.dry_run) {
     context.print(fmt::format("{} is mounted at {}", plan.full_name(), printable(plan.mount_point)));
     if (repository.empty())
-      context.print(fmt::format("make the repository with `respaldo -r {}/repository init`", printable(plan.mount_point)));
+      context.print(fmt::format("make the repository with `respaldo -r {}/repository init`",
+                                printable(plan.mount_point)));
     else
-      context.print(fmt::format("the repository is {}; without its password nothing in it can ever be read", printable(repository)));
+      context.print(fmt::format("the repository is {}; without its password nothing in it can ever be read",
+                                printable(repository)));
   }
   return app::ExitCode::ok;
 }
 
 Json to_json(const provision::Target& target) {
-  return {{"volume", target.full_name()}, {"mount_point", target.mount_point}, {"there", target.there}, {"active", target.active},
-          {"mounted", target.mounted}, {"in_fstab", target.in_fstab},
-          {"fstab", target.fstab ? Json({{"source", target.fstab->source}, {"options", target.fstab->options}}) : Json()},
-          {"disks", target.disks}, {"filesystem", target.filesystem}, {"uuid", target.uuid}, {"volume_size", target.volume_size},
-          {"size", target.size ? Json(*target.size) : Json()}, {"available", target.available ? Json(*target.available) : Json()},
-          {"problems", target.problems}};
+  return {
+      {"volume", target.full_name()},
+      {"mount_point", target.mount_point},
+      {"there", target.there},
+      {"active", target.active},
+      {"mounted", target.mounted},
+      {"in_fstab", target.in_fstab},
+      {"fstab",
+       target.fstab ? Json({{"source", target.fstab->source}, {"options", target.fstab->options}}) : Json()},
+      {"disks", target.disks},
+      {"filesystem", target.filesystem},
+      {"uuid", target.uuid},
+      {"volume_size", target.volume_size},
+      {"size", target.size ? Json(*target.size) : Json()},
+      {"available", target.available ? Json(*target.available) : Json()},
+      {"problems", target.problems}};
 }
 
 void print_target(app::Context& context, const provision::Target& target) {
@@ -209,12 +249,19 @@ void print_target(app::Context& context, const provision::Target& target) {
   context.print(printable(target.full_name()));
   print_row(context, "  disk", target.there ? joined(target.disks) : "NOT THERE");
   if (target.there)
-    print_row(context, "  volume", fmt::format("{}, {}{}", format_size(target.volume_size), target.active ? "active" : "NOT ACTIVE",
-                                               target.filesystem.empty() ? "" : ", " + target.filesystem));
-  print_row(context, "  mounted", !target.mounted ? "NO" : target.size
-                ? fmt::format("at {}, {} of {} available", target.mount_point, format_size(*target.available), format_size(*target.size))
-                : fmt::format("at {}", target.mount_point));
-  print_row(context, "  fstab", target.fstab ? fmt::format("{} at {} with {}", target.fstab->source, target.fstab->target, target.fstab->options) : "no line");
+    print_row(
+        context, "  volume",
+        fmt::format("{}, {}{}", format_size(target.volume_size), target.active ? "active" : "NOT ACTIVE",
+                    target.filesystem.empty() ? "" : ", " + target.filesystem));
+  print_row(context, "  mounted",
+            !target.mounted ? "NO"
+            : target.size   ? fmt::format("at {}, {} of {} available", target.mount_point,
+                                          format_size(*target.available), format_size(*target.size))
+                            : fmt::format("at {}", target.mount_point));
+  print_row(context, "  fstab",
+            target.fstab ? fmt::format("{} at {} with {}", target.fstab->source, target.fstab->target,
+                                       target.fstab->options)
+                         : "no line");
   for (const std::string& problem : target.problems) print_row(context, "  problem", problem);
 }
 
@@ -246,27 +293,35 @@ app::ExitCode remove(app::Context& context, const RemoveOptions& options) {
   provision::Doors doors = doors_of(context, *commands, *partitions, options.fstab);
   const machine::Picture picture = picture_with(context, *commands, doors.fstab);
   const auto targets = provision::find_targets(picture);
-  const provision::RemovalPlan plan = provision::plan_removal(picture, provision::choose_target(targets, options.target), options.wipe);
+  const provision::RemovalPlan plan =
+      provision::plan_removal(picture, provision::choose_target(targets, options.target), options.wipe);
   const ActionList actions = provision::removal_actions(plan, doors);
   const bool json = context.options().json;
-  if (actions.empty()) throw Error(ErrorKind::refused, fmt::format("nothing is to be done: {} is not mounted and has no line in {}",
-                                                                   plan.target.full_name(), doors.fstab.native()),
-                                   fmt::format("its data goes only when it is named: --wipe {}", plan.target.full_name()));
+  if (actions.empty())
+    throw Error(ErrorKind::refused,
+                fmt::format("nothing is to be done: {} is not mounted and has no line in {}",
+                            plan.target.full_name(), doors.fstab.native()),
+                fmt::format("its data goes only when it is named: --wipe {}", plan.target.full_name()));
   if (!json) {
     print_target(context, plan.target);
     print_steps(context, actions);
   }
   if (!plan.wipe.empty()) context.warn(fmt::format("all backups on {} will be lost", printable(plan.wipe)));
   if (!options.dry_run) {
-    if (!context.confirm(plan.wipe.empty() ? fmt::format("take the target {} out of use?", plan.target.full_name())
-                                           : fmt::format("destroy {} and all backups on it?", plan.wipe), options.yes))
+    if (!context.confirm(plan.wipe.empty()
+                             ? fmt::format("take the target {} out of use?", plan.target.full_name())
+                             : fmt::format("destroy {} and all backups on it?", plan.wipe),
+                         options.yes))
       throw Error(ErrorKind::refused, "nothing was done");
     Teller teller(context);
     provision::run_actions(actions, teller, context.stop());
   }
   if (json) {
-    context.print_json(dump({{"volume", plan.target.full_name()}, {"mount_point", plan.target.mount_point}, {"wiped", !plan.wipe.empty()},
-                             {"steps", steps(actions)}, {"done", !options.dry_run}}));
+    context.print_json(dump({{"volume", plan.target.full_name()},
+                             {"mount_point", plan.target.mount_point},
+                             {"wiped", !plan.wipe.empty()},
+                             {"steps", steps(actions)},
+                             {"done", !options.dry_run}}));
   } else if (!options.dry_run && plan.wipe.empty()) {
     context.print(fmt::format("the data of {} is still there", plan.target.full_name()));
   }
@@ -289,17 +344,27 @@ Action configure_target(CLI::App& app) {
   };
 
   auto c = std::make_shared<CreateOptions>();
-  CLI::App* make = add("create", "Make a backup target of a disk: partition, PV, VG, LV, filesystem, mount point, fstab.");
+  CLI::App* make =
+      add("create", "Make a backup target of a disk: partition, PV, VG, LV, filesystem, mount point, fstab.");
   make->add_option("disk", c->disk, "the whole disk, such as /dev/sdb")->type_name("DISK")->required();
   make->add_option("--vg", c->vg, "name of its volume group (backup)")->type_name("NAME");
-  make->add_option("--extend-vg", c->extend_vg, "add the disk to this volume group instead, which then depends on it")->type_name("VG");
+  make->add_option("--extend-vg", c->extend_vg,
+                   "add the disk to this volume group instead, which then depends on it")
+      ->type_name("VG");
   make->add_option("--lv", c->lv, "name of its volume (backups)")->type_name("NAME");
   make->add_option("--size", c->size, "size of the volume; without it, the whole disk")->type_name("SIZE");
-  make->add_option("--fs", c->filesystem, "filesystem")->check(CLI::IsMember({"ext4", "ext3", "xfs"}))->capture_default_str();
-  make->add_option("--mount", c->mount, "mount point; made when it is missing")->type_name("DIR")->capture_default_str();
+  make->add_option("--fs", c->filesystem, "filesystem")
+      ->check(CLI::IsMember({"ext4", "ext3", "xfs"}))
+      ->capture_default_str();
+  make->add_option("--mount", c->mount, "mount point; made when it is missing")
+      ->type_name("DIR")
+      ->capture_default_str();
   make->add_flag("--mbr", c->mbr, "an MBR partition table (type 8e), not a GPT");
-  make->add_option("--device-timeout", c->device_timeout, "seconds that a boot waits for the disk")->type_name("SECONDS")->capture_default_str();
-  make->add_option("--destroy", c->destroy, "the disk once more: what is on it may be destroyed")->type_name("DISK");
+  make->add_option("--device-timeout", c->device_timeout, "seconds that a boot waits for the disk")
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  make->add_option("--destroy", c->destroy, "the disk once more: what is on it may be destroyed")
+      ->type_name("DISK");
   make->add_flag("--no-init", c->no_init, "make no repository, even if a password is given");
   make->add_option("--fstab", c->fstab, kFstabHelp)->type_name("FILE");
   make->add_flag("-n,--dry-run", c->dry_run, "show the plan, do nothing");
@@ -309,13 +374,17 @@ Action configure_target(CLI::App& app) {
   auto s = std::make_shared<StatusOptions>();
   CLI::App* show = add("status", "Show whether targets are there, mounted, full, and in fstab.");
   show->add_option("target", s->target, "VG/LV or mount point; without it, all")->type_name("TARGET");
-  show->add_option("--fstab", s->fstab, "the file to read instead of /etc/fstab [$RESPALDO_FSTAB]")->type_name("FILE");
+  show->add_option("--fstab", s->fstab, "the file to read instead of /etc/fstab [$RESPALDO_FSTAB]")
+      ->type_name("FILE");
   show->callback([chosen, s] { *chosen = [s](app::Context& context) { return status(context, *s); }; });
 
   auto r = std::make_shared<RemoveOptions>();
-  CLI::App* drop = add("remove", "Take a target out of use: unmount it, and take its line out of fstab. The data stays.");
-  drop->add_option("target", r->target, "VG/LV or mount point; may be left out when there is only one")->type_name("TARGET");
-  drop->add_option("--wipe", r->wipe, "the target's volume once more: destroy it and all backups on it")->type_name("VG/LV");
+  CLI::App* drop =
+      add("remove", "Take a target out of use: unmount it, and take its line out of fstab. The data stays.");
+  drop->add_option("target", r->target, "VG/LV or mount point; may be left out when there is only one")
+      ->type_name("TARGET");
+  drop->add_option("--wipe", r->wipe, "the target's volume once more: destroy it and all backups on it")
+      ->type_name("VG/LV");
   drop->add_option("--fstab", r->fstab, kFstabHelp)->type_name("FILE");
   drop->add_flag("-n,--dry-run", r->dry_run, "show the steps, do nothing");
   drop->add_flag("-y,--yes", r->yes, "do not ask");

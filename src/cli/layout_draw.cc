@@ -35,7 +35,8 @@ std::string content(const Json& json) {
       add(words, where);
     }
   if (is_set(json, "swap")) add(words, "in use as swap");
-  if (const std::string fstab = text(json, "fstab"); !fstab.empty()) add(words, fmt::format("[fstab: {}]", fstab));
+  if (const std::string fstab = text(json, "fstab"); !fstab.empty())
+    add(words, fmt::format("[fstab: {}]", fstab));
   if (const std::string why = text(json, "unreadable"); !why.empty()) add(words, "CANNOT BE READ: " + why);
   return words;
 }
@@ -48,7 +49,10 @@ std::string disk_facts(const Json& disk) {
   if (is_set(disk, "removable")) add(words, "removable", ", ");
   if (is_set(disk, "read_only")) add(words, "read-only", ", ");
   if (disk.contains("physical_sector"))
-    add(words, fmt::format("sectors of {}/{}", disk.at("logical_sector").get<std::uint64_t>(), disk.at("physical_sector").get<std::uint64_t>()), ", ");
+    add(words,
+        fmt::format("sectors of {}/{}", disk.at("logical_sector").get<std::uint64_t>(),
+                    disk.at("physical_sector").get<std::uint64_t>()),
+        ", ");
   return words.empty() ? words : "(" + words + ")";
 }
 
@@ -57,25 +61,31 @@ class Drawer {
   explicit Drawer(app::Context& context) : context_(context) {}
 
   void disk(const Json& disk) {
-    std::string words = fmt::format("{} {}  {}", text(disk, "kind").empty() ? "disk" : text(disk, "kind"), text(disk, "path"), size(disk, "size"));
+    std::string words = fmt::format("{} {}  {}", text(disk, "kind").empty() ? "disk" : text(disk, "kind"),
+                                    text(disk, "path"), size(disk, "size"));
     add(words, disk_facts(disk));
-    if (disk.contains("partition_table")) add(words, fmt::format("{} partition table", text(disk, "partition_table")));
+    if (disk.contains("partition_table"))
+      add(words, fmt::format("{} partition table", text(disk, "partition_table")));
     add(words, content(disk));
     line(0, false, words);
     if (!disk.contains("partitions")) return;
     const Json& partitions = disk.at("partitions");
     for (std::size_t i = 0; i < partitions.size(); ++i) {
       const Json& p = partitions[i];
-      const std::string type = text(p, "type_name").empty() ? text(p, "type") : fmt::format("{} ({})", text(p, "type_name"), text(p, "type"));
+      const std::string type = text(p, "type_name").empty()
+                                   ? text(p, "type")
+                                   : fmt::format("{} ({})", text(p, "type_name"), text(p, "type"));
       line(1, i + 1 == partitions.size(),
-           fmt::format("partition {}  {}  {}  {}", p.at("number").get<unsigned>(), size(p, "size"), type, content(p)));
+           fmt::format("partition {}  {}  {}  {}", p.at("number").get<unsigned>(), size(p, "size"), type,
+                       content(p)));
     }
   }
 
   void layer(const Json& layer) {
     std::string below;
     for (const Json& name : layer.at("stands_on")) add(below, printable(name.get<std::string>()), ", ");
-    std::string words = fmt::format("{} {}  {}  on {}", text(layer, "kind"), text(layer, "path"), size(layer, "size"), below.empty() ? "nothing" : below);
+    std::string words = fmt::format("{} {}  {}  on {}", text(layer, "kind"), text(layer, "path"),
+                                    size(layer, "size"), below.empty() ? "nothing" : below);
     add(words, text(layer, "detail"));
     add(words, content(layer));
     line(0, false, words);
@@ -84,10 +94,12 @@ class Drawer {
   void group(const Json& vg) {
     context_.print("");
     line(0, false,
-         fmt::format("volume group {}  {}, {} free, extents of {}, {} PV{}", text(vg, "name"), size(vg, "size"), size(vg, "free"),
-                     size(vg, "extent_size"), vg.at("pvs").size(), vg.at("pvs").size() == 1 ? "" : "s"));
+         fmt::format("volume group {}  {}, {} free, extents of {}, {} PV{}", text(vg, "name"),
+                     size(vg, "size"), size(vg, "free"), size(vg, "extent_size"), vg.at("pvs").size(),
+                     vg.at("pvs").size() == 1 ? "" : "s"));
     for (const Json& pv : vg.at("pvs"))
-      if (pv.at("missing").get<bool>()) line(1, false, fmt::format("MISSING PV {}  {}", text(pv, "uuid"), size(pv, "size")));
+      if (pv.at("missing").get<bool>())
+        line(1, false, fmt::format("MISSING PV {}  {}", text(pv, "uuid"), size(pv, "size")));
     std::vector<const Json*> tops;
     for (const Json& lv : vg.at("volumes"))
       if (!lv.contains("cow") && text(lv, "kind") != "snapshot") tops.push_back(&lv);
@@ -109,8 +121,10 @@ class Drawer {
 
   void volume(const Json& lv, bool last) {
     std::string words = fmt::format("{}  {}  {}", text(lv, "name"), size(lv, "size"), text(lv, "kind"));
-    if (lv.contains("data_percent")) words += fmt::format(" {:.2f}% used", lv.at("data_percent").get<double>());
-    if (lv.contains("metadata_percent")) words += fmt::format(", metadata {:.2f}%", lv.at("metadata_percent").get<double>());
+    if (lv.contains("data_percent"))
+      words += fmt::format(" {:.2f}% used", lv.at("data_percent").get<double>());
+    if (lv.contains("metadata_percent"))
+      words += fmt::format(", metadata {:.2f}%", lv.at("metadata_percent").get<double>());
     if (const std::string pool = text(lv, "pool"); !pool.empty()) words += " in " + pool;
     if (const std::string origin = text(lv, "origin"); !origin.empty()) words += ", snapshot of " + origin;
     if (lv.contains("active") && !is_set(lv, "active")) words += ", not active";
@@ -125,16 +139,19 @@ class Drawer {
   void snapshots_of(const Json& vg, const Json& lv) {
     std::vector<const Json*> snapshots;
     for (const Json& other : vg.at("volumes"))
-      if (text(other, "kind") == "snapshot" && text(other, "origin") == text(lv, "name")) snapshots.push_back(&other);
+      if (text(other, "kind") == "snapshot" && text(other, "origin") == text(lv, "name"))
+        snapshots.push_back(&other);
     for (std::size_t s = 0; s < snapshots.size(); ++s) {
       const Json& snapshot = *snapshots[s];
       std::string words = fmt::format("{}  snapshot of {}", text(snapshot, "name"), text(lv, "name"));
       if (snapshot.contains("cow")) {
         const Json& cow = snapshot.at("cow");
-        words += !cow.at("valid").get<bool>() ? fmt::format("  INVALID: its COW store of {} overflowed", size(cow, "size"))
-                 : !cow.contains("percent")   ? fmt::format("  COW store {}", size(cow, "size"))
-                                              : fmt::format("  COW store {}, {:.2f}% used ({})", size(cow, "size"),
-                                                            cow.at("percent").get<double>(), size(cow, "used"));
+        words += !cow.at("valid").get<bool>()
+                     ? fmt::format("  INVALID: its COW store of {} overflowed", size(cow, "size"))
+                 : !cow.contains("percent")
+                     ? fmt::format("  COW store {}", size(cow, "size"))
+                     : fmt::format("  COW store {}, {:.2f}% used ({})", size(cow, "size"),
+                                   cow.at("percent").get<double>(), size(cow, "used"));
       }
       if (snapshot.contains("active") && !is_set(snapshot, "active")) words += "  not active";
       // The filesystem is the origin's; where it is mounted is not.

@@ -43,7 +43,10 @@ class LiveSurveyor {
     json["fstab"] = Json::array();
     for (const machine::FstabEntry& entry : picture_.fstab) {
       const Device* device = machine::resolve(picture_, entry.source);
-      json["fstab"].push_back({{"source", entry.source}, {"target", entry.target}, {"type", entry.type}, {"options", entry.options},
+      json["fstab"].push_back({{"source", entry.source},
+                               {"target", entry.target},
+                               {"type", entry.type},
+                               {"options", entry.options},
                                {"device", device == nullptr ? Json() : Json(device->shown_path())}});
     }
     return json;
@@ -56,14 +59,23 @@ class LiveSurveyor {
     if (!content.type.empty()) json["content"] = content.type;
     if (content.ambivalent) json["content"] = "several signatures";
     if (!content.label.empty()) json["label"] = content.label;
-    if (!content.uuid.empty()) json[device.kind == DeviceKind::lvm ? "filesystem_uuid" : "uuid"] = content.uuid;
+    if (!content.uuid.empty())
+      json[device.kind == DeviceKind::lvm ? "filesystem_uuid" : "uuid"] = content.uuid;
     if (!content.unreadable.empty()) json["unreadable"] = content.unreadable;
     if (const engine::PvRow* pv = machine::pv_on(picture_, device))
-      json["pv"] = {{"uuid", pv->uuid}, {"vg", pv->vg}, {"size", pv->size}, {"free", pv->free}, {"data_start", pv->data_start}};
+      json["pv"] = {{"uuid", pv->uuid},
+                    {"vg", pv->vg},
+                    {"size", pv->size},
+                    {"free", pv->free},
+                    {"data_start", pv->data_start}};
     Json mounts = Json::array();
     for (const machine::Mount* mount : machine::mounts_of(picture_, device)) {
       Json one = {{"target", mount->target}, {"type", mount->type}, {"options", mount->options}};
-      if (mount->size) one.update({{"size", *mount->size}, {"free", *mount->free}, {"available", *mount->available}});
+      if (mount->size) {
+        one["size"] = *mount->size;
+        one["free"] = *mount->free;
+        one["available"] = *mount->available;
+      }
       mounts.push_back(std::move(one));
     }
     if (!mounts.empty()) json["mounts"] = std::move(mounts);
@@ -71,13 +83,18 @@ class LiveSurveyor {
     for (const machine::FstabEntry& entry : picture_.fstab)
       if (machine::resolve(picture_, entry.source) == &device)
         json["fstab"] = fmt::format("{} {}{}", entry.source, entry.type == "swap" ? "swap" : entry.target,
-                                    entry.has_option("nofail") ? " nofail" : entry.has_option("noauto") ? " noauto" : "");
+                                    entry.has_option("nofail")   ? " nofail"
+                                    : entry.has_option("noauto") ? " noauto"
+                                                                 : "");
   }
 
   Json disk(const Device& device) const {
     Json json = {{"path", device.path}, {"size", device.size}};
     if (device.kind != DeviceKind::disk) json["kind"] = to_string(device.kind);
-    for (const auto& [key, value] : {std::pair{"model", &device.model}, {"serial", &device.serial}, {"transport", &device.transport}, {"detail", &device.detail}})
+    for (const auto& [key, value] : {std::pair{"model", &device.model},
+                                     {"serial", &device.serial},
+                                     {"transport", &device.transport},
+                                     {"detail", &device.detail}})
       if (!value->empty()) json[key] = *value;
     json["removable"] = device.removable;
     json["rotational"] = device.rotational;
@@ -92,8 +109,8 @@ class LiveSurveyor {
     Json partitions = Json::array();
     for (const Device& part : picture_.devices) {
       if (part.kind != DeviceKind::partition || part.parents != std::vector{device.name}) continue;
-      Json one = {{"number", part.number}, {"path", part.path}, {"offset", part.start}, {"size", part.size}, {"type", part.part_type},
-                  {"type_name", part.part_type_name}};
+      Json one = {{"number", part.number}, {"path", part.path},      {"offset", part.start},
+                  {"size", part.size},     {"type", part.part_type}, {"type_name", part.part_type_name}};
       if (!part.part_name.empty()) one["name"] = part.part_name;
       add_use(one, part);
       partitions.push_back(std::move(one));
@@ -103,7 +120,10 @@ class LiveSurveyor {
   }
 
   Json layer(const Device& device) const {
-    Json json = {{"path", device.shown_path()}, {"kind", to_string(device.kind)}, {"size", device.size}, {"stands_on", Json::array()}};
+    Json json = {{"path", device.shown_path()},
+                 {"kind", to_string(device.kind)},
+                 {"size", device.size},
+                 {"stands_on", Json::array()}};
     for (const std::string& name : device.parents) {
       const Device* parent = machine::find_device(picture_, name);
       json["stands_on"].push_back(parent == nullptr ? "/dev/" + name : parent->shown_path());
@@ -114,8 +134,12 @@ class LiveSurveyor {
   }
 
   Json volume(const engine::LvRow& lv) const {
-    Json json = {{"name", lv.name}, {"uuid", lv.uuid}, {"size", lv.is_thick_snapshot() ? lv.origin_size : lv.size},
-                 {"kind", lv.is_thick_snapshot() ? "snapshot" : lv.segment_type}, {"active", lv.is_active()}, {"open", lv.open},
+    Json json = {{"name", lv.name},
+                 {"uuid", lv.uuid},
+                 {"size", lv.is_thick_snapshot() ? lv.origin_size : lv.size},
+                 {"kind", lv.is_thick_snapshot() ? "snapshot" : lv.segment_type},
+                 {"active", lv.is_active()},
+                 {"open", lv.open},
                  {"attributes", lv.attr}};
     if (!lv.tags.empty()) json["tags"] = lv.tags;
     if (!lv.origin.empty()) json["origin"] = lv.origin;
@@ -124,7 +148,8 @@ class LiveSurveyor {
       json["cow"] = {{"size", lv.size}, {"chunk", lv.chunk_size}, {"valid", !lv.snapshot_invalid}};
       if (lv.data_percent_x100) {
         json["cow"]["percent"] = *lv.data_percent_x100 / 100.0;
-        json["cow"]["used"] = static_cast<std::uint64_t>(static_cast<double>(lv.size) * *lv.data_percent_x100 / 10000.0);
+        json["cow"]["used"] =
+            static_cast<std::uint64_t>(static_cast<double>(lv.size) * *lv.data_percent_x100 / 10000.0);
       }
     } else {
       if (lv.data_percent_x100) json["data_percent"] = *lv.data_percent_x100 / 100.0;
@@ -141,13 +166,18 @@ class LiveSurveyor {
   }
 
   Json group(const engine::VgRow& vg) const {
-    Json json = {{"name", vg.name}, {"uuid", vg.uuid}, {"seqno", vg.seqno}, {"extent_size", vg.extent_size}, {"size", vg.size}, {"free", vg.free},
-                 {"pvs", Json::array()}, {"volumes", Json::array()}};
+    Json json = {
+        {"name", vg.name}, {"uuid", vg.uuid}, {"seqno", vg.seqno},    {"extent_size", vg.extent_size},
+        {"size", vg.size}, {"free", vg.free}, {"pvs", Json::array()}, {"volumes", Json::array()}};
     if (!vg.tags.empty()) json["tags"] = vg.tags;
     for (const engine::PvRow& pv : picture_.pvs)
       if (pv.vg_uuid == vg.uuid)
-        json["pvs"].push_back({{"uuid", pv.uuid}, {"name", pv.missing ? Json() : Json(pv.name)}, {"missing", pv.missing}, {"size", pv.size},
-                               {"free", pv.free}, {"data_start", pv.data_start}});
+        json["pvs"].push_back({{"uuid", pv.uuid},
+                               {"name", pv.missing ? Json() : Json(pv.name)},
+                               {"missing", pv.missing},
+                               {"size", pv.size},
+                               {"free", pv.free},
+                               {"data_start", pv.data_start}});
     for (const engine::LvRow& lv : picture_.lvs)
       if (lv.vg_uuid == vg.uuid && !lv.hidden) json["volumes"].push_back(volume(lv));
     return json;
@@ -160,7 +190,8 @@ class LiveSurveyor {
 
 machine::Places places_of(app::Context& context) {
   machine::Places places;
-  if (const auto fstab = context.world().environment("RESPALDO_FSTAB"); fstab && !fstab->empty()) places.fstab = *fstab;
+  if (const auto fstab = context.world().environment("RESPALDO_FSTAB"); fstab && !fstab->empty())
+    places.fstab = *fstab;
   return places;
 }
 
@@ -181,7 +212,10 @@ std::string repository_folder(app::Context& context) {
 }
 
 Json to_json(const machine::Finding& finding) {
-  return {{"severity", to_string(finding.severity)}, {"kind", finding.kind}, {"subject", finding.subject}, {"message", finding.message},
+  return {{"severity", to_string(finding.severity)},
+          {"kind", finding.kind},
+          {"subject", finding.subject},
+          {"message", finding.message},
           {"advice", finding.advice}};
 }
 

@@ -10,7 +10,8 @@
 
 namespace respaldo::machine {
 
-// lvm2's settings, by name ("activation/snapshot_autoextend_threshold"), as `lvmconfig --type full` prints them.
+// lvm2's settings, by name ("activation/snapshot_autoextend_threshold"), as `lvmconfig --type full` prints
+// them.
 using LvmSettings = std::map<std::string, std::string>;
 // Lines "activation/monitoring=1"; what is no such line is passed over.
 LvmSettings parse_lvm_settings(std::string_view text);
@@ -21,9 +22,9 @@ struct DoctorFacts {
   bool root = false;
   std::string lvm_version{};  // empty: lvm2 did not answer
   LvmSettings settings{};
-  std::string repository{};                     // as for repository_on_same_disk()
-  std::map<std::string, std::uint64_t> cow{};   // "VG/LV" -> bytes of COW store that its last backup used
-  std::vector<std::string> volumes{};           // "VG/LV" asked for; empty: every one that could be backed up
+  std::string repository{};                    // as for repository_on_same_disk()
+  std::map<std::string, std::uint64_t> cow{};  // "VG/LV" -> bytes of COW store that its last backup used
+  std::vector<std::string> volumes{};          // "VG/LV" asked for; empty: every one that could be backed up
 };
 
 // Every check that was made has at least one row; those that found nothing say so with Severity::ok.

@@ -22,7 +22,9 @@ std::string kinds(const Findings& findings) {
   return text;
 }
 
-TEST(Findings, a_sound_host_has_none) { EXPECT_EQ(kinds(find_all(make_host(), "/mnt/repository")), "repository_on_same_disk"); }
+TEST(Findings, a_sound_host_has_none) {
+  EXPECT_EQ(kinds(find_all(make_host(), "/mnt/repository")), "repository_on_same_disk");
+}
 
 TEST(Findings, the_repository_is_told_from_the_volumes_by_its_disk) {
   Picture host = make_host();
@@ -63,7 +65,8 @@ TEST(Findings, a_group_of_several_disks_must_not_need_one_that_can_be_unplugged)
 
 TEST(Findings, lines_of_fstab_that_would_hang_the_boot) {
   Picture host = make_host();
-  host.fstab = {{"UUID=11111111-2222-3333-4444-555555555555", "/", "ext4", "defaults", 0, 1}, {"proc", "/proc", "proc", "defaults", 0, 0}};
+  host.fstab = {{"UUID=11111111-2222-3333-4444-555555555555", "/", "ext4", "defaults", 0, 1},
+                {"proc", "/proc", "proc", "defaults", 0, 0}};
   EXPECT_THAT(fstab_that_hangs_the_boot(host), IsEmpty());
   host.fstab = {{"UUID=dead", "/backups", "ext4", "defaults", 0, 2}};
   EXPECT_EQ(kinds(fstab_that_hangs_the_boot(host)), "fstab_device_missing");
@@ -194,7 +197,8 @@ TEST(Doctor, says_of_each_volume_whether_a_snapshot_would_have_room) {
 }
 
 TEST(Doctor, reads_lvm2s_settings) {
-  const LvmSettings settings = parse_lvm_settings("activation/monitoring=1\n# comment\n\tactivation/snapshot_autoextend_threshold=70\nno line\n");
+  const LvmSettings settings = parse_lvm_settings(
+      "activation/monitoring=1\n# comment\n\tactivation/snapshot_autoextend_threshold=70\nno line\n");
   EXPECT_EQ(settings.size(), 2U);
   EXPECT_EQ(settings.at("activation/snapshot_autoextend_threshold"), "70");
 }

@@ -48,7 +48,8 @@ inline Picture make_host() {
   root.content.type = "ext4";
   root.content.uuid = "11111111-2222-3333-4444-555555555555";
   host.devices = {root, sda, part, make_disk("sdb", 2ULL << 30)};
-  host.mounts = {{.target = "/", .source = "/dev/mapper/vg0-root", .type = "ext4", .options = "rw", .major = 253}};
+  host.mounts = {
+      {.target = "/", .source = "/dev/mapper/vg0-root", .type = "ext4", .options = "rw", .major = 253}};
   engine::PvRow pv;
   pv.name = "/dev/sda1";
   pv.uuid = "PV1";

@@ -18,9 +18,8 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 }
 
 bool same_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 // The value of fstab's "KEY=value" or "KEY="value"".
@@ -30,23 +29,34 @@ std::string_view unquoted(std::string_view text) {
 }
 
 bool has_path(const Device& device, std::string_view path) {
-  return device.path == path || std::find(device.other_paths.begin(), device.other_paths.end(), path) != device.other_paths.end();
+  return device.path == path ||
+         std::find(device.other_paths.begin(), device.other_paths.end(), path) != device.other_paths.end();
 }
 
 }  // namespace
 
 std::string_view to_string(DeviceKind kind) {
   switch (kind) {
-    case DeviceKind::disk: return "disk";
-    case DeviceKind::partition: return "partition";
-    case DeviceKind::lvm: return "lvm";
-    case DeviceKind::crypt: return "crypt";
-    case DeviceKind::multipath: return "multipath";
-    case DeviceKind::mapper: return "mapper";
-    case DeviceKind::md: return "md";
-    case DeviceKind::loop: return "loop";
-    case DeviceKind::rom: return "rom";
-    case DeviceKind::other: return "other";
+    case DeviceKind::disk:
+      return "disk";
+    case DeviceKind::partition:
+      return "partition";
+    case DeviceKind::lvm:
+      return "lvm";
+    case DeviceKind::crypt:
+      return "crypt";
+    case DeviceKind::multipath:
+      return "multipath";
+    case DeviceKind::mapper:
+      return "mapper";
+    case DeviceKind::md:
+      return "md";
+    case DeviceKind::loop:
+      return "loop";
+    case DeviceKind::rom:
+      return "rom";
+    case DeviceKind::other:
+      return "other";
   }
   return "other";
 }
@@ -89,8 +99,12 @@ const Device* resolve(const Picture& picture, std::string_view spec) {
     const std::string_view rest = spec.substr(kById.size());
     const std::size_t slash = rest.find('/');
     if (slash == std::string_view::npos) return nullptr;
-    for (const auto& [folder, key] : {std::pair{"uuid", "UUID"}, {"label", "LABEL"}, {"partuuid", "PARTUUID"}, {"partlabel", "PARTLABEL"}})
-      if (rest.substr(0, slash) == folder) return resolve(picture, std::string(key) + "=" + std::string(rest.substr(slash + 1)));
+    for (const auto& [folder, key] : {std::pair{"uuid", "UUID"},
+                                      {"label", "LABEL"},
+                                      {"partuuid", "PARTUUID"},
+                                      {"partlabel", "PARTLABEL"}})
+      if (rest.substr(0, slash) == folder)
+        return resolve(picture, std::string(key) + "=" + std::string(rest.substr(slash + 1)));
   }
   const std::size_t equals = spec.find('=');
   const std::string_view key = spec.substr(0, std::min(equals, spec.size()));
@@ -99,11 +113,11 @@ const Device* resolve(const Picture& picture, std::string_view spec) {
     // A member of an array or a mirror leg may carry its filesystem's UUID: what stands on top is meant.
     const bool member = device.content.usage == "raid";
     if (equals == std::string_view::npos ? has_path(device, spec)
-        : key == "UUID"                  ? !member && !value.empty() && same_ignoring_case(device.content.uuid, value)
-        : key == "LABEL"                 ? !member && !value.empty() && device.content.label == value
-        : key == "PARTUUID"              ? !value.empty() && same_ignoring_case(device.part_uuid, value)
-        : key == "PARTLABEL"             ? !value.empty() && device.part_name == value
-                                         : has_path(device, spec))
+        : key == "UUID"      ? !member && !value.empty() && same_ignoring_case(device.content.uuid, value)
+        : key == "LABEL"     ? !member && !value.empty() && device.content.label == value
+        : key == "PARTUUID"  ? !value.empty() && same_ignoring_case(device.part_uuid, value)
+        : key == "PARTLABEL" ? !value.empty() && device.part_name == value
+                             : has_path(device, spec))
       return &device;
   }
   return nullptr;
@@ -175,7 +189,8 @@ std::vector<const Device*> disks_below(const Picture& picture, const engine::LvR
     // "/dev/sda1(0)", or a volume below: "pool_tdata(0)".
     for (const std::string& place : at->devices) {
       const std::string name = place.substr(0, place.rfind('('));
-      if (const engine::LvRow* below = find_volume(picture, at->vg, name)) todo.push_back(below);
+      if (const engine::LvRow* below = find_volume(picture, at->vg, name))
+        todo.push_back(below);
       else if (const Device* device = name.starts_with('/') ? resolve(picture, name) : nullptr)
         for (const Device* disk : disks_below(picture, *device)) disks.insert(disk);
     }
@@ -193,7 +208,8 @@ std::vector<const Device*> all_above(const Picture& picture, const Device& devic
   std::vector<const Device*> all = {&device};
   for (std::size_t i = 0; i < all.size(); ++i)
     for (const std::string& name : all[i]->children)
-      if (const Device* child = find_device(picture, name); child && std::find(all.begin(), all.end(), child) == all.end())
+      if (const Device* child = find_device(picture, name);
+          child && std::find(all.begin(), all.end(), child) == all.end())
         all.push_back(child);
   return all;
 }
@@ -222,7 +238,8 @@ const Mount* mount_holding(const Picture& picture, std::string_view path) {
   const Mount* best = nullptr;
   for (const Mount& mount : picture.mounts) {
     const std::string_view target = mount.target;
-    const bool holds = target == "/" || path == target || (path.starts_with(target) && path.substr(target.size()).starts_with('/'));
+    const bool holds = target == "/" || path == target ||
+                       (path.starts_with(target) && path.substr(target.size()).starts_with('/'));
     if (holds && (best == nullptr || target.size() >= best->target.size())) best = &mount;
   }
   return best;

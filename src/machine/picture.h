@@ -1,8 +1,8 @@
 // The storage of one host as a value: disks, partitions, layers, LVM, filesystems, mounts, fstab.
 //
-// Who fills it: read_picture() (system.h) on a live host, tests by hand. Who reads it: `layout`, the findings,
-// `doctor`, and the plans of provision/. Sizes and offsets are bytes. Values only: copied, compared by fields, thread-safe
-// as any value.
+// Who fills it: read_picture() (system.h) on a live host, tests by hand. Who reads it: `layout`, the
+// findings, `doctor`, and the plans of provision/. Sizes and offsets are bytes. Values only: copied, compared
+// by fields, thread-safe as any value.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,8 @@ namespace respaldo::machine {
 struct Topology {
   std::uint64_t logical_sector = 512, physical_sector = 512;
   std::uint64_t minimum_io = 0, optimal_io = 0;  // 0: not told
-  std::int64_t alignment_offset = 0;             // of the device's first byte against its physical sectors; -1: misaligned
+  std::int64_t alignment_offset =
+      0;  // of the device's first byte against its physical sectors; -1: misaligned
 };
 
 // What libblkid finds at the start of a device.
@@ -28,7 +29,7 @@ struct Content {
   std::string type{};   // "ext4", "LVM2_member", "crypto_LUKS", "swap"...; empty: nothing known
   std::string usage{};  // "filesystem", "raid", "crypto", "other"
   std::string label{}, uuid{}, version{};
-  bool ambivalent = false;      // several signatures: nobody can say which one holds
+  bool ambivalent = false;        // several signatures: nobody can say which one holds
   std::string partition_table{};  // "gpt", "dos"...; empty: none
   std::string unreadable{};       // why it could not be looked at; empty: it was
   bool empty() const { return type.empty() && partition_table.empty() && !ambivalent; }
@@ -37,7 +38,8 @@ struct Content {
 // A row of /proc/self/mountinfo.
 struct Mount {
   std::string target{}, source{}, type{}, options{};
-  std::string root = "/";  // the part of the filesystem that is seen here ("/" unless a bind mount or a subvolume)
+  std::string root =
+      "/";  // the part of the filesystem that is seen here ("/" unless a bind mount or a subvolume)
   std::uint32_t major = 0, minor = 0;
   // Of statvfs; absent where nobody asked, or nobody answered.
   std::optional<std::uint64_t> size{}, free{}, available{};
@@ -52,7 +54,7 @@ struct Swap {
 struct FstabEntry {
   std::string source{}, target{}, type{}, options{};  // source as written: "UUID=...", "/dev/sdb1"
   int frequency = 0, pass = 0;
-  bool has_option(std::string_view name) const;                      // "nofail", "x-systemd.device-timeout"
+  bool has_option(std::string_view name) const;  // "nofail", "x-systemd.device-timeout"
   std::optional<std::string> option_value(std::string_view name) const;  // of "name=value"
 };
 
@@ -60,8 +62,8 @@ enum class DeviceKind { disk, partition, lvm, crypt, multipath, mapper, md, loop
 std::string_view to_string(DeviceKind kind);
 
 struct Device {
-  std::string name{};  // the kernel's: "sda1", "dm-3"
-  std::string path{};  // "/dev/sda1", "/dev/dm-3"
+  std::string name{};                      // the kernel's: "sda1", "dm-3"
+  std::string path{};                      // "/dev/sda1", "/dev/dm-3"
   std::vector<std::string> other_paths{};  // "/dev/mapper/vg0-root", "/dev/vg0/root"
   DeviceKind kind = DeviceKind::other;
   std::uint32_t major = 0, minor = 0;
@@ -77,7 +79,7 @@ struct Device {
   std::vector<std::string> parents{}, children{};
   // Of partitions.
   unsigned number = 0;
-  std::uint64_t start = 0;                          // bytes from the start of the disk
+  std::uint64_t start = 0;  // bytes from the start of the disk
   std::string part_type{}, part_type_name{}, part_name{}, part_uuid{};
   Content content{};
 
@@ -101,9 +103,10 @@ struct Picture {
 };
 
 // ---- Questions about a picture. Pointers into it; null when there is none. ----
-const Device* find_device(const Picture& picture, std::string_view name);             // the kernel's name
+const Device* find_device(const Picture& picture, std::string_view name);  // the kernel's name
 const Device* find_device(const Picture& picture, std::uint32_t major, std::uint32_t minor);
-// "/dev/sda1", "/dev/vg0/root", "/dev/mapper/vg0-root", "UUID=...", "LABEL=...", "PARTUUID=...", "PARTLABEL=...",
+// "/dev/sda1", "/dev/vg0/root", "/dev/mapper/vg0-root", "UUID=...", "LABEL=...", "PARTUUID=...",
+// "PARTLABEL=...",
 // "/dev/disk/by-uuid/...".
 const Device* resolve(const Picture& picture, std::string_view spec);
 const Device* device_of(const Picture& picture, const engine::LvRow& lv);
@@ -120,8 +123,8 @@ std::vector<const Device*> all_above(const Picture& picture, const Device& devic
 // Mounts of the filesystem on this very device.
 std::vector<const Mount*> mounts_of(const Picture& picture, const Device& device);
 const Swap* swap_on(const Picture& picture, const Device& device);
-// The mount that holds a path (absolute, without symbolic links): the longest target that begins it; of several
-// stacked on one target the last.
+// The mount that holds a path (absolute, without symbolic links): the longest target that begins it; of
+// several stacked on one target the last.
 const Mount* mount_holding(const Picture& picture, std::string_view path);
 const Device* device_of(const Picture& picture, const Mount& mount);
 

@@ -79,7 +79,8 @@ DiskContent probe_device(const os::Path& path) {
     content.uuid = value(probe.get(), "UUID");
     content.version = value(probe.get(), "VERSION");
     content.partition_table = value(probe.get(), "PTTYPE");
-    if (!content.partition_table.empty()) result.partitions = partitions_of(probe.get(), content.partition_table);
+    if (!content.partition_table.empty())
+      result.partitions = partitions_of(probe.get(), content.partition_table);
   }
   return result;
 }

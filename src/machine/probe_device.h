@@ -18,8 +18,8 @@ struct DiskContent {
   std::vector<PartitionFacts> partitions{};
 };
 
-// Reads the places where superblocks and partition tables live. Never throws for what lies there or cannot be read: that is
-// in content.unreadable.
+// Reads the places where superblocks and partition tables live. Never throws for what lies there or cannot be
+// read: that is in content.unreadable.
 DiskContent probe_device(const os::Path& path);
 
 }  // namespace respaldo::machine

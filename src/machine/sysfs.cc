@@ -131,11 +131,12 @@ void add_identity(Device& device, const os::Path& folder, const os::Path& udev) 
   const os::Path real = std::filesystem::weakly_canonical(folder, ignored);
   device.transport = transport_of(device.name, real);
   device.model = word(folder / "device/model");
-  if (const std::string vendor = word(folder / "device/vendor"); !vendor.empty() && vendor != "ATA" && !vendor.starts_with("0x"))
+  if (const std::string vendor = word(folder / "device/vendor");
+      !vendor.empty() && vendor != "ATA" && !vendor.starts_with("0x"))
     device.model = device.model.empty() ? vendor : vendor + " " + device.model;
   auto facts = udev_facts(udev, device);
-  for (const auto& serial : {facts["ID_SERIAL_SHORT"], word(folder / "device/serial"), word(folder / "serial"),
-                             page_80(folder / "device/vpd_pg80")})
+  for (const auto& serial : {facts["ID_SERIAL_SHORT"], word(folder / "device/serial"),
+                             word(folder / "serial"), page_80(folder / "device/vpd_pg80")})
     if (device.serial.empty()) device.serial = serial;
   if (device.transport.empty() && facts["ID_BUS"] != "scsi") device.transport = facts["ID_BUS"];
 }
@@ -151,10 +152,12 @@ void add_mapping(Device& device, const os::Path& folder) {
   if (device.dm_name.empty()) return;
   const std::string mapper = "/dev/mapper/" + device.dm_name;
   device.other_paths.push_back(mapper);
-  // Layers inside a volume have a suffix behind the two UUIDs ("-cow", "-real", "-tdata"); only volumes get /dev/VG/LV.
+  // Layers inside a volume have a suffix behind the two UUIDs ("-cow", "-real", "-tdata"); only volumes get
+  // /dev/VG/LV.
   if (device.kind == DeviceKind::lvm && device.dm_uuid.size() == 4 + 64) {
     try {
-      device.other_paths.insert(device.other_paths.begin(), "/dev/" + engine::VolumeName::parse(mapper).str());
+      device.other_paths.insert(device.other_paths.begin(),
+                                "/dev/" + engine::VolumeName::parse(mapper).str());
     } catch (const Error&) {
       // Not made by lvm2 after all.
     }
@@ -164,7 +167,8 @@ void add_mapping(Device& device, const os::Path& folder) {
 DeviceKind kind_by_name(const std::string& name) {
   if (name.starts_with("loop")) return DeviceKind::loop;
   if (name.starts_with("sr")) return DeviceKind::rom;
-  if (name.starts_with("zram") || name.starts_with("fd") || name.starts_with("mtdblock")) return DeviceKind::other;
+  if (name.starts_with("zram") || name.starts_with("fd") || name.starts_with("mtdblock"))
+    return DeviceKind::other;
   return DeviceKind::disk;
 }
 
@@ -189,7 +193,8 @@ Device common(const std::string& entry, const os::Path& folder) {
   return device;
 }
 
-void add_disk(std::vector<Device>& all, const std::string& entry, const os::Path& folder, const os::Path& udev) {
+void add_disk(std::vector<Device>& all, const std::string& entry, const os::Path& folder,
+              const os::Path& udev) {
   Device disk = common(entry, folder);
   if (disk.size == 0) return;
   std::error_code ignored;
@@ -234,7 +239,8 @@ std::vector<Device> read_block_devices(const os::Path& sys, const os::Path& udev
   for (const std::string& entry : names_in(sys / "block"))
     if (!entry.starts_with("ram")) add_disk(devices, entry, sys / "block" / entry, udev);
   for (Device& device : devices) std::sort(device.children.begin(), device.children.end(), natural_less);
-  std::sort(devices.begin(), devices.end(), [](const Device& a, const Device& b) { return natural_less(a.name, b.name); });
+  std::sort(devices.begin(), devices.end(),
+            [](const Device& a, const Device& b) { return natural_less(a.name, b.name); });
   return devices;
 }
 

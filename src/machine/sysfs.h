@@ -1,5 +1,5 @@
-// Block devices as sysfs tells them. Source of the format: Documentation/ABI/{stable,testing}/sysfs-block* and
-// sysfs-class-block of the kernel; /run/udev/data for serial numbers.
+// Block devices as sysfs tells them. Source of the format: Documentation/ABI/{stable,testing}/sysfs-block*
+// and sysfs-class-block of the kernel; /run/udev/data for serial numbers.
 #pragma once
 
 #include <vector>
@@ -9,9 +9,9 @@
 
 namespace respaldo::machine {
 
-// Disks, partitions, loops, md and dm devices below `sys` (usually "/sys"), ordered by name, without those of size 0 and
-// RAM disks. Contents and types of partitions are not filled: that takes reading the devices. What is missing
-// in sysfs is left at its default. `udev` is udev's database ("/run/udev/data"); it may be absent.
+// Disks, partitions, loops, md and dm devices below `sys` (usually "/sys"), ordered by name, without those of
+// size 0 and RAM disks. Contents and types of partitions are not filled: that takes reading the devices. What
+// is missing in sysfs is left at its default. `udev` is udev's database ("/run/udev/data"); it may be absent.
 std::vector<Device> read_block_devices(const os::Path& sys, const os::Path& udev);
 
 }  // namespace respaldo::machine

@@ -13,8 +13,8 @@ namespace respaldo::machine {
 
 namespace {
 
-// Layers inside a volume ("-real", "-cow", "_tdata"...) belong to it: their bytes are not looked at. A suspended device
-// would hold whoever reads it.
+// Layers inside a volume ("-real", "-cow", "_tdata"...) belong to it: their bytes are not looked at. A
+// suspended device would hold whoever reads it.
 bool worth_reading(const Device& device) {
   const bool layer = device.kind == DeviceKind::lvm && device.dm_uuid.size() != 4 + 64;
   return !layer && !device.suspended && device.kind != DeviceKind::rom;
@@ -29,7 +29,8 @@ void add_contents(Picture& picture, const Places& places, std::stop_token stop) 
     }
     DiskContent found = places.probe(device.path);
     // An extended partition says that it has a table; its logical partitions are the disk's.
-    if (device.kind == DeviceKind::partition && found.content.type.empty()) found.content.partition_table.clear();
+    if (device.kind == DeviceKind::partition && found.content.type.empty())
+      found.content.partition_table.clear();
     device.content = std::move(found.content);
     for (Device& other : picture.devices) {
       if (other.kind != DeviceKind::partition || other.parents != std::vector{device.name}) continue;
@@ -44,7 +45,8 @@ void add_contents(Picture& picture, const Places& places, std::stop_token stop) 
   }
   std::vector<std::string> unread;
   for (const Device& device : picture.devices)
-    if (!device.content.unreadable.empty() && !device.suspended) unread.push_back(device.path + ": " + device.content.unreadable);
+    if (!device.content.unreadable.empty() && !device.suspended)
+      unread.push_back(device.path + ": " + device.content.unreadable);
   if (unread.empty()) return;
   std::string text = unread.front();
   if (unread.size() > 1) text += fmt::format(", and {} more", unread.size() - 1);

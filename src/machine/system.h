@@ -18,8 +18,9 @@ struct Places {
   bool ask_free_space = true;                                        // statvfs of what is mounted
 };
 
-// Everything; what cannot be looked at is told in `warnings`, and the rest is there all the same. Asks lvm2 three times
-// (lvs, vgs, pvs) through `commands`. Throws only Cancelled, and Error(io) when sysfs or mountinfo cannot be read.
+// Everything; what cannot be looked at is told in `warnings`, and the rest is there all the same. Asks lvm2
+// three times (lvs, vgs, pvs) through `commands`. Throws only Cancelled, and Error(io) when sysfs or
+// mountinfo cannot be read.
 Picture read_picture(const Places& places, os::CommandRunner& commands, std::stop_token stop = {});
 
 // `path` made absolute, without symbolic links as far as it exists: what mount_holding() takes.

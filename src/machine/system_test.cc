@@ -57,7 +57,9 @@ class Host : public ::testing::Test {
     file("sys/block/dm-0/dm/suspended", "0\n");
     std::filesystem::create_directories(folder_.path() / "sys/block/dm-0/slaves/sdb2");
   }
-  std::vector<Device> devices() { return read_block_devices(folder_.path() / "sys", folder_.path() / "udev"); }
+  std::vector<Device> devices() {
+    return read_block_devices(folder_.path() / "sys", folder_.path() / "udev");
+  }
   os::TemporaryFolder folder_;
 };
 
@@ -90,7 +92,8 @@ TEST_F(Host, volumes_have_all_their_names) {
   EXPECT_THAT(all[0].other_paths, ElementsAre("/dev/my-vg/root", "/dev/mapper/my--vg-root"));
   EXPECT_EQ(all[0].shown_path(), "/dev/my-vg/root");
   file("sys/block/dm-0/dm/uuid", "LVM-" + std::string(64, 'x') + "-cow\n");
-  EXPECT_THAT(devices()[0].other_paths, ElementsAre("/dev/mapper/my--vg-root")) << "an inner layer has no /dev/VG/LV";
+  EXPECT_THAT(devices()[0].other_paths, ElementsAre("/dev/mapper/my--vg-root"))
+      << "an inner layer has no /dev/VG/LV";
 }
 
 TEST_F(Host, an_empty_or_strange_sysfs_gives_what_there_is) {
@@ -111,14 +114,19 @@ TEST_F(Host, tables_are_read_by_libmount) {
   ASSERT_EQ(mounts.size(), 2U);
   EXPECT_EQ(mounts[1].target, "/mnt/with blank");
   EXPECT_EQ(mounts[1].major, 8U);
-  file("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/dm-1                               partition\t1048572\t\t512\t\t-2\n");
+  file("swaps",
+       "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/dm-1                               "
+       "partition\t1048572\t\t512\t\t-2\n");
   const auto swaps = read_swaps(folder_.path() / "swaps");
   ASSERT_EQ(swaps.size(), 1U);
   EXPECT_EQ(swaps[0].used, 512U << 10);
-  file("fstab", "# comment\nUUID=12 / ext4 defaults 0 1\nnonsense\nLABEL=\"a b\" /x\\040y xfs nofail,x-systemd.device-timeout=5s 0 2\n");
+  file("fstab",
+       "# comment\nUUID=12 / ext4 defaults 0 1\nnonsense\nLABEL=a\\040b /x\\040y xfs "
+       "nofail,x-systemd.device-timeout=5s 0 2\n");
   const auto fstab = read_fstab(folder_.path() / "fstab");
   ASSERT_EQ(fstab.entries.size(), 2U);
   EXPECT_THAT(fstab.bad_lines, ElementsAre(3U));
+  EXPECT_EQ(fstab.entries[1].source, "LABEL=a b");
   EXPECT_EQ(fstab.entries[1].target, "/x y");
   EXPECT_TRUE(fstab.entries[1].has_option("nofail"));
   EXPECT_EQ(fstab.entries[1].option_value("x-systemd.device-timeout"), "5s");
@@ -130,8 +138,12 @@ TEST_F(Host, the_picture_is_whole_even_without_lvm2) {
   usb_disk();
   volume();
   file("mountinfo", "26 1 253:0 / / rw,relatime shared:1 - ext4 /dev/mapper/my--vg-root rw\n");
-  Places places{.sys = folder_.path() / "sys", .udev = folder_.path() / "udev", .mountinfo = folder_.path() / "mountinfo",
-                .swaps = folder_.path() / "swaps", .fstab = folder_.path() / "fstab", .ask_free_space = false};
+  Places places{.sys = folder_.path() / "sys",
+                .udev = folder_.path() / "udev",
+                .mountinfo = folder_.path() / "mountinfo",
+                .swaps = folder_.path() / "swaps",
+                .fstab = folder_.path() / "fstab",
+                .ask_free_space = false};
   places.probe = [](const os::Path& path) {
     DiskContent found;
     if (path == "/dev/sdb") {
@@ -146,7 +158,11 @@ TEST_F(Host, the_picture_is_whole_even_without_lvm2) {
   };
   testing::ReplayRunner runner;
   for (const char* verb : {"lvs", "vgs", "pvs"})
-    runner.on({verb}, os::CommandResult{.exit_code = 5, .out = "", .err = "  WARNING: Running as a non-root user. Functionality may be unavailable.\n"});
+    runner.on({verb},
+              os::CommandResult{
+                  .exit_code = 5,
+                  .out = "",
+                  .err = "  WARNING: Running as a non-root user. Functionality may be unavailable.\n"});
   const Picture picture = read_picture(places, runner);
   EXPECT_FALSE(picture.lvm_known);
   EXPECT_EQ(find_device(picture, "sdb2")->part_type_name, "Linux LVM");

@@ -93,8 +93,9 @@ FstabTable read_fstab(const os::Path& path) {
   bad_lines = nullptr;
   if (failed != 0) throw os::system_error(failed < 0 ? -failed : EINVAL, "mnt_table_parse_fstab", path);
   each(table.get(), [&](libmnt_fs* fs) {
-    result.entries.push_back({text(mnt_fs_get_source(fs)), text(mnt_fs_get_target(fs)), text(mnt_fs_get_fstype(fs)),
-                              text(mnt_fs_get_options(fs)), mnt_fs_get_freq(fs), mnt_fs_get_passno(fs)});
+    result.entries.push_back({text(mnt_fs_get_source(fs)), text(mnt_fs_get_target(fs)),
+                              text(mnt_fs_get_fstype(fs)), text(mnt_fs_get_options(fs)), mnt_fs_get_freq(fs),
+                              mnt_fs_get_passno(fs)});
   });
   return result;
 }

@@ -23,7 +23,10 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
  public:
   explicit FakeMachine(os::Path mountinfo) : mountinfo_(std::move(mountinfo)) { write_mounts(); }
 
-  os::CommandResult run(const std::vector<std::string>& argv, const os::CommandOptions&, std::stop_token) override {
+  os::CommandResult run(const std::vector<std::string>& words, const os::CommandOptions&,
+                        std::stop_token) override {
+    std::vector<std::string> argv = words;
+    if (argv[0] == "lvm") argv.erase(argv.begin());
     calls.push_back(argv[0]);
     const std::string& verb = argv[0];
     const std::string& last = argv.back();
@@ -59,7 +62,9 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
     partition = true;
     if (fail_at == "fdisk") throw Error(ErrorKind::io, "it does not work");
   }
-  void wait_for(const std::string&, Wanted wanted, std::stop_token) override { EXPECT_EQ(partition, wanted == Wanted::present); }
+  void wait_for(const std::string&, Wanted wanted, std::stop_token) override {
+    EXPECT_EQ(partition, wanted == Wanted::present);
+  }
 
   bool clean() const { return !partition && pvs == before && lvs.empty() && mounted.empty(); }
 
@@ -75,16 +80,20 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
     std::ofstream file(mountinfo_);
     file << "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n";
     int id = 2;
-    for (const std::string& point : mounted) file << id++ << " 1 253:1 / " << point << " rw - ext4 /dev/backup/backups rw\n";
+    for (const std::string& point : mounted)
+      file << id++ << " 1 253:1 / " << point << " rw - ext4 /dev/backup/backups rw\n";
   }
   std::string report(const std::string& verb) const {
     std::string rows;
     if (verb == "pvs")
-      for (const auto& [pv, vg] : pvs) rows += fmt::format("{}{{\"pv_name\":\"{}\",\"pv_uuid\":\"{}\",\"vg_name\":\"{}\"}}", rows.empty() ? "" : ",", pv, pv, vg);
+      for (const auto& [pv, vg] : pvs)
+        rows += fmt::format("{}{{\"pv_name\":\"{}\",\"pv_uuid\":\"{}\",\"vg_name\":\"{}\"}}",
+                            rows.empty() ? "" : ",", pv, pv, vg);
     if (verb == "lvs")
       for (const std::string& lv : lvs)
-        rows += fmt::format("{}{{\"vg_name\":\"{}\",\"lv_name\":\"{}\",\"lv_uuid\":\"{}\",\"lv_tags\":\"{}\"}}", rows.empty() ? "" : ",", lv.substr(0, lv.find('/')),
-                            lv.substr(lv.find('/') + 1), lv, kTargetTag);
+        rows += fmt::format(
+            "{}{{\"vg_name\":\"{}\",\"lv_name\":\"{}\",\"lv_uuid\":\"{}\",\"lv_tags\":\"{}\"}}",
+            rows.empty() ? "" : ",", lv.substr(0, lv.find('/')), lv.substr(lv.find('/') + 1), lv, kTargetTag);
     return fmt::format("{{\"report\":[{{\"{}\":[{}]}}]}}", verb.substr(0, 2), rows);
   }
   os::Path mountinfo_;
@@ -123,7 +132,11 @@ class Acting : public ::testing::Test {
   machine::Picture host = machine::make_host();
   TargetOptions options;
   FakeMachine machine{folder_.path() / "mountinfo"};
-  Doors doors{.commands = machine, .partitions = machine, .fstab = path("fstab"), .mountinfo = path("mountinfo"), .systemd = path("no-systemd")};
+  Doors doors{.commands = machine,
+              .partitions = machine,
+              .fstab = path("fstab"),
+              .mountinfo = path("mountinfo"),
+              .systemd = path("no-systemd")};
   Quiet observer;
 };
 
@@ -170,7 +183,8 @@ TEST_P(FailingAt, any_step_leaves_everything_as_it_was) {
   EXPECT_FALSE(std::filesystem::exists(path("mnt")));
 }
 INSTANTIATE_TEST_SUITE_P(Steps, FailingAt,
-                         ::testing::Combine(::testing::Values("fdisk", "pvcreate", "vgcreate", "vgextend", "lvcreate", "mkfs.ext4", "fstab", "mount"),
+                         ::testing::Combine(::testing::Values("fdisk", "pvcreate", "vgcreate", "vgextend",
+                                                              "lvcreate", "mkfs.ext4", "fstab", "mount"),
                                             ::testing::Bool(), ::testing::Bool()));
 
 TEST_F(Acting, what_cannot_be_undone_is_told_and_the_rest_is_undone) {
@@ -213,7 +227,13 @@ TEST_F(Acting, surroundings_that_do_not_fit_are_refused_before_anything_is_done)
 
 TEST_F(Acting, removes_a_target_and_its_data_only_when_told) {
   create();
-  Target target{.group = "backup", .volume = "backups", .mount_point = path("mnt/backups"), .there = true, .active = true, .mounted = true, .in_fstab = true,
+  Target target{.group = "backup",
+                .volume = "backups",
+                .mount_point = path("mnt/backups"),
+                .there = true,
+                .active = true,
+                .mounted = true,
+                .in_fstab = true,
                 .fstab = plan().fstab};
   RemovalPlan keep{.target = target};
   run_actions(removal_actions(keep, doors), observer, {});
@@ -222,7 +242,11 @@ TEST_F(Acting, removes_a_target_and_its_data_only_when_told) {
   EXPECT_TRUE(machine.lvs.contains("backup/backups"));
   target.mounted = false;
   target.fstab.reset();
-  run_actions(removal_actions({.target = target, .wipe = "backup/backups", .free_pvs = {"/dev/sdb1"}, .whole_group = true}, doors), observer, {});
+  run_actions(
+      removal_actions(
+          {.target = target, .wipe = "backup/backups", .free_pvs = {"/dev/sdb1"}, .whole_group = true},
+          doors),
+      observer, {});
   EXPECT_TRUE(machine.lvs.empty());
   EXPECT_TRUE(machine.pvs.empty());
 }
@@ -230,10 +254,21 @@ TEST_F(Acting, removes_a_target_and_its_data_only_when_told) {
 TEST_F(Acting, a_removal_that_fails_puts_back_what_it_took) {
   create();
   const std::string with_line = os::read_text(path("fstab"));
-  const Target target{.group = "backup", .volume = "backups", .mount_point = path("mnt/backups"), .there = true, .active = true, .mounted = true,
-                      .in_fstab = true, .fstab = plan().fstab};
+  const Target target{.group = "backup",
+                      .volume = "backups",
+                      .mount_point = path("mnt/backups"),
+                      .there = true,
+                      .active = true,
+                      .mounted = true,
+                      .in_fstab = true,
+                      .fstab = plan().fstab};
   machine.fail_at = "lvremove";
-  EXPECT_THROW(run_actions(removal_actions({.target = target, .wipe = "backup/backups", .free_pvs = {}, .whole_group = true}, doors), observer, {}), Error);
+  EXPECT_THROW(
+      run_actions(
+          removal_actions({.target = target, .wipe = "backup/backups", .free_pvs = {}, .whole_group = true},
+                          doors),
+          observer, {}),
+      Error);
   EXPECT_EQ(os::read_text(path("fstab")), with_line);
   EXPECT_TRUE(machine.mounted.contains(path("mnt/backups")));
 }

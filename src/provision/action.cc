@@ -28,7 +28,8 @@ std::string outcome(const ActionList& actions, std::size_t touched, const std::v
   bool destroyed = false;
   for (std::size_t i = 0; i < touched; ++i) destroyed |= actions[i].final;
   if (left.empty())
-    return destroyed ? "everything that was made has been undone; what was on the disk is gone" : "everything that was done has been undone";
+    return destroyed ? "everything that was made has been undone; what was on the disk is gone"
+                     : "everything that was done has been undone";
   std::string text = "NOT undone, please do it by hand: ";
   for (std::size_t i = 0; i < left.size(); ++i) text += (i == 0 ? "" : "; ") + left[i];
   return text;

@@ -1,4 +1,5 @@
-// A change to the machine as a list of steps: shown first, then done one by one, and taken back when one fails.
+// A change to the machine as a list of steps: shown first, then done one by one, and taken back when one
+// fails.
 #pragma once
 
 #include <functional>
@@ -12,8 +13,8 @@ struct Action {
   std::string text{};     // what it does: "make the volume group backup on /dev/sdb1"
   std::string command{};  // how an administrator would do it by hand; may be empty
   std::function<void(std::stop_token)> apply{};
-  // Takes back what apply() did, or may have done when it failed half way; must not fail when there is nothing to take
-  // back. Absent: nothing is left behind, or it cannot be taken back (then `final` says so).
+  // Takes back what apply() did, or may have done when it failed half way; must not fail when there is
+  // nothing to take back. Absent: nothing is left behind, or it cannot be taken back (then `final` says so).
   std::function<void()> undo{};
   std::string undo_text{};  // "remove the volume group backup"
   bool final = false;       // what it destroys stays destroyed
@@ -28,8 +29,9 @@ class ActionObserver {
   virtual void undoing(const Action& action) = 0;
 };
 
-// Applies the actions in order. When one fails, or a stop is asked for, everything done so far is undone, newest first, the
-// failed one included; then the failure is thrown on (or Cancelled), saying whether all was undone and what was not.
+// Applies the actions in order. When one fails, or a stop is asked for, everything done so far is undone,
+// newest first, the failed one included; then the failure is thrown on (or Cancelled), saying whether all was
+// undone and what was not.
 void run_actions(const ActionList& actions, ActionObserver& observer, std::stop_token stop);
 
 }  // namespace respaldo::provision

@@ -30,8 +30,8 @@ std::string escaped(std::string_view field) {
 }
 
 bool same_entry(const FstabEntry& a, const FstabEntry& b) {
-  return a.source == b.source && a.target == b.target && a.type == b.type && a.options == b.options && a.frequency == b.frequency &&
-         a.pass == b.pass;
+  return a.source == b.source && a.target == b.target && a.type == b.type && a.options == b.options &&
+         a.frequency == b.frequency && a.pass == b.pass;
 }
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -56,7 +56,8 @@ std::optional<FstabEntry> entry_of(const std::string& line) {
 }
 
 // Renames the new text over the old once `verify` agrees to the file that holds it.
-void replace(const os::Path& fstab, const std::string& text, const std::function<void(const os::Path&)>& verify) {
+void replace(const os::Path& fstab, const std::string& text,
+             const std::function<void(const os::Path&)>& verify) {
   std::error_code ignored;
   const os::Path real = std::filesystem::exists(fstab, ignored) ? std::filesystem::canonical(fstab) : fstab;
   struct stat facts {};
@@ -65,7 +66,8 @@ void replace(const os::Path& fstab, const std::string& text, const std::function
   try {
     {
       os::AtomicFile file(trial, existed ? facts.st_mode & 07777 : 0644);
-      if (existed && (::fchown(file.fd(), facts.st_uid, facts.st_gid) != 0 || ::fchmod(file.fd(), facts.st_mode & 07777) != 0))
+      if (existed && (::fchown(file.fd(), facts.st_uid, facts.st_gid) != 0 ||
+                      ::fchmod(file.fd(), facts.st_mode & 07777) != 0))
         throw os::system_error(errno, "fchown", trial);
       file.write(as_bytes(text));
       file.commit();
@@ -80,7 +82,8 @@ void replace(const os::Path& fstab, const std::string& text, const std::function
 }
 
 os::Path keep_copy(const os::Path& fstab, const std::string& text) {
-  const std::string stem = fmt::format("{}.before-respaldo-{:%Y%m%dT%H%M%SZ}", fstab.native(), fmt::gmtime(std::time(nullptr)));
+  const std::string stem =
+      fmt::format("{}.before-respaldo-{:%Y%m%dT%H%M%SZ}", fstab.native(), fmt::gmtime(std::time(nullptr)));
   os::Path path = stem;
   std::error_code ignored;
   for (int i = 2; std::filesystem::exists(path, ignored); ++i) path = fmt::format("{}.{}", stem, i);
@@ -93,8 +96,9 @@ os::Path keep_copy(const os::Path& fstab, const std::string& text) {
 void require_entries(const os::Path& trial, const std::vector<FstabEntry>& wanted) {
   const auto table = machine::read_fstab(trial);
   if (!std::equal(table.entries.begin(), table.entries.end(), wanted.begin(), wanted.end(), same_entry))
-    throw Error(ErrorKind::refused, "libmount does not read the new fstab as it is meant; the old one was left",
-                "this is a bug in respaldo, or the file has lines that only look like entries; please look at it");
+    throw Error(
+        ErrorKind::refused, "libmount does not read the new fstab as it is meant; the old one was left",
+        "this is a bug in respaldo, or the file has lines that only look like entries; please look at it");
 }
 
 FstabChange change(const os::Path& fstab, const std::string& after, const std::vector<FstabEntry>& wanted) {
@@ -127,18 +131,21 @@ bool put_back(const os::Path& fstab, const FstabChange& change) {
 }  // namespace
 
 std::string fstab_line(const FstabEntry& entry) {
-  return fmt::format("{} {} {} {} {} {}\n", escaped(entry.source), escaped(entry.target), escaped(entry.type), escaped(entry.options),
-                     entry.frequency, entry.pass);
+  return fmt::format("{} {} {} {} {} {}\n", escaped(entry.source), escaped(entry.target), escaped(entry.type),
+                     escaped(entry.options), entry.frequency, entry.pass);
 }
 
 FstabChange add_to_fstab(const os::Path& fstab, const FstabEntry& entry) {
   auto entries = machine::read_fstab(fstab).entries;
   for (const FstabEntry& other : entries) {
     if (other.target == entry.target)
-      throw Error(ErrorKind::refused, fmt::format("{} has a line for {} already ({})", fstab.native(), other.target, other.source),
-                  "choose another mount point with --mount, or remove that line");
+      throw Error(
+          ErrorKind::refused,
+          fmt::format("{} has a line for {} already ({})", fstab.native(), other.target, other.source),
+          "choose another mount point with --mount, or remove that line");
     if (other.source == entry.source)
-      throw Error(ErrorKind::refused, fmt::format("{} mounts {} at {} already", fstab.native(), other.source, other.target));
+      throw Error(ErrorKind::refused,
+                  fmt::format("{} mounts {} at {} already", fstab.native(), other.source, other.target));
   }
   std::string text = os::try_read_text(fstab).value_or("");
   if (!text.empty() && text.back() != '\n') text += '\n';
@@ -148,10 +155,13 @@ FstabChange add_to_fstab(const os::Path& fstab, const FstabEntry& entry) {
 }
 
 FstabChange remove_from_fstab(const os::Path& fstab, const FstabEntry& entry) {
-  const auto meant = [&](const FstabEntry& other) { return other.target == entry.target && other.source == entry.source; };
+  const auto meant = [&](const FstabEntry& other) {
+    return other.target == entry.target && other.source == entry.source;
+  };
   auto entries = machine::read_fstab(fstab).entries;
   if (std::erase_if(entries, meant) == 0)
-    throw Error(ErrorKind::not_found, fmt::format("{} has no line for {} at {}", fstab.native(), entry.source, entry.target));
+    throw Error(ErrorKind::not_found,
+                fmt::format("{} has no line for {} at {}", fstab.native(), entry.source, entry.target));
   std::string text;
   for (const std::string& line : lines_of(os::read_text(fstab)))
     if (const auto found = entry_of(line); !found || !meant(*found)) text += line;
@@ -161,7 +171,8 @@ FstabChange remove_from_fstab(const os::Path& fstab, const FstabEntry& entry) {
 void undo_fstab(const os::Path& fstab, const FstabChange& change, const machine::FstabEntry& added) {
   if (!put_back(fstab, change)) {
     const auto entries = machine::read_fstab(fstab).entries;
-    if (std::any_of(entries.begin(), entries.end(), [&](const FstabEntry& e) { return same_entry(e, added); })) {
+    if (std::any_of(entries.begin(), entries.end(),
+                    [&](const FstabEntry& e) { return same_entry(e, added); })) {
       const FstabChange removed = remove_from_fstab(fstab, added);
       if (removed.backup) ::unlink(removed.backup->c_str());
     }
@@ -169,10 +180,12 @@ void undo_fstab(const os::Path& fstab, const FstabChange& change, const machine:
   if (change.backup) ::unlink(change.backup->c_str());
 }
 
-void undo_removal_from_fstab(const os::Path& fstab, const FstabChange& change, const machine::FstabEntry& removed) {
+void undo_removal_from_fstab(const os::Path& fstab, const FstabChange& change,
+                             const machine::FstabEntry& removed) {
   if (!put_back(fstab, change)) {
     const auto entries = machine::read_fstab(fstab).entries;
-    if (std::none_of(entries.begin(), entries.end(), [&](const FstabEntry& e) { return same_entry(e, removed); })) {
+    if (std::none_of(entries.begin(), entries.end(),
+                     [&](const FstabEntry& e) { return same_entry(e, removed); })) {
       const FstabChange added = add_to_fstab(fstab, removed);
       if (added.backup) ::unlink(added.backup->c_str());
     }

@@ -42,8 +42,8 @@ os::UniqueFd open_alone(const std::string& disk) {
   return os::UniqueFd(fd);
 }
 
-// Tells the kernel that the table changed. The kernel refuses while a partition is in use; udev may look at the disk for a
-// moment.
+// Tells the kernel that the table changed. The kernel refuses while a partition is in use; udev may look at
+// the disk for a moment.
 void reread(int fd, const std::string& disk) {
   struct stat facts {};
   if (::fstat(fd, &facts) != 0 || !S_ISBLK(facts.st_mode)) return;
@@ -51,8 +51,11 @@ void reread(int fd, const std::string& disk) {
     if (::ioctl(fd, BLKRRPART) == 0) return;
     // EINVAL: a loop device without partition scanning.
     if (errno != EBUSY || attempt == 20)
-      throw Error(ErrorKind::busy, fmt::format("{}: the kernel did not take the new partition table: {}", disk, std::strerror(errno)),
-                  errno == EINVAL ? "a loop device needs `losetup --partscan`" : "something still uses the disk (`lsblk`, `fuser -vm`)");
+      throw Error(
+          ErrorKind::busy,
+          fmt::format("{}: the kernel did not take the new partition table: {}", disk, std::strerror(errno)),
+          errno == EINVAL ? "a loop device needs `losetup --partscan`"
+                          : "something still uses the disk (`lsblk`, `fuser -vm`)");
     std::this_thread::sleep_for(std::chrono::milliseconds(250));
   }
 }
@@ -92,7 +95,9 @@ class RealPartitions final : public PartitionDoor {
       if (there == (wanted == Wanted::present)) return;
       if (stop.stop_requested()) throw Cancelled();
       if (std::chrono::steady_clock::now() > deadline)
-        throw Error(ErrorKind::io, fmt::format("{} did not {} within {} seconds", node, wanted == Wanted::present ? "appear" : "go", kNodeDeadline.count()),
+        throw Error(ErrorKind::io,
+                    fmt::format("{} did not {} within {} seconds", node,
+                                wanted == Wanted::present ? "appear" : "go", kNodeDeadline.count()),
                     "`dmesg` tells what the kernel thinks of the disk");
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
@@ -116,8 +121,10 @@ class RealPartitions final : public PartitionDoor {
     fdisk_partition_start_follow_default(partition.get(), 0);
     fdisk_partition_end_follow_default(partition.get(), 0);
     require(fdisk_partition_set_partno(partition.get(), 0), "fdisk_partition_set_partno", disk);
-    require(fdisk_partition_set_start(partition.get(), plan.start / sector), "fdisk_partition_set_start", disk);
-    require(fdisk_partition_set_size(partition.get(), plan.length / sector), "fdisk_partition_set_size", disk);
+    require(fdisk_partition_set_start(partition.get(), plan.start / sector), "fdisk_partition_set_start",
+            disk);
+    require(fdisk_partition_set_size(partition.get(), plan.length / sector), "fdisk_partition_set_size",
+            disk);
     require(fdisk_partition_size_explicit(partition.get(), 1), "fdisk_partition_size_explicit", disk);
     require(fdisk_partition_set_type(partition.get(), type.get()), "fdisk_partition_set_type", disk);
     if (gpt) require(fdisk_partition_set_name(partition.get(), "respaldo"), "fdisk_partition_set_name", disk);

@@ -21,8 +21,8 @@ class PartitionDoor {
   virtual Ends save(const std::string& disk) = 0;
   // Puts the bytes back and tells the kernel.
   virtual void restore(const std::string& disk, const Ends& ends) = 0;
-  // A new table with one partition of type LVM (GPT e6d6d379-..., or MBR 8e). The kernel is told. Error(busy) when
-  // somebody uses the disk.
+  // A new table with one partition of type LVM (GPT e6d6d379-..., or MBR 8e). The kernel is told. Error(busy)
+  // when somebody uses the disk.
   virtual void write(const std::string& disk, const PartitionPlan& plan) = 0;
   // Until the node is there, or absent again. Error(io) past the deadline.
   enum class Wanted { present, absent };

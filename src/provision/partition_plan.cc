@@ -22,17 +22,20 @@ std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return (value 
 std::uint64_t believable_sector(const machine::Topology& topology, std::vector<std::string>& notes) {
   const std::uint64_t said = topology.physical_sector, logical = topology.logical_sector;
   if (std::has_single_bit(said) && said >= logical && said <= kMiB) return said;
-  notes.push_back(fmt::format("the disk reports physical sectors of {} bytes, which cannot be; {} are assumed", said,
-                              std::max(logical, kAdvancedFormat)));
+  notes.push_back(
+      fmt::format("the disk reports physical sectors of {} bytes, which cannot be; {} are assumed", said,
+                  std::max(logical, kAdvancedFormat)));
   return std::max(logical, kAdvancedFormat);
 }
 
-std::uint64_t believable_optimal(const machine::Topology& topology, std::uint64_t sector, std::vector<std::string>& notes) {
+std::uint64_t believable_optimal(const machine::Topology& topology, std::uint64_t sector,
+                                 std::vector<std::string>& notes) {
   const std::uint64_t said = topology.optimal_io;
   if (said == 0 || (said <= kMiB && kMiB % said == 0)) return 0;  // 1 MiB serves it, too
   // Bridges put the largest transfer of their chip there. A multiple of a physical sector is the least.
   if (said % std::max(sector, kAdvancedFormat) == 0 && said <= kLargestOptimal) return said;
-  notes.push_back(fmt::format("the disk reports an optimal transfer size of {} bytes, which fits no sectors; it is ignored", said));
+  notes.push_back(fmt::format(
+      "the disk reports an optimal transfer size of {} bytes, which fits no sectors; it is ignored", said));
   return 0;
 }
 
@@ -57,20 +60,23 @@ PartitionPlan plan_partition(const machine::Device& disk, TableKind kind) {
     if (said < sector && said % topology.logical_sector == 0)
       shift = said;
     else
-      plan.notes.push_back(fmt::format("the disk reports an alignment offset of {} bytes, which cannot be; it is ignored", said));
+      plan.notes.push_back(fmt::format(
+          "the disk reports an alignment offset of {} bytes, which cannot be; it is ignored", said));
   } else if (topology.alignment_offset < 0) {
-    plan.notes.push_back("the kernel says that what lies below this disk is misaligned; no partition can mend that");
+    plan.notes.push_back(
+        "the kernel says that what lies below this disk is misaligned; no partition can mend that");
   }
   plan.start = plan.alignment + shift;
   // Behind the partition lies the second GPT (33 sectors, 5 of 4 KiB).
   const std::uint64_t reserve = kind == TableKind::gpt ? kMiB : 0;
   const std::uint64_t unit = std::max(kMiB, sector);
   if (disk.size <= plan.start + reserve + unit)
-    throw Error(ErrorKind::no_space, fmt::format("{} has only {}, and its partition would start at {}", disk.path,
-                                                 format_size(disk.size), format_size(plan.start)));
+    throw Error(ErrorKind::no_space, fmt::format("{} has only {}, and its partition would start at {}",
+                                                 disk.path, format_size(disk.size), format_size(plan.start)));
   plan.length = (disk.size - reserve - plan.start) / unit * unit;
   if (kind == TableKind::mbr && (plan.start + plan.length) / topology.logical_sector > UINT32_MAX)
-    throw Error(ErrorKind::unsupported, fmt::format("{} is too large ({}) for an MBR", disk.path, format_size(disk.size)),
+    throw Error(ErrorKind::unsupported,
+                fmt::format("{} is too large ({}) for an MBR", disk.path, format_size(disk.size)),
                 "leave --mbr out: a GPT has no such limit");
   return plan;
 }

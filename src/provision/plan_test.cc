@@ -32,9 +32,13 @@ Error failure_of(Body body) {
   return Error(ErrorKind::internal, "");
 }
 
-machine::Device disk_with(std::uint64_t logical, std::uint64_t physical, std::uint64_t optimal, std::int64_t offset = 0) {
+machine::Device disk_with(std::uint64_t logical, std::uint64_t physical, std::uint64_t optimal,
+                          std::int64_t offset = 0) {
   machine::Device disk = make_disk("sdb", 8 * kGiB);
-  disk.topology = {.logical_sector = logical, .physical_sector = physical, .optimal_io = optimal, .alignment_offset = offset};
+  disk.topology = {.logical_sector = logical,
+                   .physical_sector = physical,
+                   .optimal_io = optimal,
+                   .alignment_offset = offset};
   return disk;
 }
 
@@ -64,8 +68,10 @@ TEST(PartitionPlan, fits_the_disk) {
   const PartitionPlan plan = plan_partition(disk_with(512, 512, 0), TableKind::gpt);
   EXPECT_EQ(plan.length, 8 * kGiB - 2 * kMiB);
   EXPECT_EQ(plan_partition(disk_with(512, 512, 0), TableKind::mbr).length, 8 * kGiB - kMiB);
-  EXPECT_EQ(failure_of([] { plan_partition(make_disk("sdb", 8 * kMiB), TableKind::gpt); }).kind(), ErrorKind::no_space);
-  EXPECT_EQ(failure_of([] { plan_partition(make_disk("sdb", 3 * kTiB), TableKind::mbr); }).kind(), ErrorKind::unsupported);
+  EXPECT_EQ(failure_of([] { plan_partition(make_disk("sdb", 8 * kMiB), TableKind::gpt); }).kind(),
+            ErrorKind::no_space);
+  EXPECT_EQ(failure_of([] { plan_partition(make_disk("sdb", 3 * kTiB), TableKind::mbr); }).kind(),
+            ErrorKind::unsupported);
   EXPECT_EQ(partition_path("/dev/sdb", 1), "/dev/sdb1");
   EXPECT_EQ(partition_path("/dev/nvme0n1", 1), "/dev/nvme0n1p1");
 }

@@ -14,7 +14,8 @@ namespace respaldo::provision {
 
 void check_surroundings(const TargetPlan& plan, Doors& doors) {
   // A program that is missing is found now, not between two steps.
-  for (const std::string& program : {std::string("mkfs.") + plan.filesystem, std::string("mount"), std::string("umount")}) {
+  for (const std::string& program :
+       {std::string("mkfs.") + plan.filesystem, std::string("mount"), std::string("umount")}) {
     try {
       doors.commands.run({program, "-V"});
     } catch (const Error& error) {
@@ -29,15 +30,21 @@ void check_surroundings(const TargetPlan& plan, Doors& doors) {
   const auto facts = std::filesystem::symlink_status(point, error);
   if (std::filesystem::exists(facts)) {
     if (!std::filesystem::is_directory(facts))
-      throw Error(ErrorKind::refused, fmt::format("{} is there and is no folder", plan.mount_point), "choose another mount point with --mount");
+      throw Error(ErrorKind::refused, fmt::format("{} is there and is no folder", plan.mount_point),
+                  "choose another mount point with --mount");
     if (!std::filesystem::is_empty(point, error) || error)
-      throw Error(ErrorKind::refused, fmt::format("the folder {} is not empty; a filesystem mounted there would hide what is in it", plan.mount_point),
-                  "choose another mount point with --mount, or empty it");
+      throw Error(
+          ErrorKind::refused,
+          fmt::format("the folder {} is not empty; a filesystem mounted there would hide what is in it",
+                      plan.mount_point),
+          "choose another mount point with --mount, or empty it");
   }
   for (const machine::FstabEntry& entry : machine::read_fstab(doors.fstab).entries)
     if (entry.target == plan.mount_point)
-      throw Error(ErrorKind::refused, fmt::format("{} has a line for {} already ({})", doors.fstab.native(), entry.target, entry.source),
-                  "choose another mount point with --mount, or remove that line");
+      throw Error(
+          ErrorKind::refused,
+          fmt::format("{} has a line for {} already ({})", doors.fstab.native(), entry.target, entry.source),
+          "choose another mount point with --mount, or remove that line");
 }
 
 }  // namespace respaldo::provision

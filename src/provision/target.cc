@@ -22,45 +22,65 @@ std::string lines(const std::vector<std::string>& items) {
   return text;
 }
 
-void require_may_be_used(const Picture& picture, const Device& disk, const TargetOptions& options, const DiskUse& use) {
+void require_may_be_used(const Picture& picture, const Device& disk, const TargetOptions& options,
+                         const DiskUse& use) {
   if (!use.in_use.empty())
     throw Error(ErrorKind::busy, fmt::format("{} is in use: {}", disk.path, lines(use.in_use)),
                 "end that first; --destroy does not help against it");
-  if (disk.read_only) throw Error(ErrorKind::refused, fmt::format("{} is read-only", disk.path), "some disks have a switch for that");
+  if (disk.read_only)
+    throw Error(ErrorKind::refused, fmt::format("{} is read-only", disk.path),
+                "some disks have a switch for that");
   const bool named = !options.destroy.empty();
   if (named && machine::resolve(picture, options.destroy) != &disk)
-    throw Error(ErrorKind::usage, fmt::format("--destroy names {}, but the disk is {}", options.destroy, options.disk),
+    throw Error(ErrorKind::usage,
+                fmt::format("--destroy names {}, but the disk is {}", options.destroy, options.disk),
                 "name the same disk twice, if its content may go");
   if (!use.holds.empty() && !named)
-    throw Error(ErrorKind::refused, fmt::format("{} is not empty: {}", disk.path, lines(use.holds)),
-                fmt::format("if all of it may be lost, say so by naming the disk again: --destroy {}", options.disk));
+    throw Error(
+        ErrorKind::refused, fmt::format("{} is not empty: {}", disk.path, lines(use.holds)),
+        fmt::format("if all of it may be lost, say so by naming the disk again: --destroy {}", options.disk));
 }
 
 void require_names_are_free(const Picture& picture, const TargetOptions& options) {
-  if (const auto problem = lvm::vg_name_problem(options.group)) throw Error(ErrorKind::usage, fmt::format("volume group {}: {}", options.group, *problem));
+  if (const auto problem = lvm::vg_name_problem(options.group))
+    throw Error(ErrorKind::usage, fmt::format("volume group {}: {}", options.group, *problem));
   if (const auto problem = lvm::lv_name_problem(options.group, options.volume))
     throw Error(ErrorKind::usage, fmt::format("volume {}: {}", options.volume, *problem));
-  const auto count = std::count_if(picture.vgs.begin(), picture.vgs.end(), [&](const auto& vg) { return vg.name == options.group; });
+  const auto count = std::count_if(picture.vgs.begin(), picture.vgs.end(),
+                                   [&](const auto& vg) { return vg.name == options.group; });
   if (!options.extend_group && count > 0)
-    throw Error(ErrorKind::refused, fmt::format("there is a volume group {} already", options.group),
-                fmt::format("choose another name with --vg, or add the disk to that group with --extend-vg {}", options.group));
+    throw Error(
+        ErrorKind::refused, fmt::format("there is a volume group {} already", options.group),
+        fmt::format("choose another name with --vg, or add the disk to that group with --extend-vg {}",
+                    options.group));
   if (!options.extend_group) return;
-  if (count == 0) throw Error(ErrorKind::not_found, fmt::format("there is no volume group {} to extend", options.group), "`vgs` lists the groups");
-  if (count > 1) throw Error(ErrorKind::refused, fmt::format("{} groups are named {}", count, options.group), "rename one with `vgrename`");
+  if (count == 0)
+    throw Error(ErrorKind::not_found, fmt::format("there is no volume group {} to extend", options.group),
+                "`vgs` lists the groups");
+  if (count > 1)
+    throw Error(ErrorKind::refused, fmt::format("{} groups are named {}", count, options.group),
+                "rename one with `vgrename`");
   const engine::VgRow* vg = machine::find_group(picture, options.group);
   if (vg->partial || vg->missing_pvs > 0)
-    throw Error(ErrorKind::missing, fmt::format("the group {} lacks PVs; it cannot be extended", options.group), "`respaldo layout` tells which");
-  if (vg->exported || !vg->writable) throw Error(ErrorKind::refused, fmt::format("the group {} is exported or read-only", options.group));
+    throw Error(ErrorKind::missing,
+                fmt::format("the group {} lacks PVs; it cannot be extended", options.group),
+                "`respaldo layout` tells which");
+  if (vg->exported || !vg->writable)
+    throw Error(ErrorKind::refused, fmt::format("the group {} is exported or read-only", options.group));
   if (machine::find_volume(picture, options.group, options.volume) != nullptr)
-    throw Error(ErrorKind::refused, fmt::format("there is a volume {}/{} already", options.group, options.volume), "choose another name with --lv");
+    throw Error(ErrorKind::refused,
+                fmt::format("there is a volume {}/{} already", options.group, options.volume),
+                "choose another name with --lv");
 }
 
 void require_mount_point(const Picture& picture, const std::string& point) {
   if (!point.starts_with('/') || point == "/" || point.find("/../") != std::string::npos)
-    throw Error(ErrorKind::usage, fmt::format("the mount point {} is not usable", point), "give an absolute path such as /backups");
+    throw Error(ErrorKind::usage, fmt::format("the mount point {} is not usable", point),
+                "give an absolute path such as /backups");
   for (const machine::Mount& mount : picture.mounts)
     if (mount.target == point)
-      throw Error(ErrorKind::refused, fmt::format("{} is mounted at {} already", mount.source, point), "choose another mount point with --mount");
+      throw Error(ErrorKind::refused, fmt::format("{} is mounted at {} already", mount.source, point),
+                  "choose another mount point with --mount");
 }
 
 std::uint64_t smallest(const std::string& filesystem) {
@@ -72,12 +92,15 @@ std::uint64_t smallest(const std::string& filesystem) {
 
 }  // namespace
 
-TargetPlan plan_target(const Picture& picture, const TargetOptions& options, const std::string& uuid, bool unknown_data) {
+TargetPlan plan_target(const Picture& picture, const TargetOptions& options, const std::string& uuid,
+                       bool unknown_data) {
   if (!picture.lvm_known)
-    throw Error(ErrorKind::unsupported, "LVM cannot be looked at, so nothing is done", picture.warnings.empty() ? "" : lines(picture.warnings));
+    throw Error(ErrorKind::unsupported, "LVM cannot be looked at, so nothing is done",
+                picture.warnings.empty() ? "" : lines(picture.warnings));
   const Device& disk = find_disk(picture, options.disk);
   DiskUse use = examine(picture, disk);
-  if (unknown_data && use.holds.empty()) use.holds.push_back("data that nothing is known of (its first or last MiB is not zero)");
+  if (unknown_data && use.holds.empty())
+    use.holds.push_back("data that nothing is known of (its first or last MiB is not zero)");
   require_may_be_used(picture, disk, options, use);
   require_names_are_free(picture, options);
   require_mount_point(picture, options.mount_point);
@@ -100,17 +123,25 @@ TargetPlan plan_target(const Picture& picture, const TargetOptions& options, con
       if (device->kind == machine::DeviceKind::partition) plan.old_nodes.push_back(device->path);
     plan.warnings.push_back(fmt::format("everything on {} will be lost", disk.path));
   }
-  const std::uint64_t room = plan.size.value_or(plan.place.length - std::min<std::uint64_t>(plan.place.length, 8 * kMiB));
+  const std::uint64_t room =
+      plan.size.value_or(plan.place.length - std::min<std::uint64_t>(plan.place.length, 8 * kMiB));
   if (room > plan.place.length || room < smallest(options.filesystem))
     throw Error(ErrorKind::no_space,
-                fmt::format("a volume of {} with {} does not fit: {} has {}, and {} is the least", format_size(room), options.filesystem,
-                            disk.path, format_size(plan.place.length), format_size(smallest(options.filesystem))));
+                fmt::format("a volume of {} with {} does not fit: {} has {}, and {} is the least",
+                            format_size(room), options.filesystem, disk.path, format_size(plan.place.length),
+                            format_size(smallest(options.filesystem))));
   for (const std::string& note : plan.place.notes) plan.warnings.push_back(note);
   if (plan.extends_group)
-    plan.warnings.push_back(fmt::format("the group {} will depend on {}{}: without that disk it is partial, and lvm2 changes nothing in it any more",
-                                        plan.group, disk.path, disk.removable || disk.transport == "usb" ? ", which can be unplugged" : ""));
-  plan.fstab = {"UUID=" + uuid, options.mount_point, options.filesystem,
-                fmt::format("defaults,nofail,x-systemd.device-timeout={}s,{}={}", options.device_timeout, kFstabMark, plan.full_name()), 0,
+    plan.warnings.push_back(fmt::format(
+        "the group {} will depend on {}{}: without that disk it is partial, and lvm2 changes nothing in it "
+        "any more",
+        plan.group, disk.path, disk.removable || disk.transport == "usb" ? ", which can be unplugged" : ""));
+  plan.fstab = {"UUID=" + uuid,
+                options.mount_point,
+                options.filesystem,
+                fmt::format("defaults,nofail,x-systemd.device-timeout={}s,{}={}", options.device_timeout,
+                            kFstabMark, plan.full_name()),
+                0,
                 options.filesystem == "xfs" ? 0 : 2};
   return plan;
 }

@@ -20,7 +20,8 @@ namespace respaldo::provision {
 
 // The LVM tag of the volumes and groups that `target create` makes.
 inline constexpr const char* kTargetTag = "backup_target";
-// The option that marks their line in fstab: x-respaldo.target=VG/LV. Programs that do not know it leave it alone.
+// The option that marks their line in fstab: x-respaldo.target=VG/LV. Programs that do not know it leave it
+// alone.
 inline constexpr const char* kFstabMark = "x-respaldo.target";
 
 struct TargetOptions {
@@ -31,7 +32,7 @@ struct TargetOptions {
   std::string filesystem = "ext4";      // "ext4", "ext3", "xfs"
   std::string mount_point = "/backups";
   TableKind table = TableKind::gpt;
-  std::string destroy{};  // the disk, named again: what is on it may go
+  std::string destroy{};         // the disk, named again: what is on it may go
   unsigned device_timeout = 10;  // seconds that a boot waits for the disk
 };
 
@@ -41,15 +42,17 @@ struct TargetPlan {
   std::optional<std::uint64_t> size{};
   PartitionPlan place{};
   machine::FstabEntry fstab{};
-  std::vector<std::string> now{};       // what is on the disk; empty: nothing
-  std::vector<std::string> old_nodes{}; // partitions whose signatures go first
+  std::vector<std::string> now{};        // what is on the disk; empty: nothing
+  std::vector<std::string> old_nodes{};  // partitions whose signatures go first
   std::vector<std::string> warnings{};
   std::string full_name() const { return group + "/" + volume; }
 };
 
-// `uuid` becomes the filesystem's. `unknown_data`: the disk's ends are not empty although nothing known is there. Errors:
-// refused (the disk holds something, read-only, a name is taken), busy (in use, whatever was said), usage, no_space.
-TargetPlan plan_target(const machine::Picture& picture, const TargetOptions& options, const std::string& uuid, bool unknown_data);
+// `uuid` becomes the filesystem's. `unknown_data`: the disk's ends are not empty although nothing known is
+// there. Errors: refused (the disk holds something, read-only, a name is taken), busy (in use, whatever was
+// said), usage, no_space.
+TargetPlan plan_target(const machine::Picture& picture, const TargetOptions& options, const std::string& uuid,
+                       bool unknown_data);
 
 struct Doors {
   os::CommandRunner& commands;
@@ -57,7 +60,8 @@ struct Doors {
   os::Path fstab = "/etc/fstab", mountinfo = "/proc/self/mountinfo", systemd = "/run/systemd/system";
 };
 
-// What must be right before anything is touched: programs, the mount point (absent or an empty folder), fstab. Throws.
+// What must be right before anything is touched: programs, the mount point (absent or an empty folder),
+// fstab. Throws.
 void check_surroundings(const TargetPlan& plan, Doors& doors);
 // The steps. `doors` must outlive the list.
 ActionList target_actions(const TargetPlan& plan, Doors& doors);

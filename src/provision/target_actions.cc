@@ -32,8 +32,9 @@ Action wipe(const TargetPlan& plan, Doors& doors) {
 
 Action partition(const TargetPlan& plan, Doors& doors) {
   auto saved = std::make_shared<PartitionDoor::Ends>();
-  return {.text = fmt::format("make a {} on {} with one LVM partition of {}, from {} on", to_string(plan.place.kind), plan.disk,
-                              format_size(plan.place.length), format_size(plan.place.start)),
+  return {.text = fmt::format("make a {} on {} with one LVM partition of {}, from {} on",
+                              to_string(plan.place.kind), plan.disk, format_size(plan.place.length),
+                              format_size(plan.place.start)),
           .command = fmt::format("fdisk {}", plan.disk),
           .apply =
               [plan, saved, &doors](std::stop_token stop) {
@@ -55,17 +56,20 @@ Action partition(const TargetPlan& plan, Doors& doors) {
 
 Action physical_volume(const TargetPlan& plan, Doors& doors) {
   const std::string alignment = fmt::format("{}k", plan.place.alignment / kKiB);
-  return {.text = fmt::format("make a physical volume of {}, its data aligned to {}", plan.partition, format_size(plan.place.alignment)),
+  return {.text = fmt::format("make a physical volume of {}, its data aligned to {}", plan.partition,
+                              format_size(plan.place.alignment)),
           .command = fmt::format("pvcreate --dataalignment {} {}", alignment, plan.partition),
           .apply =
               [plan, alignment, &doors](std::stop_token stop) {
-                LvmCommand(doors.commands).change({"pvcreate", "--yes", "--dataalignment", alignment, plan.partition}, stop);
+                LvmCommand(doors.commands)
+                    .change({"pvcreate", "--yes", "--dataalignment", alignment, plan.partition}, stop);
               },
           .undo =
               [plan, &doors] {
                 const LvmCommand lvm(doors.commands);
                 const auto pvs = lvm.pvs();
-                if (std::any_of(pvs.rows.begin(), pvs.rows.end(), [&](const auto& pv) { return pv.name == plan.partition; }))
+                if (std::any_of(pvs.rows.begin(), pvs.rows.end(),
+                                [&](const auto& pv) { return pv.name == plan.partition; }))
                   lvm.change({"pvremove", "--yes", plan.partition});
               },
           .undo_text = fmt::format("pvremove {}", plan.partition)};
@@ -76,15 +80,17 @@ Action own_group(const TargetPlan& plan, Doors& doors) {
           .command = fmt::format("vgcreate --addtag {} {} {}", kTargetTag, plan.group, plan.partition),
           .apply =
               [plan, &doors](std::stop_token stop) {
-                LvmCommand(doors.commands).change({"vgcreate", "--yes", "--addtag", kTargetTag, plan.group, plan.partition}, stop);
+                LvmCommand(doors.commands)
+                    .change({"vgcreate", "--yes", "--addtag", kTargetTag, plan.group, plan.partition}, stop);
               },
           .undo =
               [plan, &doors] {
                 const LvmCommand lvm(doors.commands);
                 const auto pvs = lvm.pvs();
                 // By the PV: a group of that name on other disks is not ours.
-                if (std::any_of(pvs.rows.begin(), pvs.rows.end(),
-                                [&](const auto& pv) { return pv.name == plan.partition && pv.vg == plan.group; }))
+                if (std::any_of(pvs.rows.begin(), pvs.rows.end(), [&](const auto& pv) {
+                      return pv.name == plan.partition && pv.vg == plan.group;
+                    }))
                   lvm.change({"vgremove", "--yes", plan.group});
               },
           .undo_text = fmt::format("vgremove {}", plan.group)};
@@ -101,24 +107,27 @@ Action grown_group(const TargetPlan& plan, Doors& doors) {
               [plan, &doors] {
                 const LvmCommand lvm(doors.commands);
                 const auto pvs = lvm.pvs();
-                if (std::any_of(pvs.rows.begin(), pvs.rows.end(),
-                                [&](const auto& pv) { return pv.name == plan.partition && pv.vg == plan.group; }))
+                if (std::any_of(pvs.rows.begin(), pvs.rows.end(), [&](const auto& pv) {
+                      return pv.name == plan.partition && pv.vg == plan.group;
+                    }))
                   lvm.change({"vgreduce", "--yes", plan.group, plan.partition});
               },
           .undo_text = fmt::format("vgreduce {} {}", plan.group, plan.partition)};
 }
 
 Action logical_volume(const TargetPlan& plan, Doors& doors) {
-  const std::vector<std::string> size = plan.size ? std::vector<std::string>{"--size", fmt::format("{}b", *plan.size)}
-                                                  : std::vector<std::string>{"--extents", "100%PVS"};
+  const std::vector<std::string> size =
+      plan.size ? std::vector<std::string>{"--size", fmt::format("{}b", *plan.size)}
+                : std::vector<std::string>{"--extents", "100%PVS"};
   return {.text = fmt::format("make the volume {} on {}, {}", plan.full_name(), plan.partition,
                               plan.size ? format_size(*plan.size) : std::string("all of it")),
-          .command = fmt::format("lvcreate {} {} --name {} {} {}", size[0], size[1], plan.volume, plan.group, plan.partition),
+          .command = fmt::format("lvcreate {} {} --name {} {} {}", size[0], size[1], plan.volume, plan.group,
+                                 plan.partition),
           .apply =
               [plan, size, &doors](std::stop_token stop) {
                 LvmCommand(doors.commands)
-                    .change({"lvcreate", "--yes", "--wipesignatures", "y", "--addtag", kTargetTag, size[0], size[1], "--name",
-                             plan.volume, plan.group, plan.partition},
+                    .change({"lvcreate", "--yes", "--wipesignatures", "y", "--addtag", kTargetTag, size[0],
+                             size[1], "--name", plan.volume, plan.group, plan.partition},
                             stop);
               },
           .undo =
@@ -161,7 +170,8 @@ Action mount_point(const TargetPlan& plan) {
           .undo =
               [made] {
                 for (auto it = made->rbegin(); it != made->rend(); ++it)
-                  if (::rmdir(it->c_str()) != 0 && errno != ENOENT) throw os::system_error(errno, "rmdir", *it);
+                  if (::rmdir(it->c_str()) != 0 && errno != ENOENT)
+                    throw os::system_error(errno, "rmdir", *it);
               },
           .undo_text = fmt::format("rmdir {}", plan.mount_point)};
 }
@@ -195,7 +205,8 @@ Action mounting(const TargetPlan& plan, Doors& doors) {
                 if (!is_mounted(doors, plan.mount_point))
                   run_tool(doors.commands, {"mount", "--fstab", doors.fstab.native(), plan.mount_point});
                 if (!is_mounted(doors, plan.mount_point))
-                  throw Error(ErrorKind::io, fmt::format("{} was mounted, and is not there", plan.mount_point));
+                  throw Error(ErrorKind::io,
+                              fmt::format("{} was mounted, and is not there", plan.mount_point));
               },
           .undo = [plan, &doors] { unmount(doors, plan.mount_point); },
           .undo_text = fmt::format("umount {}", plan.mount_point)};
@@ -204,10 +215,12 @@ Action mounting(const TargetPlan& plan, Doors& doors) {
 }  // namespace
 
 std::vector<std::string> mkfs_words(const TargetPlan& plan) {
-  if (plan.filesystem == "xfs") return {"mkfs.xfs", "-q", "-m", "uuid=" + plan.uuid, "-L", "respaldo", plan.device};
-  // Nothing of the system lives there that would need the reserve. Packs are large: on large disks an inode for each MiB
-  // does, and gives 1.5 % of the disk back.
-  std::vector<std::string> words = {"mkfs." + plan.filesystem, "-q", "-U", plan.uuid, "-L", "respaldo", "-m", "0"};
+  if (plan.filesystem == "xfs")
+    return {"mkfs.xfs", "-q", "-m", "uuid=" + plan.uuid, "-L", "respaldo", plan.device};
+  // Nothing of the system lives there that would need the reserve. Packs are large: on large disks an inode
+  // for each MiB does, and gives 1.5 % of the disk back.
+  std::vector<std::string> words = {
+      "mkfs." + plan.filesystem, "-q", "-U", plan.uuid, "-L", "respaldo", "-m", "0"};
   if (plan.size.value_or(plan.place.length) >= 64 * kGiB) words.insert(words.end(), {"-T", "largefile"});
   words.push_back(plan.device);
   return words;

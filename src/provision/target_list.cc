@@ -52,21 +52,27 @@ void add_volume(const Picture& picture, const engine::LvRow& lv, Target& target)
 
 void judge(const Picture& picture, Target& target) {
   if (!target.there)
-    target.problems.push_back(fmt::format("its volume {} is not there: plug the disk in (`vgchange -ay {}` if it does not come by itself)",
-                                          target.full_name(), target.group));
+    target.problems.push_back(fmt::format(
+        "its volume {} is not there: plug the disk in (`vgchange -ay {}` if it does not come by itself)",
+        target.full_name(), target.group));
   else if (!target.active)
     target.problems.push_back(fmt::format("its volume is not active: `vgchange -ay {}`", target.group));
   else if (!target.mounted)
-    target.problems.push_back(target.mount_point.empty() ? "it is not mounted" : fmt::format("it is not mounted: `mount {}`", target.mount_point));
+    target.problems.push_back(target.mount_point.empty()
+                                  ? "it is not mounted"
+                                  : fmt::format("it is not mounted: `mount {}`", target.mount_point));
   if (!target.in_fstab)
-    target.problems.push_back(fmt::format("{} has no line for it: it will not be mounted at the next boot", picture.fstab_path));
+    target.problems.push_back(
+        fmt::format("{} has no line for it: it will not be mounted at the next boot", picture.fstab_path));
   if (target.fstab && !target.fstab->has_option("nofail"))
     target.problems.push_back("its line in fstab has no nofail: a boot without the disk hangs");
-  if (target.fstab && !target.uuid.empty() && target.fstab->source.starts_with("UUID=") && target.fstab->source != "UUID=" + target.uuid)
-    target.problems.push_back(fmt::format("its line in fstab names {}, but the filesystem is UUID={}", target.fstab->source, target.uuid));
+  if (target.fstab && !target.uuid.empty() && target.fstab->source.starts_with("UUID=") &&
+      target.fstab->source != "UUID=" + target.uuid)
+    target.problems.push_back(fmt::format("its line in fstab names {}, but the filesystem is UUID={}",
+                                          target.fstab->source, target.uuid));
   if (target.size && target.available && *target.size > 0 && *target.available < *target.size / 10)
-    target.problems.push_back(fmt::format("only {} of {} are available: `respaldo forget --prune` makes room", format_size(*target.available),
-                                          format_size(*target.size)));
+    target.problems.push_back(fmt::format("only {} of {} are available: `respaldo forget --prune` makes room",
+                                          format_size(*target.available), format_size(*target.size)));
 }
 
 }  // namespace
@@ -90,7 +96,8 @@ std::vector<Target> find_targets(const Picture& picture) {
       // A line that the administrator wrote serves as well.
       const Device* device = machine::device_of(picture, *lv);
       for (const machine::FstabEntry& entry : picture.fstab) {
-        if (target.in_fstab || device == nullptr || machine::resolve(picture, entry.source) != device) continue;
+        if (target.in_fstab || device == nullptr || machine::resolve(picture, entry.source) != device)
+          continue;
         target.in_fstab = true;
         target.fstab = entry;
         if (target.mount_point.empty()) target.mount_point = entry.target;
@@ -104,15 +111,21 @@ std::vector<Target> find_targets(const Picture& picture) {
 const Target& choose_target(const std::vector<Target>& targets, const std::string& named) {
   std::string known;
   for (const Target& target : targets) {
-    known += (known.empty() ? "" : ", ") + target.full_name() + (target.mount_point.empty() ? "" : " at " + target.mount_point);
-    if (named == target.full_name() || named == "/dev/" + target.full_name() || (!named.empty() && named == target.mount_point)) return target;
+    known += (known.empty() ? "" : ", ") + target.full_name() +
+             (target.mount_point.empty() ? "" : " at " + target.mount_point);
+    if (named == target.full_name() || named == "/dev/" + target.full_name() ||
+        (!named.empty() && named == target.mount_point))
+      return target;
     if (named.starts_with("/dev/mapper/")) {
       const auto name = engine::VolumeName::parse(named);
       if (name.vg == target.group && name.lv == target.volume) return target;
     }
   }
-  if (targets.empty()) throw Error(ErrorKind::not_found, "there is no backup target on this host", "`respaldo target create DISK` makes one");
-  if (!named.empty()) throw Error(ErrorKind::not_found, fmt::format("there is no target {}", named), "there are: " + known);
+  if (targets.empty())
+    throw Error(ErrorKind::not_found, "there is no backup target on this host",
+                "`respaldo target create DISK` makes one");
+  if (!named.empty())
+    throw Error(ErrorKind::not_found, fmt::format("there is no target {}", named), "there are: " + known);
   if (targets.size() > 1) throw Error(ErrorKind::usage, "there are several targets", "name one of: " + known);
   return targets.front();
 }
@@ -122,14 +135,18 @@ RemovalPlan plan_removal(const Picture& picture, const Target& target, const std
   if (wipe.empty()) return plan;
   const auto name = engine::VolumeName::parse(wipe);
   if (name.vg != target.group || name.lv != target.volume)
-    throw Error(ErrorKind::refused, fmt::format("--wipe names {}, but the target is {}", wipe, target.full_name()),
+    throw Error(ErrorKind::refused,
+                fmt::format("--wipe names {}, but the target is {}", wipe, target.full_name()),
                 "name the volume whose data may go exactly");
   const engine::LvRow* lv = machine::find_volume(picture, target.group, target.volume);
   if (lv == nullptr)
-    throw Error(ErrorKind::not_found, fmt::format("the volume {} is not there; nothing can be wiped", target.full_name()), "plug its disk in");
+    throw Error(ErrorKind::not_found,
+                fmt::format("the volume {} is not there; nothing can be wiped", target.full_name()),
+                "plug its disk in");
   for (const engine::LvRow& other : picture.lvs)
     if (other.vg == lv->vg && other.origin == lv->name)
-      throw Error(ErrorKind::refused, fmt::format("{} has the snapshot {}", target.full_name(), other.str()), "remove that first");
+      throw Error(ErrorKind::refused, fmt::format("{} has the snapshot {}", target.full_name(), other.str()),
+                  "remove that first");
   plan.wipe = target.full_name();
   const engine::VgRow* vg = machine::find_group(picture, target.group);
   const bool own = vg != nullptr && std::find(vg->tags.begin(), vg->tags.end(), kTargetTag) != vg->tags.end();
@@ -138,10 +155,11 @@ RemovalPlan plan_removal(const Picture& picture, const Target& target, const std
     if (pv.vg != target.group || pv.missing) continue;
     // In a group of others only what the target alone lies on was brought by it.
     const bool targets_alone =
-        pv.used == lv->size && std::all_of(lv->devices.begin(), lv->devices.end(), [&](const std::string& place) {
-          return place.substr(0, place.rfind('(')) == pv.name;
-        });
-    if (plan.whole_group || (!own && targets_alone && vg != nullptr && vg->pv_count > 1)) plan.free_pvs.push_back(pv.name);
+        pv.used == lv->size &&
+        std::all_of(lv->devices.begin(), lv->devices.end(),
+                    [&](const std::string& place) { return place.substr(0, place.rfind('(')) == pv.name; });
+    if (plan.whole_group || (!own && targets_alone && vg != nullptr && vg->pv_count > 1))
+      plan.free_pvs.push_back(pv.name);
   }
   return plan;
 }
@@ -150,50 +168,65 @@ ActionList removal_actions(const RemovalPlan& plan, Doors& doors) {
   ActionList actions;
   const Target& target = plan.target;
   if (target.mounted)
-    actions.push_back({.text = fmt::format("unmount {}", target.mount_point),
-                       .command = fmt::format("umount {}", target.mount_point),
-                       .apply = [target, &doors](std::stop_token) { unmount(doors, target.mount_point); },
-                       .undo =
-                           [target, &doors] {
-                             if (!is_mounted(doors, target.mount_point))
-                               run_tool(doors.commands, {"mount", "/dev/" + target.full_name(), target.mount_point});
-                           },
-                       .undo_text = fmt::format("mount {}", target.mount_point)});
+    actions.push_back(
+        {.text = fmt::format("unmount {}", target.mount_point),
+         .command = fmt::format("umount {}", target.mount_point),
+         .apply = [target, &doors](std::stop_token) { unmount(doors, target.mount_point); },
+         .undo =
+             [target, &doors] {
+               if (!is_mounted(doors, target.mount_point))
+                 run_tool(doors.commands, {"mount", "/dev/" + target.full_name(), target.mount_point});
+             },
+         .undo_text = fmt::format("mount {}", target.mount_point)});
   if (target.fstab) {
     auto change = std::make_shared<std::optional<FstabChange>>();
-    actions.push_back({.text = fmt::format("take its line out of {}; the old one is kept beside it", doors.fstab.native()),
-                       .apply =
-                           [target, change, &doors](std::stop_token) {
-                             *change = remove_from_fstab(doors.fstab, *target.fstab);
-                             tell_systemd(doors);
-                           },
-                       .undo =
-                           [target, change, &doors] {
-                             if (!*change) return;
-                             undo_removal_from_fstab(doors.fstab, **change, *target.fstab);
-                             tell_systemd(doors);
-                           },
-                       .undo_text = fmt::format("put the line of {} back into {}", target.mount_point, doors.fstab.native())});
+    actions.push_back(
+        {.text = fmt::format("take its line out of {}; the old one is kept beside it", doors.fstab.native()),
+         .apply =
+             [target, change, &doors](std::stop_token) {
+               *change = remove_from_fstab(doors.fstab, *target.fstab);
+               tell_systemd(doors);
+             },
+         .undo =
+             [target, change, &doors] {
+               if (!*change) return;
+               undo_removal_from_fstab(doors.fstab, **change, *target.fstab);
+               tell_systemd(doors);
+             },
+         .undo_text =
+             fmt::format("put the line of {} back into {}", target.mount_point, doors.fstab.native())});
   }
   if (plan.wipe.empty()) return actions;
-  actions.push_back({.text = fmt::format("destroy the volume {} and all backups on it", plan.wipe),
-                     .command = fmt::format("lvremove {}", plan.wipe),
-                     .apply = [plan, &doors](std::stop_token) { remove_volume(engine::LvmCommand(doors.commands), plan.wipe); },
-                     .final = true});
+  actions.push_back(
+      {.text = fmt::format("destroy the volume {} and all backups on it", plan.wipe),
+       .command = fmt::format("lvremove {}", plan.wipe),
+       .apply = [plan,
+                 &doors](std::stop_token) { remove_volume(engine::LvmCommand(doors.commands), plan.wipe); },
+       .final = true});
   if (plan.whole_group)
     actions.push_back({.text = fmt::format("remove the volume group {}", target.group),
                        .command = fmt::format("vgremove {}", target.group),
-                       .apply = [target, &doors](std::stop_token) { engine::LvmCommand(doors.commands).change({"vgremove", "--yes", target.group}); },
+                       .apply =
+                           [target, &doors](std::stop_token) {
+                             engine::LvmCommand(doors.commands).change({"vgremove", "--yes", target.group});
+                           },
                        .final = true});
   for (const std::string& pv : plan.free_pvs) {
     if (!plan.whole_group)
-      actions.push_back({.text = fmt::format("take {} out of the volume group {}", pv, target.group),
-                         .command = fmt::format("vgreduce {} {}", target.group, pv),
-                         .apply = [target, pv, &doors](std::stop_token) { engine::LvmCommand(doors.commands).change({"vgreduce", "--yes", target.group, pv}); },
-                         .final = true});
+      actions.push_back(
+          {.text = fmt::format("take {} out of the volume group {}", pv, target.group),
+           .command = fmt::format("vgreduce {} {}", target.group, pv),
+           .apply =
+               [target, pv, &doors](std::stop_token) {
+                 engine::LvmCommand(doors.commands).change({"vgreduce", "--yes", target.group, pv});
+               },
+           .final = true});
     actions.push_back({.text = fmt::format("remove the physical volume on {}", pv),
                        .command = fmt::format("pvremove {}", pv),
-                       .apply = [pv, &doors](std::stop_token) { engine::LvmCommand(doors.commands).change({"pvremove", "--yes", pv}); },
+                       .apply =
+                           [pv, &doors](std::stop_token) {
+                             engine::LvmCommand(doors.commands).change({"pvremove", "--yes", pv});
+                           },
                        .final = true});
   }
   return actions;

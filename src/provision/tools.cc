@@ -34,7 +34,8 @@ bool is_there(const os::Path& path) {
 void run_tool(os::CommandRunner& commands, const std::vector<std::string>& argv, std::stop_token stop) {
   const auto result = commands.run(argv, {}, stop);
   if (result.exit_code != 0)
-    throw Error(ErrorKind::io, fmt::format("{} ended with {}: {}", argv[0], result.exit_code, last_words(result)));
+    throw Error(ErrorKind::io,
+                fmt::format("{} ended with {}: {}", argv[0], result.exit_code, last_words(result)));
 }
 
 void settle(Doors& doors) {
@@ -57,7 +58,8 @@ void tell_systemd(Doors& doors) {
 
 bool is_mounted(Doors& doors, const std::string& mount_point) {
   const auto mounts = machine::read_mounts(doors.mountinfo);
-  return std::any_of(mounts.begin(), mounts.end(), [&](const machine::Mount& m) { return m.target == mount_point; });
+  return std::any_of(mounts.begin(), mounts.end(),
+                     [&](const machine::Mount& m) { return m.target == mount_point; });
 }
 
 void unmount(Doors& doors, const std::string& mount_point) {

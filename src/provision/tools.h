@@ -16,7 +16,8 @@ void settle(Doors& doors);
 // systemd keeps what it read of fstab; nothing without systemd.
 void tell_systemd(Doors& doors);
 bool is_mounted(Doors& doors, const std::string& mount_point);
-// Nothing when it is not mounted. Patient with those who look at a new filesystem for a moment; Error(busy) with who does not go.
+// Nothing when it is not mounted. Patient with those who look at a new filesystem for a moment; Error(busy)
+// with who does not go.
 void unmount(Doors& doors, const std::string& mount_point);
 // lvremove races with udev's looks at the device: tried again for a while.
 void remove_volume(const engine::LvmCommand& lvm, const std::string& name);
