@@ -61,7 +61,7 @@ bool is_image(const std::string& folder, const std::string& name) {
 class Rewriter {
  public:
   Rewriter(const repo::IndexedRepository& repository, const Stock& stock, repo::BlobWriter::Lane& lane,
-           bool dry_run, const std::stop_token& stop)
+           repo::PackWriter& again, bool dry_run, const std::stop_token& stop)
       : repository_(repository),
         stock_(stock),
         lane_(lane),

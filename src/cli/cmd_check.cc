@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/shared.h"
+#include "journal/names.h"
 #include "parity/parity_backend.h"
 #include "parity/repair.h"
 #include "parity/upkeep.h"
@@ -58,8 +59,10 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
   const std::string volume = info.origin ? name.vg + "/" + *info.origin : name.str();
   const FoundBackup found = find_backup(context, options.backup.empty() ? "latest:" + volume : options.backup);
   const view::StoredVolume stored = find_volume(context, found, found.volume ? *found.volume : volume);
-  const auto lease = info.origin ? context.engine().acquire_snapshot(name)
-                                 : context.engine().acquire(name, {.cow_size = {}, .run_tag = "check"});
+  engine::AcquireOptions how;
+  how.run_tag = journal::new_run_tag();
+  const auto lease =
+      info.origin ? context.engine().acquire_snapshot(name) : context.engine().acquire(name, how);
   const unsigned threads =
       options.check.threads != 0 ? options.check.threads : std::max(1U, std::thread::hardware_concurrency());
   const verify::Comparison result =

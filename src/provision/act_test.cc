@@ -1,4 +1,5 @@
 // Targets made on a machine that is made up: each step fails in turn, and everything must be as it was.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

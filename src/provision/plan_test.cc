@@ -1,4 +1,5 @@
 // What is decided before anything is touched.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -109,7 +110,7 @@ TEST_P(Image, gets_the_planned_partition_and_gives_it_back) {
   EXPECT_TRUE(std::equal(before.tail.data(), before.tail.data() + kMiB, after.tail.data()));
 }
 INSTANTIATE_TEST_SUITE_P(BothKinds, Image, ::testing::Values(TableKind::gpt, TableKind::mbr),
-                         [](const auto& info) { return std::string(to_string(info.param)); });
+                         [](const auto& one) { return std::string(to_string(one.param)); });
 
 class TargetPlanning : public ::testing::Test {
  protected:

@@ -71,7 +71,8 @@ struct Index::Impl {
   const Table& table(BlobType type) const { return tables[static_cast<std::size_t>(type)]; }
 
   static const Impl& of(const Index& index) { return *index.impl_; }
-  friend std::optional<BlobNumber> blob_number(const Index& index, BlobType type, const BlobId& id) {
+  // Only what is inside may look into an index; a function defined here is inline, and nobody here calls it.
+  [[gnu::used]] friend std::optional<BlobNumber> blob_number(const Index& index, BlobType type, const BlobId& id) {
     const Table& table = of(index).table(type);
     const auto entries = table.find(id);
     if (entries.empty()) return std::nullopt;
@@ -79,7 +80,7 @@ struct Index::Impl {
     return BlobNumber{before + static_cast<std::uint64_t>(entries.data() - table.entries.data()),
                       static_cast<std::uint32_t>(entries.size())};
   }
-  friend std::vector<PackId> repeated_packs(const Index& index) { return of(index).repeated; }
+  [[gnu::used]] friend std::vector<PackId> repeated_packs(const Index& index) { return of(index).repeated; }
 };
 
 Index::Index() : impl_(std::make_unique<Impl>()) {}
