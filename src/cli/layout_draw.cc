@@ -104,22 +104,25 @@ class Drawer {
     for (const Json& lv : vg.at("volumes"))
       if (!lv.contains("cow") && text(lv, "kind") != "snapshot") tops.push_back(&lv);
     for (std::size_t i = 0; i < tops.size(); ++i) {
-      volume(*tops[i], i + 1 == tops.size());
-      snapshots_of(vg, *tops[i]);
+      const auto snapshots = snapshots_of(vg, *tops[i]);
+      const bool last = i + 1 == tops.size();
+      volume(*tops[i], last, !snapshots.empty());
+      for (const Json* one : snapshots) snapshot(*one, *tops[i], one == snapshots.back(), last);
     }
   }
 
  private:
-  void line(int depth, bool last, const std::string& words) {
+  // `under_last`: the line above it in the tree was the last of its own.
+  void line(int depth, bool last, const std::string& words, bool under_last = false) {
     std::string lead;
-    for (int i = 1; i < depth; ++i) lead += "│  ";
+    for (int i = 1; i < depth; ++i) lead += under_last ? "   " : "│  ";
     if (depth > 0) lead += last ? "└─ " : "├─ ";
     std::string all = lead + words;
     all.erase(all.find_last_not_of(' ') + 1);
     context_.print(all);
   }
 
-  void volume(const Json& lv, bool last) {
+  void volume(const Json& lv, bool last, bool has_snapshots) {
     std::string words = fmt::format("{}  {}  {}", text(lv, "name"), size(lv, "size"), text(lv, "kind"));
     if (lv.contains("data_percent"))
       words += fmt::format(" {:.2f}% used", lv.at("data_percent").get<double>());
@@ -133,33 +136,34 @@ class Drawer {
     if (!lv.contains("names") || lv.at("names").size() < 2) return;
     std::string names;
     for (const Json& name : lv.at("names")) add(names, printable(name.get<std::string>()), " = ");
-    line(2, true, names);
+    line(2, !has_snapshots, names, last);
   }
 
-  void snapshots_of(const Json& vg, const Json& lv) {
-    std::vector<const Json*> snapshots;
+  static std::vector<const Json*> snapshots_of(const Json& vg, const Json& lv) {
+    std::vector<const Json*> found;
     for (const Json& other : vg.at("volumes"))
       if (text(other, "kind") == "snapshot" && text(other, "origin") == text(lv, "name"))
-        snapshots.push_back(&other);
-    for (std::size_t s = 0; s < snapshots.size(); ++s) {
-      const Json& snapshot = *snapshots[s];
-      std::string words = fmt::format("{}  snapshot of {}", text(snapshot, "name"), text(lv, "name"));
-      if (snapshot.contains("cow")) {
-        const Json& cow = snapshot.at("cow");
-        words += !cow.at("valid").get<bool>()
-                     ? fmt::format("  INVALID: its COW store of {} overflowed", size(cow, "size"))
-                 : !cow.contains("percent")
-                     ? fmt::format("  COW store {}", size(cow, "size"))
-                     : fmt::format("  COW store {}, {:.2f}% used ({})", size(cow, "size"),
-                                   cow.at("percent").get<double>(), size(cow, "used"));
-      }
-      if (snapshot.contains("active") && !is_set(snapshot, "active")) words += "  not active";
-      // The filesystem is the origin's; where it is mounted is not.
-      Json own = snapshot;
-      own.erase("content");
-      add(words, content(own));
-      line(2, s + 1 == snapshots.size(), words);
+        found.push_back(&other);
+    return found;
+  }
+
+  void snapshot(const Json& snapshot, const Json& lv, bool last, bool under_last) {
+    std::string words = fmt::format("{}  snapshot of {}", text(snapshot, "name"), text(lv, "name"));
+    if (snapshot.contains("cow")) {
+      const Json& cow = snapshot.at("cow");
+      words += !cow.at("valid").get<bool>()
+                   ? fmt::format("  INVALID: its COW store of {} overflowed", size(cow, "size"))
+               : !cow.contains("percent")
+                   ? fmt::format("  COW store {}", size(cow, "size"))
+                   : fmt::format("  COW store {}, {:.2f}% used ({})", size(cow, "size"),
+                                 cow.at("percent").get<double>(), size(cow, "used"));
     }
+    if (snapshot.contains("active") && !is_set(snapshot, "active")) words += "  not active";
+    // The filesystem is the origin's; where it is mounted is not.
+    Json own = snapshot;
+    own.erase("content");
+    add(words, content(own));
+    line(2, last, words, under_last);
   }
 
   app::Context& context_;

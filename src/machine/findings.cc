@@ -58,7 +58,8 @@ Findings repository_on_same_disk(const Picture& picture, std::string_view reposi
   if (device == nullptr) return {};
   const auto below = disks_below(picture, *device);
   const std::set<const Device*> repository_disks(below.begin(), below.end());
-  const engine::LvRow* own = volume_of(picture, *device);
+  // The repository's own volume is none to be saved, unless it is the system's.
+  const engine::LvRow* own = mount->target == "/" ? nullptr : volume_of(picture, *device);
   std::map<const Device*, std::vector<std::string>> shared;
   for (const engine::LvRow& lv : picture.lvs) {
     if (!is_origin(lv) || &lv == own) continue;
@@ -313,7 +314,7 @@ Findings groups_without_room(const Picture& picture) {
       return lv.vg == vg.name && is_origin(lv) && !lv.is_thin_volume();
     });
     // A group that is one target's has nothing that would be snapshotted.
-    const bool target = std::find(vg.tags.begin(), vg.tags.end(), "respaldo_target") != vg.tags.end();
+    const bool target = std::find(vg.tags.begin(), vg.tags.end(), "backup_target") != vg.tags.end();
     if (vg.free > 0 || !thick || target) continue;
     found.push_back({Severity::warning, "group_full", vg.name,
                      fmt::format("the group {} has no free extents: no snapshot of its volumes can be made "

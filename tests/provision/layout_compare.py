@@ -21,7 +21,7 @@ def rows(name, kind):
     return [row for report in load(name)["report"] for row in report.get(kind, [])]
 
 
-vgs, pvs, lvs = rows("vgs.json", "vg"), rows("pvs.json", "pv"), rows("lvs.json", "lv")
+vgs, pvs, lvs = rows("vgs.json", "vg"), rows("pvs.json", "pv"), rows("lvs.json", "lv") + rows("lvs.json", "seg")
 for theirs in vgs:
     ours = next(vg for vg in layout["volume_groups"] if vg["uuid"] == theirs["vg_uuid"])
     for field, name in (("name", "vg_name"),):
@@ -46,7 +46,7 @@ for uuid, lv in ours.items():
     same("LV pool", lv.get("pool", ""), theirs["pool_lv"])
     names = [theirs[field] for field in ("lv_path", "lv_dm_path") if theirs[field]]
     if lv["name"] != "pool":
-        names.append((out / f"node.{lv['name']}").read_text().strip())
+        names.append(f"/dev/dm-{theirs['lv_kernel_minor']}")
         same("LV names", lv["names"], names)
     if "cow" in lv:
         same("COW size", lv["cow"]["size"], int(theirs["lv_size"]))
@@ -61,6 +61,10 @@ for uuid, lv in ours.items():
 devices = {}
 
 
+def blkid(path):
+    return dict(line.split("=", 1) for line in (out / f"blkid.{path.split('/')[-1]}").read_text().splitlines() if "=" in line)
+
+
 def walk(nodes):
     for node in nodes:
         devices[node["path"]] = node
@@ -72,8 +76,9 @@ walk(load("lsblk.json")["blockdevices"])
 
 def block(what, ours, theirs):
     same(f"{what} size", ours["size"], theirs["size"])
-    for field, name in (("content", "fstype"), ("label", "label"), ("uuid", "uuid")):
-        same(f"{what} {name}", ours.get(field) or None, theirs[name])
+    found = blkid(ours["path"])
+    for field, name in (("content", "TYPE"), ("label", "LABEL"), ("uuid", "UUID")):
+        same(f"{what} {name}", ours.get(field), found.get(name))
     same(f"{what} mount point", [m["target"] for m in ours.get("mounts", [])], [theirs["mountpoint"]] if theirs["mountpoint"] else [])
 
 
@@ -86,11 +91,12 @@ for disk in layout["disks"]:
         same(f"{disk['path']} {name}", disk[field], theirs[name])
     for part in disk.get("partitions", []):
         block(part["path"], part, devices[part["path"]])
-        same(f"{part['path']} type", part["type"], devices[part["path"]]["parttype"])
+        same(f"{part['path']} type", part["type"], blkid(part["path"])["PART_ENTRY_TYPE"])
 for lv in ours.values():
     for name in lv["names"]:
         if name in devices and "cow" not in lv and lv["name"] != "pool":
-            same(f"{name} filesystem", lv.get("content"), devices[name]["fstype"])
+            if lv["name"] != "thin":
+                same(f"{name} filesystem", (lv.get("content"), lv.get("filesystem_uuid")), (blkid(name)["TYPE"], blkid(name)["UUID"]))
             same(f"{name} size by lsblk", lv["size"], devices[name]["size"])
 
 kinds = [finding["kind"] for finding in layout["findings"]]

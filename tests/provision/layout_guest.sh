@@ -20,12 +20,14 @@ mkfs.ext4 -q "$3"
 
 "$RESPALDO" --json layout >layout.json
 "$RESPALDO" layout >layout.txt
-for report in lvs vgs pvs; do
+for report in vgs pvs; do
   $report --reportformat json --units b --nosuffix -o all >$report.json
 done
-lsblk --json --bytes -o NAME,PATH,SIZE,TYPE,FSTYPE,LABEL,UUID,MOUNTPOINT,PHY-SEC,LOG-SEC,RO,RM,PARTTYPE >lsblk.json
-for volume in root with-hyphen.dot thin snap; do
-  readlink -f /dev/vg0/$volume >"node.$volume"
+lvs --reportformat json --units b --nosuffix -o lv_all,chunk_size >lvs.json
+# Without udev lsblk knows no contents; blkid looks for itself.
+lsblk --json --bytes -o NAME,PATH,SIZE,TYPE,MOUNTPOINT,PHY-SEC,LOG-SEC,RO,RM >lsblk.json
+for device in "$1" "${1}1" "$2" "$3" /dev/mapper/vg0-root /dev/mapper/vg0-with--hyphen.dot; do
+  blkid -p -o export "$device" >"blkid.${device##*/}" || true
 done
 # What must be seen of this host.
 grep -q 'UUID=dead-beef' layout.txt
