@@ -133,7 +133,10 @@ void remove_files(repo::Repository& repository, FileType type, const std::vector
   if (names.empty()) return;
   const ProgressPhase phase(progress, type == FileType::pack ? "removing packs" : "removing old index files",
                             0);
-  for (const std::string& name : names) repository.backend().remove({type, name});
+  std::vector<store::Handle> files;
+  for (const std::string& name : names) files.push_back({type, name});
+  // All at once: parity over groups of packs is made anew once for each group.
+  repository.backend().remove_many(files);
 }
 
 }  // namespace respaldo::care

@@ -57,7 +57,8 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
   const engine::VolumeName name = engine::VolumeName::parse(options.device);
   const engine::VolumeInfo info = context.engine().find(name);
   const std::string volume = info.origin ? name.vg + "/" + *info.origin : name.str();
-  const FoundBackup found = find_backup(context, options.backup.empty() ? "latest:" + volume : options.backup);
+  const FoundBackup found =
+      find_backup(context, options.backup.empty() ? "latest:" + volume : options.backup);
   const view::StoredVolume stored = find_volume(context, found, found.volume ? *found.volume : volume);
   engine::AcquireOptions how;
   how.run_tag = journal::new_run_tag();
@@ -104,7 +105,6 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
   }
   return same ? app::ExitCode::ok : app::ExitCode::damaged;
 }
-
 
 void join(parity::RepairReport& all, parity::RepairReport more) {
   all.objects += more.objects;
@@ -209,8 +209,9 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
   }
   const verify::CheckReport report =
       verify::check_repository(context.repository(), options, context.progress(), context.stop());
-  app::record_check(state_folder(context), context.repository().config().id,
-                    {.time = repo::now().seconds, .read_data = options.read_data, .ok = report.ok()});
+  app::record_check(
+      state_folder(context), context.repository().config().id,
+      {.time = repo::now().seconds, .read_data = options.read_data, .ok = report.ok() && repaired.ok()});
   if (context.options().json) {
     Json json = {{"ok", report.ok()},     {"backups", report.snapshots},     {"packs", report.packs},
                  {"blobs", report.blobs}, {"bytes_read", report.bytes_read}, {"findings", Json::array()}};

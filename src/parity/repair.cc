@@ -68,6 +68,7 @@ class Repairing {
     bool present = false;
     ExtentSet damaged;
     std::string why_not, first_problem;
+    bool unwritable = false;
   };
   using Sized = std::pair<Handle, std::uint64_t>;
 
@@ -153,7 +154,9 @@ class Repairing {
 
   // `reading` is null when the object is missing. What stays lost is noted.
   void heal_by_sidecar(const Handle& object, const Reading* reading, const FoundSidecar& found) {
-    Lost lost{reading != nullptr, {}, {}, reading != nullptr ? reading->first_problem : std::string()};
+    Lost lost;
+    lost.present = reading != nullptr;
+    if (reading != nullptr) lost.first_problem = reading->first_problem;
     if (found.sidecar) {
       const Reading nothing;
       HealResult result = heal(*found.sidecar, reading != nullptr ? *reading : nothing);
@@ -164,8 +167,7 @@ class Repairing {
         result.healed.reset();
       }
       if (result.healed) {
-        put_back(object, *result.healed, lost, found.sidecar->intact(), "its own parity");
-        return;
+        if (put_back(object, *result.healed, lost, found.sidecar->intact(), "its own parity")) return;
       }
     } else {
       lost.why_not = !settings_      ? "the repository has no parity"
@@ -202,9 +204,8 @@ class Repairing {
               return lost_.contains({FileType::pack, member.pack});
             }))
           further |= heal_by_group(file.name);
-      } catch (const Error& error) {
-        // A group that cannot be read helps nobody; a medium that cannot be written is told.
-        if (error.kind() == ErrorKind::no_space || error.kind() == ErrorKind::refused) throw;
+      } catch (const Error&) {
+        // A group that cannot be read helps nobody.
       }
     }
     return further;
@@ -235,19 +236,31 @@ class Repairing {
     for (const auto& [pack, bytes] : heal_in_group(backend_, *group, wanted)) {
       const auto found = lost_.find({FileType::pack, pack});
       if (found == lost_.end()) continue;
-      put_back(found->first, bytes, found->second, sidecar_intact[pack], "the parity of its group");
+      if (!put_back(found->first, bytes, found->second, sidecar_intact[pack], "the parity of its group"))
+        continue;
       lost_.erase(found);
       further = true;
     }
     return further;
   }
 
-  void put_back(const Handle& object, ByteView bytes, const Lost& lost, bool sidecar_intact,
-                std::string_view by) {
+  // False when it cannot be written: it stays as it was, the rest goes on.
+  bool put_back(const Handle& object, ByteView bytes, Lost& lost, bool sidecar_intact, std::string_view by) {
+    std::string afterwards;
     if (!options_.dry_run) {
-      save_proven(backend_, object, bytes);
-      if (!sidecar_intact)
-        save_proven(backend_, sidecar_of(object), make_sidecar(object, bytes, settings_->settings));
+      try {
+        save_proven(backend_, object, bytes);
+      } catch (const Error& error) {
+        lost.unwritable = true;
+        lost.why_not = fmt::format("{} has it, but it could not be written: {}", by, error.what());
+        return false;
+      }
+      try {
+        if (!sidecar_intact)
+          save_proven(backend_, sidecar_of(object), make_sidecar(object, bytes, settings_->settings));
+      } catch (const Error& error) {
+        afterwards = fmt::format("; its parity could not be made anew: {}", error.what());
+      }
     } else {
       std::lock_guard lock(mutex_);
       would_heal_.insert(object);
@@ -261,12 +274,13 @@ class Repairing {
     else
       message = fmt::format("{} was damaged in {} ({}); it {} healed by {}", object.str(),
                             ranges(lost.damaged), format_size(lost.damaged.total()), done, by);
-    add({Outcome::healed, object, lost.damaged, std::move(message)});
+    add({Outcome::healed, object, lost.damaged, message + afterwards});
+    return true;
   }
 
   RepairItem beyond(const Handle& object, const Lost& lost) const {
     std::string why = lost.why_not;
-    if (settings_ && object.type == FileType::pack)
+    if (settings_ && object.type == FileType::pack && !lost.unwritable)
       why += settings_->settings.has_groups() ? ", and its group cannot bring it back"
                                               : "; there is no parity over groups of packs";
     std::string message = fmt::format("{} {}", object.str(), lost.present ? "is damaged" : "is lost");
