@@ -5,7 +5,7 @@ vgcreate -qq vg0 /dev/ubda
 lvcreate -qq -L 700m -n xfs vg0
 lvcreate -qq -L 600m -n btrfs vg0
 lvcreate -qq -L 300m -n vfat vg0
-lvcreate -qq -L 700m -n dirty vg0
+lvcreate -qq -L 500m -n dirty vg0
 mkdir -p /run/m
 
 # show NAME OPTIONS...: what the kernel shows of a volume.
@@ -33,7 +33,7 @@ btrfs -q subvolume create /run/m/@home
 btrfs -q subvolume create /run/m/@home/nested
 python3 "$FILES/populate.py" /run/m/@home 2
 cp /run/m/@home/size-3000000 /run/m/@home/nested/
-btrfs -q subvolume snapshot /run/m/@home /run/m/writable
+btrfs -q subvolume snapshot /run/m/@home/nested /run/m/writable
 btrfs -q filesystem sync /run/m
 umount /run/m
 show btrfs -o ro,noatime,subvolid=5
@@ -51,8 +51,10 @@ show vfat -o ro,noatime,utf8,shortname=mixed,tz=UTC,uid=0,gid=0,fmask=0022,dmask
 # XFS with work in its log: the kernel shows it after recovery, and so do we, without a byte written.
 mkfs.xfs -q /dev/vg0/dirty
 mount /dev/vg0/dirty /run/m
-python3 "$FILES/populate.py" /run/m 4
-for i in $(seq 300); do echo $i >/run/m/many/late-$i; done
+cp -a "$OUT/system" /run/m/
+sync
+mv /run/m/system /run/m/moved
+for i in $(seq 300); do echo $i >/run/m/late-$i; done
 xfs_io -x -c 'shutdown -f' /run/m
 umount /run/m
 before=$(sha256sum /dev/vg0/dirty)

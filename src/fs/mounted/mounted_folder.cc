@@ -26,7 +26,8 @@ Error failed(std::string_view call, std::string_view path) {
 
 os::UniqueFd open_step(int folder, const std::string& name, int flags, std::string_view path) {
   open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  const int quick = (flags & O_PATH) != 0 ? 0 : O_NONBLOCK;  // both together are refused
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW | quick);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
   for (;;) {
     const long fd = ::syscall(SYS_openat2, folder, name.c_str(), &how, sizeof how);

@@ -20,7 +20,7 @@ struct WalkOptions {
   std::uint32_t block_size = 4096;
   std::uint64_t device_size = 0;
   std::size_t finding_limit = 1000;
-  std::stop_token stop;
+  std::stop_token stop = {};
 };
 
 // `root`: an open folder. Never leaves its mount; btrfs' subvolumes are entered, except read-only snapshots,
