@@ -10,7 +10,7 @@
 #include "parity/group_builder.h"
 #include "parity/repair.h"
 #include "parity/sidecar.h"
-#include "parity/test_store.h"
+#include "parity/fake_store_test.h"
 #include "parity/upkeep.h"
 
 namespace respaldo::parity {

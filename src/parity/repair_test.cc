@@ -8,7 +8,7 @@
 
 #include "parity/group_format.h"
 #include "parity/sidecar.h"
-#include "parity/test_store.h"
+#include "parity/fake_store_test.h"
 #include "parity/upkeep.h"
 
 namespace respaldo::parity {

@@ -10,7 +10,7 @@ head -c 60M /dev/urandom >/run/m/data
 sync
 "$RESPALDO" init
 # What lvm2 needs for a command here and now: on a busy machine writes come as slowly as everything else.
-pause=$(python3 -c 'import subprocess, time; t = time.time(); subprocess.run(["vgs", "vg0"], check=True); print(0.5 + 2 * (time.time() - t))')
+pause=$(python3 -c 'import subprocess, time; t = time.time(); subprocess.run(["vgs", "vg0"], check=True, stdout=subprocess.DEVNULL); print(0.5 + 2 * (time.time() - t))')
 for run in 1 2 3; do
   sum=$(sha256sum </run/m/data)
   # The store holds 12 MiB; 40 MiB are overwritten before the reading begins.
