@@ -25,7 +25,7 @@ void hold(const char* file) {
   const int fd = ::open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return;
   ::close(fd);
-  while (::access(file, F_OK) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (::access(file, F_OK) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(50));
 }
 
 }  // namespace

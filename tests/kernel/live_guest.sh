@@ -7,7 +7,7 @@ mke2fs -q -t ext4 /dev/$V
 mkdir -p /run/m
 mount -o noatime /dev/$V /run/m
 cp -a /usr/share/common-licenses /usr/lib/x86_64-linux-gnu/perl-base /run/m/
-i=0; while [ $i -lt 40 ]; do head -c $((i * 9731)) /dev/urandom >/run/m/file$i; ln /run/m/file$i /run/m/link$i; i=$((i + 1)); done
+i=0; while [ $i -lt 12 ]; do head -c $((i * 39731)) /dev/urandom >/run/m/file$i; ln /run/m/file$i /run/m/link$i; i=$((i + 1)); done
 "$RESPALDO" init
 
 # The reference: the filesystem frozen. Of its first block the time of the last write differs at each freeze.

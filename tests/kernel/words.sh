@@ -34,7 +34,7 @@ hold() {
   unset RESPALDO_HOLD_AT RESPALDO_HOLD_FILE
   while [ ! -e /run/hold ]; do
     kill -0 $held 2>/dev/null || { cat /run/stdout /run/stderr; return 1; }
-    sleep 0.05
+    sleep 0.2
   done
 }
 release() {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <mutex>
 
@@ -89,8 +90,12 @@ class KernelLease final : public SnapshotLease {
   Growth grow(std::uint64_t bytes) override {
     const auto now = cow();
     if (!now || !now->valid) return {0, "it has no COW store that works"};
-    CowSpace space = snapshot_.space;
-    space.vg_free = world_->group(snapshot_.name.vg).free;
+    // Asking the group takes as long as extending does, and a store may be full by then: where there is plenty of room,
+    // what was free lately is believed.
+    CowSpace& space = snapshot_.space;
+    constexpr std::uint64_t kPlenty = 4;
+    const std::uint64_t room = space.vg_free - std::min(space.vg_free, snapshot_.kept_free);
+    if (room / kPlenty < bytes) space.vg_free = world_->group(snapshot_.name.vg).free;
     const std::uint64_t more = cow_growth(space, now->size, bytes, snapshot_.kept_free);
     if (more == 0) {
       if (now->size >= largest_cow(space)) return {0, "it is as large as can ever be used"};
@@ -99,10 +104,12 @@ class KernelLease final : public SnapshotLease {
                      : fmt::format("volume group {} has only {} free, which are kept free (--keep-free)",
                                    printable(snapshot_.name.vg), format_size(space.vg_free))};
     }
+    space.vg_free -= std::min(space.vg_free, more);
     world_->lvm().change({"lvextend", "-y", "-L", fmt::format("+{}b", more), snapshot_.name.str()});
     // Somebody else (dmeventd) may have been quicker.
     const auto after = cow();
-    return {after && after->size > now->size ? after->size - now->size : 0, ""};
+    if (!after || !after->valid) return {0, "it overflowed while it was being extended"};
+    return {after->size > now->size ? after->size - now->size : 0, ""};
   }
 
   void release() override {
