@@ -7,6 +7,7 @@ location = "{work}/repository"
 password-file = "{work}/password"
 
 [defaults]
+repository = "disk"
 volumes = ["vg0/*"]
 exclude = "vg0/scratch*"
 disks = ["{work}/a.img"]
@@ -80,7 +81,7 @@ class Night:
         for name in ("RESPALDO_PASSWORD", "RESTIC_PASSWORD"):
             ENV.pop(name, None)
         has_forget = "forget" in run([RESPALDO, "--help"]).stdout
-        keep = "keep = { last = 2, daily = 7 }" if has_forget else ""
+        keep = "keep = { last = 2 }" if has_forget else ""
         (work / "respaldo.toml").write_text(CONFIG.format(work=work, keep=keep))
         self.has_forget = has_forget
 
