@@ -249,6 +249,7 @@ CommandLine::CommandLine() : app(kAbout, "respaldo") {
         "\nExample:\n  {}\n\n`respaldo --help` lists the common options (-r, --disk, --json, ...).",
         command.example));
     actions.emplace_back(sub, command.configure(*sub));
+    for (CLI::App* below : sub->get_subcommands([](CLI::App*) { return true; })) below->group("Subcommands");
   }
 }
 
