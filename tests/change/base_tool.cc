@@ -26,8 +26,8 @@ int run(const std::string& vg, const std::string& origin, const std::string& sna
   for (const auto& base :
        engine::find_bases(world, rows, row_of(rows, origin).uuid, row_of(rows, snapshot))) {
     try {
-      for (const Extent& extent : base->changes().changed.extents())
-        fmt::print("{} {}\n", extent.offset, extent.length);
+      const change::ChangeMap map = base->changes();
+      for (const Extent& extent : map.changed.extents()) fmt::print("{} {}\n", extent.offset, extent.length);
     } catch (const Error& error) {
       fmt::print("refused: {}\n", error.what());
     }
