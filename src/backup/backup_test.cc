@@ -136,7 +136,8 @@ TEST_F(Backup, what_a_killed_run_has_stored_is_not_stored_again) {
   ASSERT_GE(child, 0);
   if (child == 0) {
     make_faulty([](Extent range) {
-      if (range.offset >= 40 * kMiB && range.length > 64 * kKiB) ::kill(::getpid(), SIGKILL);
+      // Of the pass: looking for filesystems reads the ends of the volume.
+      if (range.offset >= 40 * kMiB && range.offset < 50 * kMiB) ::kill(::getpid(), SIGKILL);
     });
     run();
     ::_exit(0);

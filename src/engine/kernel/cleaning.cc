@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "engine/kernel/bases.h"
 #include "journal/names.h"
 
 namespace respaldo::engine {
@@ -32,6 +33,24 @@ const LvRow* volume_of(const journal::Intent& intent, const std::vector<LvRow>& 
            row.has_tag(journal::kTag);
   });
   return found == rows.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+namespace {
+
+// A pool's metadata snapshot; false while it is still there.
+bool released(World& world, const journal::Intent& intent, CleanReport& report) {
+  CleanReport::Item item{fmt::format("metadata snapshot of the pool {}/{}", printable(fact(intent, "vg")),
+                                     printable(fact(intent, "pool"))),
+                         ""};
+  try {
+    item.problem = release_metadata_snapshot(world, intent);
+  } catch (const Error& error) {
+    item.problem = error.what();
+  }
+  report.items.push_back(item);
+  return item.problem.empty();
 }
 
 }  // namespace
@@ -74,6 +93,7 @@ CleanReport clean_leftovers(World& world, bool dry_run) {
     // What the journal speaks of and is there still: not removable now, or not ours to remove (a base by
     // now).
     const bool open = std::ranges::any_of(journal.open_intents(), [&](const journal::Intent& intent) {
+      if (intent.kind == kMetadataSnapshotIntent) return !released(world, intent, report);
       const LvRow* row = volume_of(intent, rows);
       return row != nullptr && std::ranges::find(failed, row->uuid) != failed.end();
     });

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/units.h"
+#include "engine/base.h"
 #include "engine/kernel/cleaning.h"
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/kernel_lease.h"
@@ -72,7 +73,7 @@ Error no_such_volume(const VolumeName& name, const std::vector<LvRow>& rows) {
   return Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(name.str())), hint);
 }
 
-class KernelEngine final : public VolumeEngine {
+class KernelEngine final : public VolumeEngine, public BaseEngine {
  public:
   explicit KernelEngine(KernelEngineOptions options) : world_(std::make_shared<World>(std::move(options))) {}
 
@@ -138,6 +139,26 @@ class KernelEngine final : public VolumeEngine {
       throw Error(ErrorKind::usage, fmt::format("{} is not a snapshot", printable(name.str())),
                   "name a snapshot, or leave --from-snapshot out");
     return lease_existing(row);
+  }
+
+  std::unique_ptr<SnapshotLease> acquire_for_base(const VolumeName& name,
+                                                  const AcquireOptions& options) override {
+    return acquire(name, options);  // there is always a snapshot
+  }
+
+  std::vector<BaseInfo> list_bases() override {
+    std::vector<BaseInfo> bases;
+    for (const LvRow& row : rows())
+      if (const std::string token = base_token(row.tags); !token.empty())
+        bases.push_back({{row.vg, row.name}, row.origin, row.uuid, token, info_of(row, world_->dm()).cow});
+    return bases;
+  }
+
+  void remove_base(const VolumeName& base, const std::string& uuid) override {
+    const LvRow row = row_of(base);
+    if (row.uuid != uuid || base_token(row.tags).empty())
+      throw Error(ErrorKind::refused, fmt::format("{} is no base", printable(base.str())));
+    world_->remove_volume(row.vg, row.vg_uuid, row.uuid, kRemovePatience);
   }
 
   CleanReport clean(bool dry_run) override { return clean_leftovers(*world_, dry_run); }
@@ -293,7 +314,8 @@ class KernelEngine final : public VolumeEngine {
     std::vector<std::string> command = {"lvcreate", "-s", "-y", "-n", made.name, "-ky"};
     if (snapshot.thick) {
       const std::uint64_t size = size_store(row, options, snapshot);
-      command.insert(command.end(), {"-L", fmt::format("{}b", size), "-c", fmt::format("{}k", kCowChunk / kKiB)});
+      command.insert(command.end(),
+                     {"-L", fmt::format("{}b", size), "-c", fmt::format("{}k", kCowChunk / kKiB)});
     } else {
       snapshot.pool = row.pool;
       snapshot.pool_uuid = row.pool_uuid;

@@ -11,6 +11,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "dm/cow_store.h"
+#include "engine/kernel/bases.h"
 #include "engine/kernel/tools/dm_status.h"
 #include "os/crash_point.h"
 
@@ -33,12 +34,13 @@ std::optional<std::uint64_t> number_in(std::string_view words, std::size_t index
   return value;
 }
 
-class KernelLease final : public SnapshotLease {
+class KernelLease final : public SnapshotLease, public BaseKeeper {
  public:
   KernelLease(std::shared_ptr<World> world, LeasedSnapshot snapshot)
       : world_(std::move(world)),
         snapshot_(std::move(snapshot)),
-        uuid_(dm_uuid(snapshot_.vg_uuid, snapshot_.lv_uuid)) {
+        uuid_(dm_uuid(snapshot_.vg_uuid, snapshot_.lv_uuid)),
+        made_(snapshot_.ours) {
     try {
       os::UniqueFd fd = open_lv_node(*world_, uuid_, O_RDONLY);
       const auto info = world_->dm().info(DmRef::by_uuid(uuid_));
@@ -112,6 +114,28 @@ class KernelLease final : public SnapshotLease {
     return {after->size > now->size ? after->size - now->size : 0, ""};
   }
 
+  std::vector<std::unique_ptr<Base>> bases() override {
+    if (!made_) return {};
+    const std::vector<LvRow> rows = group_rows();
+    const LvRow& now = row_in(rows);
+    return find_bases(world_, rows, now.origin_uuid, now);
+  }
+  std::optional<BaseIdentity> as_base() const override {
+    if (!made_) return std::nullopt;
+    const std::vector<LvRow> rows = group_rows();
+    return base_identity(row_in(rows), rows);
+  }
+  std::string base_problem() const override { return "the snapshot was given"; }
+  // A base is nobody's leftover from the moment of the change on; the journal's word comes after it.
+  void keep_as_base(const std::string& token) override {
+    const std::vector<LvRow> rows = group_rows();
+    os::crash_point("before the base is kept");
+    tag_as_base(*world_, row_in(rows), token);
+    os::crash_point("base kept");
+    snapshot_.ours = false;
+    world_->end(snapshot_.intent);
+  }
+
   void release() override {
     device_.reset();
     if (std::exchange(snapshot_.deactivate, false))
@@ -124,6 +148,12 @@ class KernelLease final : public SnapshotLease {
   }
 
  private:
+  std::vector<LvRow> group_rows() const { return world_->lvm().lvs({snapshot_.name.vg}).rows; }
+  const LvRow& row_in(const std::vector<LvRow>& rows) const {
+    for (const LvRow& row : rows)
+      if (row.uuid == snapshot_.lv_uuid && row.vg_uuid == snapshot_.vg_uuid) return row;
+    throw dead("is gone: somebody removed it", "nothing was saved; run again");
+  }
   Error dead(std::string_view what, std::string hint) const {
     return Error(ErrorKind::overflow,
                  fmt::format("snapshot {} of {} {}", printable(snapshot_.name.str()),
@@ -141,6 +171,7 @@ class KernelLease final : public SnapshotLease {
   const std::shared_ptr<World> world_;
   LeasedSnapshot snapshot_;
   const std::string uuid_;
+  const bool made_;  // for this run
   std::unique_ptr<LvDevice> device_;
   std::string path_;
 };

@@ -1,0 +1,31 @@
+// Bases of the running system's volumes: thick ones through their COW stores, thin ones through the pool's
+// metadata.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/base.h"
+#include "engine/kernel/world.h"
+
+namespace respaldo::engine {
+
+// As a base, without a token (unless it has one). `rows`: the group's volumes.
+BaseIdentity base_identity(const LvRow& snapshot, const std::vector<LvRow>& rows);
+
+// Bases of the volume with that UUID, newest first. `now` is the snapshot that is read: it was made before
+// this is called, and stays until the bases are gone.
+std::vector<std::unique_ptr<Base>> find_bases(const std::shared_ptr<World>& world,
+                                              const std::vector<LvRow>& rows, const std::string& origin_uuid,
+                                              const LvRow& now);
+
+// Gives a snapshot the tags of a base, and takes those of the run from it, in one change of the group.
+void tag_as_base(World& world, const LvRow& snapshot, const std::string& token);
+
+// A pool's metadata snapshot that a run which died had reserved. Releases it when it is still the same one;
+// gives the problem when that cannot be told or done.
+inline constexpr const char* kMetadataSnapshotIntent = "metadata snapshot";
+std::string release_metadata_snapshot(World& world, const journal::Intent& intent);
+
+}  // namespace respaldo::engine
