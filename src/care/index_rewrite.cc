@@ -133,7 +133,10 @@ void remove_files(repo::Repository& repository, FileType type, const std::vector
   if (names.empty()) return;
   const ProgressPhase phase(progress, type == FileType::pack ? "removing packs" : "removing old index files",
                             0);
-  for (const std::string& name : names) repository.backend().remove({type, name});
+  std::vector<store::Handle> handles;
+  handles.reserve(names.size());
+  for (const std::string& name : names) handles.push_back({type, name});
+  repository.backend().remove_many(handles);
 }
 
 }  // namespace respaldo::care

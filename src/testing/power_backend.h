@@ -82,7 +82,7 @@ class PowerDisk::Face final : public store::Backend {
     disk_.change();
     const Key key(handle.type, handle.name);
     disk_.now_[key] = whole;
-    if (durability == store::Durability::now) disk_.durable_[key] = whole;
+    if (durability != store::Durability::at_sync) disk_.durable_[key] = whole;
   }
   void sync() override {
     std::lock_guard lock(disk_.mutex_);
