@@ -322,8 +322,17 @@ RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
   if (options.dry_run) return report;
   writer.finish();
   again.finish();
-  for (auto& [snapshot, place] : fresh)
-    report.backups[place].replacement = repo::save_snapshot(repository, snapshot);
+  std::vector<std::string> ignored;
+  const auto all = repository.snapshots(&ignored);
+  for (const auto& [snapshot, place] : fresh) {
+    // An earlier run that kept the original may have made it already.
+    const auto known = std::ranges::find_if(all, [&, wanted = &snapshot](const repo::NamedSnapshot& there) {
+      return there.snapshot.original == wanted->original && there.snapshot.tree == wanted->tree &&
+             there.snapshot.tags == wanted->tags;
+    });
+    report.backups[place].replacement =
+        known != all.end() ? known->id : repo::save_snapshot(repository, snapshot);
+  }
   if (!options.forget) return report;
   std::vector<std::string> gone = report.unreadable_files;
   for (const RepairedBackup& backup : report.backups) gone.push_back(backup.id.hex());

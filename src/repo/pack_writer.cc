@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <chrono>
 #include <mutex>
 
 #include "base/endian.h"
@@ -14,7 +15,9 @@ namespace respaldo::repo {
 
 namespace {
 constexpr std::uint64_t kBlobsInIndexFile = 50000;  // as restic
-constexpr std::size_t kMostBlobsInPack = 400000;    // more would outgrow the header
+// As BlobWriter: what an interrupted run has stored until then is not stored again.
+constexpr std::chrono::seconds kIndexInterval{20};
+constexpr std::size_t kMostBlobsInPack = 400000;  // more would outgrow the header
 constexpr std::size_t kLongestContainer = (1U << 30) + crypto::kOverhead;
 }  // namespace
 
@@ -30,6 +33,7 @@ struct PackWriter::Impl {
   std::array<OpenPack, 2> packs{};
   crypto::Cipher cipher;
   std::vector<PackContents> untold{};  // stored, and in no index file yet
+  std::chrono::steady_clock::time_point last_index = std::chrono::steady_clock::now();
   std::uint64_t untold_blobs = 0, blobs = 0, plain_bytes = 0, stored_bytes = 0;
 
   Impl(Repository& r, std::uint64_t size) : repository(r), pack_size(size), cipher(r.master_key()) {}
@@ -67,7 +71,8 @@ struct PackWriter::Impl {
     pack.blobs.clear();
     untold_blobs += contents.blobs.size();
     untold.push_back(std::move(contents));
-    if (untold_blobs >= kBlobsInIndexFile) write_index();
+    if (untold_blobs >= kBlobsInIndexFile || std::chrono::steady_clock::now() - last_index > kIndexInterval)
+      write_index();
   }
 
   // An index must never name a pack that a power cut could still take.
@@ -77,6 +82,7 @@ struct PackWriter::Impl {
     repository.save_unpacked(store::FileType::index, to_json(untold), store::Durability::now);
     untold.clear();
     untold_blobs = 0;
+    last_index = std::chrono::steady_clock::now();
   }
 };
 

@@ -45,6 +45,7 @@ def main():
             one = next(b["id"] for b in backups(target) if b["tags"] == [f"n{n}"])
             run([RESPALDO, "-q", "-r", target, "restore", f"{one}:vg0/data", "--to-file", work / "back"])
             need(file_sum(work / "back") == expected, "a copied backup holds other bytes")
+            (work / "back").unlink()
         restic(target, "restore", "latest", "--path", tree, "--target", work / "files")
         run(["diff", "-r", tree, str(work / "files") + str(tree)])
 
