@@ -38,7 +38,7 @@ def look_at(package):
     files = run(["dpkg-deb", "-c", package])
     for name in ("/usr/bin/respaldo", "/usr/share/man/man8/respaldo.8.gz", "/usr/share/man/man8/respaldo-backup.8.gz",
                  "/usr/share/man/man5/respaldo.toml.5.gz", "/usr/share/bash-completion/completions/respaldo",
-                 "/lib/systemd/system/respaldo@.service", "/lib/systemd/system/respaldo@.timer", "/etc/respaldo/respaldo.toml",
+                 "/usr/lib/systemd/system/respaldo@.service", "/usr/lib/systemd/system/respaldo@.timer", "/etc/respaldo/respaldo.toml",
                  "/usr/share/doc/respaldo/copyright", "/usr/share/doc/respaldo/configuration.md"):
         need(f" .{name}\n" in files, f"{name} is not in\n{files}")
     need(all(line.split()[1] == "root/root" for line in files.splitlines()), f"owners:\n{files}")
