@@ -132,6 +132,7 @@ def main():
         live(work, images, nights)
         quiet(images, nights)
         killed(images, nights)
+        run([RESPALDO, "-r", repository, "unlock"])  # of those that were killed
         restic(repository, "check", "--read-data")
         print(f"{len(backups(repository))} backups are whole")
 
