@@ -36,7 +36,7 @@ function(room folder)
   if(RESPALDO_TESTS AND tests)
     add_executable(${id}_test ${tests})
     target_link_libraries(${id}_test PRIVATE ${library} respaldo_testing GTest::gmock GTest::gtest_main)
-    gtest_discover_tests(${id}_test PROPERTIES LABELS unit TIMEOUT 300 DISCOVERY_TIMEOUT 60)
+    gtest_discover_tests(${id}_test PROPERTIES LABELS unit TIMEOUT 900 DISCOVERY_TIMEOUT 60)
   endif()
 
   foreach(source IN LISTS fuzzers)

@@ -146,7 +146,7 @@ repository = "disc"
 }
 
 TEST(Config, what_is_not_toml_is_told_with_line_and_column) {
-  EXPECT_THAT(problems_of("[jobs.a]\nvolumes = [\n"), ElementsAre(HasSubstr("c:3:1:")));
+  EXPECT_THAT(problems_of("[jobs.a]\nvolumes = [\n"), ElementsAre(HasSubstr("c:2:13:")));
   EXPECT_THAT(problems_of(std::string("a = \"\xff\x00\"", 8)), ElementsAre(HasSubstr("c:1:")));
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/printable.h"
 #include "os/process.h"
+#include "os/thread_group.h"
 
 namespace respaldo::job {
 
@@ -73,6 +74,7 @@ SnapshotFreeze::~SnapshotFreeze() {
 void SnapshotFreeze::before() {
   frozen_ = true;
   run_hook("before-snapshot", hooks_.before_snapshot, hooks_.deadline, facts_, stop_);
+  os::throw_if_stopped(stop_);  // a hook may end well all the same
   if (hooks_.after_snapshot.empty()) return;
   watch_ = std::make_unique<Watch>();
   watch_->thread = std::jthread([this, watch = watch_.get()] {

@@ -74,7 +74,7 @@ TEST(Metrics, have_names_types_and_escaped_labels) {
 TEST(Mail, headers_hold_one_line_each) {
   const std::string mail = mail_text("root, ana@example.org", {"it\nfailed: ñ", "body\n"});
   EXPECT_THAT(mail,
-              HasSubstr("To: root, ana@example.org\nSubject: =?utf-8?q?it=5Cx0Afailed=3A=20=C3=B1?=\n"));
+              HasSubstr("To: root, ana@example.org\nSubject: =?utf-8?q?it=5Cx0afailed=3A=20=C3=B1?=\n"));
   EXPECT_THAT(mail, HasSubstr("\n\nbody\n"));
 }
 
