@@ -37,8 +37,8 @@ TEST(ManualPage, joins_text_options_and_examples) {
   const auto at = [&](const char* what) { return page.find(what); };
   EXPECT_LT(at(".SH DESCRIPTION"), at("It saves"));
   EXPECT_LT(at("It saves"), at(".SH OPTIONS"));
-  EXPECT_LT(at(".SH OPTIONS"), at(".SH NOTES"));
-  EXPECT_LT(at(".SH NOTES"), at(".SH EXAMPLES"));
+  EXPECT_LT(at(".SH OPTIONS"), at(".SH\nNOTES"));
+  EXPECT_LT(at(".SH\nNOTES"), at(".SH EXAMPLES"));
 }
 
 TEST(OptionTable, has_what_the_program_has) {
