@@ -11,6 +11,7 @@ modules=()
 for module in dm-raid raid456 dm-mirror; do modules+=(--module $module); done
 guest "$here/interrupted_guest.sh" out --env STEP=cut --cut-when cut "${disks[@]}" "${modules[@]}"
 # All three had begun and none had ended.
+cat out/status
 under_way() { # DEVICE KIND: prints the first "done/all rest" of its status
   grep -E "^$1: .* $2 " out/status | grep -oE "[0-9]+/[0-9]+ [^ ]+" | head -1 | tr / ' '
 }

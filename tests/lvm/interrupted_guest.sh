@@ -31,7 +31,10 @@ tell snap origin
 lvcreate -qq -n moved -L 60M cut "$1"
 pattern /dev/cut/moved 0 61440
 tell moved moved
-lvcreate -qq -n array --type raid5 -i 2 -I 16k -L 24M --maxrecoveryrate 64k cut "$2" "$3" "$4"
+lvcreate -qq -n array --type raid5 -i 2 -I 16k -L 24M cut "$2" "$3" "$4"
+# Held where it is, for the same reason as the move below.
+until dmsetup status cut-array | grep -qE ' [1-9][0-9]*/24576'; do :; done
+dmsetup message cut-array 0 frozen
 pattern /dev/cut/array 0 24576
 tell array array
 

@@ -18,6 +18,8 @@ echo "UUID=$(blkid -s UUID -o value /dev/vg0/root) /run/root ext4 defaults 0 2" 
 echo "UUID=dead-beef /run/gone ext4 defaults 0 2" >>/run/fstab
 mkfs.ext4 -q "$3"
 
+# Held still while both are asked: a filesystem writes long after a sync, and the store fills.
+fsfreeze -f /run/root
 "$RESPALDO" --json layout >layout.json
 "$RESPALDO" layout >layout.txt
 for report in vgs pvs; do
@@ -29,6 +31,7 @@ lsblk --json --bytes -o NAME,PATH,SIZE,TYPE,MOUNTPOINT,PHY-SEC,LOG-SEC,RO,RM >ls
 for device in "$1" "${1}1" "$2" "$3" /dev/mapper/vg0-root /dev/mapper/vg0-with--hyphen.dot; do
   blkid -p -o export "$device" >"blkid.${device##*/}" || true
 done
+fsfreeze -u /run/root
 # What must be seen of this host.
 grep -q 'UUID=dead-beef' layout.txt
 grep -q '/dev/vg0/with-hyphen.dot = /dev/mapper/vg0-with--hyphen.dot = /dev/dm-' layout.txt
