@@ -155,8 +155,8 @@ class Run {
         if (item.problem.empty())
           progress_.note(fmt::format("removed what an earlier run left behind: {}", item.what));
         else
-          summary_.warnings.push_back(
-              fmt::format("an earlier run left {} behind, which cannot be removed: {}", item.what, item.problem));
+          summary_.warnings.push_back(fmt::format(
+              "an earlier run left {} behind, which cannot be removed: {}", item.what, item.problem));
     } catch (const Error& error) {
       summary_.warnings.push_back(
           fmt::format("what earlier runs may have left behind was not looked for: {}", error.what()));
@@ -169,7 +169,8 @@ class Run {
       acquire_leases();
       return;
     }
-    for (const engine::VolumeName& asked : options_.volumes) engine_.find(asked);  // nothing is frozen for a typo
+    for (const engine::VolumeName& asked : options_.volumes)
+      engine_.find(asked);  // nothing is frozen for a typo
     try {
       options_.hooks->before();
       acquire_leases();
@@ -338,14 +339,19 @@ class Run {
       Sinks sinks({&list, &chunks});
       std::optional<CutRecorder> recorder;
       if (job.token) sinks.add(recorder.emplace(job.plan, !job.map.free.empty(), cutter_name_));
-      const PassSource source{job.lease->device(),    job.plan,
-                              job.name.str(),         content_cutter_,
-                              options_.on_read_error, [this, &lease = *job.lease] {
+      const PassSource source{job.lease->device(),
+                              job.plan,
+                              job.name.str(),
+                              content_cutter_,
+                              options_.on_read_error,
+                              [this, &lease = *job.lease] {
                                 guard_.check();
+                                if (repo::now().seconds - started_.seconds > 2) still_locked_();
                                 lease.require_valid();
                               },
                               [&job](std::uint64_t offset) { return file_at(job, offset); },
-                              &repository_, parent_image(job)};
+                              &repository_,
+                              parent_image(job)};
       job.read = run_pass(source, savers_->savers(), sinks, progress_, stop_);
       if (recorder) job.cuts = recorder->take_record().to_json();
       job.plan = {};
@@ -610,7 +616,7 @@ class Run {
   repo::Snapshot snapshot_;
   repo::SnapshotSummary counts_;
   std::optional<repo::NamedSnapshot> parent_;
-  std::vector<Job> jobs_;  // their leases, where they are left, are released when this goes
+  std::vector<Job> jobs_;        // their leases, where they are left, are released when this goes
   engine::SnapshotGuard guard_;  // goes before them
   std::map<std::string, std::string> configs_;
   BackupSummary summary_;

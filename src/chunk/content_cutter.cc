@@ -29,6 +29,19 @@ std::uint64_t split_mix(std::uint64_t& state) {
 std::size_t search(const std::uint64_t* gear, const std::uint8_t* bytes, std::size_t at, std::size_t stop,
                    std::uint64_t mask, std::uint64_t& state) {
   std::uint64_t hash = state;
+  for (; at + 4 <= stop; at += 4) {
+    const std::uint64_t first = (hash << 1) + gear[bytes[at]], second = (first << 1) + gear[bytes[at + 1]],
+                        third = (second << 1) + gear[bytes[at + 2]];
+    hash = (third << 1) + gear[bytes[at + 3]];
+    if ((first & mask) == 0) [[unlikely]]
+      return at + 1;
+    if ((second & mask) == 0) [[unlikely]]
+      return at + 2;
+    if ((third & mask) == 0) [[unlikely]]
+      return at + 3;
+    if ((hash & mask) == 0) [[unlikely]]
+      return at + 4;
+  }
   for (; at < stop; ++at) {
     hash = (hash << 1) + gear[bytes[at]];
     if ((hash & mask) == 0) return at + 1;

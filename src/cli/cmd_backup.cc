@@ -248,9 +248,13 @@ app::ExitCode run(app::Context& context, const Options& options) {
   engine::VolumeEngine& engine = context.engine();
   for (const engine::VolumeName& name : plan.volumes) engine.find(name);  // before a password is asked for
   for (const std::string& warning : engine.warnings()) context.warn(warning);
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  // Somebody who waits for others' locks waits for one of this moment, too.
+  const bool patient = context.options().lock_patience_seconds.value_or(0) > 0;
+  const auto lock = lock_repository(context, repo::LockKind::shared,
+                                    patient ? repo::Settling::wait : repo::Settling::behind);
   const auto indexed = context.indexed();
   const auto still_locked = [&] {
+    lock->settle(context.stop());
     if (lock->lost())
       throw Error(ErrorKind::busy, "the lock on the repository could not be refreshed",
                   "nothing was saved; run again");
@@ -270,15 +274,17 @@ Action configure_backup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("volumes", options->volumes, "volumes to save, as VG/LV")->required()->type_name("VG/LV");
   app.add_flag("--from-snapshot", options->from_snapshot, "the names are of snapshots that exist already");
-  app.add_option("--cow", options->cow,
-                 "size of the snapshot's COW store: 10G, 20%ORIGIN, 50%FREE; auto: from the volume's own history, "
-                 "else a fifth of it")
+  app.add_option(
+         "--cow", options->cow,
+         "size of the snapshot's COW store: 10G, 20%ORIGIN, 50%FREE; auto: from the volume's own history, "
+         "else a fifth of it")
       ->type_name("SIZE");
   app.add_option("--keep-free", options->keep_free,
                  "what snapshots never take of the volume group's free space: 1G, or 5% of the group")
       ->type_name("SIZE");
   app.add_option("--on-cow-full", options->on_cow_full,
-                 "when a snapshot fills up and cannot be extended: continue (and fail if it overflows before its end), "
+                 "when a snapshot fills up and cannot be extended: continue (and fail if it overflows before "
+                 "its end), "
                  "or abort before it is full")
       ->check(CLI::IsMember({"abort", "continue"}))
       ->capture_default_str();

@@ -55,10 +55,11 @@ std::string mode_text(repo::NodeType type, std::uint32_t mode) {
   return text;
 }
 
-std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind) {
+std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind,
+                                                repo::Settling settling) {
   return repo::RepoLock::acquire(context.repository(), kind,
                                  std::chrono::seconds(context.options().lock_patience_seconds.value_or(0)),
-                                 context.stop());
+                                 context.stop(), settling);
 }
 
 FoundBackup find_backup(app::Context& context, const std::string& selector) {

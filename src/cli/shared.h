@@ -36,7 +36,8 @@ std::string long_line(const Entry& entry, const std::string& path) {
 os::Path state_folder(app::Context& context);
 
 // The repository's lock for this command, with --retry-lock.
-std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind);
+std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind,
+                                                repo::Settling settling = repo::Settling::wait);
 
 struct FoundBackup {
   repo::NamedSnapshot backup;

@@ -7,7 +7,7 @@
 
 namespace respaldo::repo {
 
-// What fits blobs of images best: about as fast as zstd's level 3, and about 1 % smaller.
+// What fits blobs best: a third faster than zstd's level 3, and 3 % larger (docs/decisions/0008-compression.md).
 inline constexpr int kAutoLevel = 0;
 
 class Compressor {

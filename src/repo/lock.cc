@@ -112,6 +112,9 @@ struct RepoLock::Impl {
   std::mutex mutex;
   std::string name;  // empty once released
   std::atomic<std::int64_t> refreshed{uptime()};
+  const std::chrono::steady_clock::time_point settles_at = std::chrono::steady_clock::now() + kSettle;
+  std::mutex settling;  // held while it is looked
+  bool settled = false;
   std::jthread refresher{};
 
   Impl(Repository& r, bool e, std::string n) : repository(r), exclusive(e), name(std::move(n)) {}
@@ -141,6 +144,20 @@ struct RepoLock::Impl {
     name = fresh;
     refreshed = uptime();
   }
+  // Whoever wrote his lock at the same moment sees ours by then, and we his.
+  std::optional<LockInfo> rival(const std::stop_token& stop) {
+    std::lock_guard looking(settling);
+    if (settled) return std::nullopt;
+    const auto left = settles_at - std::chrono::steady_clock::now();
+    if (left > left.zero()) pause(std::chrono::ceil<std::chrono::milliseconds>(left), stop);
+    const std::string own = [this] {
+      std::lock_guard lock(mutex);
+      return name;
+    }();
+    auto other = conflict(repository, exclusive, own);
+    settled = !other;
+    return other;
+  }
   void release() {
     refresher.request_stop();
     if (refresher.joinable()) refresher.join();
@@ -164,7 +181,8 @@ RepoLock::~RepoLock() {
 }
 
 std::unique_ptr<RepoLock> RepoLock::acquire(Repository& repository, LockKind kind,
-                                            std::chrono::seconds patience, std::stop_token stop) {
+                                            std::chrono::seconds patience, std::stop_token stop,
+                                            Settling settling) {
   const bool exclusive = kind == LockKind::exclusive;
   const auto deadline = std::chrono::steady_clock::now() + patience;
   for (;;) {
@@ -174,14 +192,17 @@ std::unique_ptr<RepoLock> RepoLock::acquire(Repository& repository, LockKind kin
           repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
       auto impl = std::make_unique<Impl>(repository, exclusive, name);
       auto lock = std::unique_ptr<RepoLock>(new RepoLock(std::move(impl)));
-      // Whoever wrote his lock at the same moment sees ours now, and we his.
-      pause(kSettle, stop);
-      other = conflict(repository, exclusive, name);
+      if (settling == Settling::behind) return lock;
+      other = lock->impl_->rival(stop);
       if (!other) return lock;
     }
     if (std::chrono::steady_clock::now() >= deadline) throw busy(*other);
     pause(std::chrono::seconds(2), stop);
   }
+}
+
+void RepoLock::settle(const std::stop_token& stop) {
+  if (const auto other = impl_->rival(stop)) throw busy(*other);
 }
 
 bool RepoLock::lost() const { return uptime() - impl_->refreshed > kLostAfter; }

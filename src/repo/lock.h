@@ -22,6 +22,11 @@ struct LockInfo {
 
 enum class LockKind { shared, exclusive };
 
+// Two who write their locks at the same moment see each other a little later. `wait`: acquire() waits for
+// that. `behind`: it returns at once, and who holds the lock may read, but nothing that it writes may become
+// visible before settle().
+enum class Settling { wait, behind };
+
 // Held until released or destroyed; a thread refreshes it every five minutes. When it cannot be refreshed for
 // 20 minutes, lost() becomes true and writers must stop.
 class RepoLock {
@@ -29,8 +34,10 @@ class RepoLock {
   // Error(busy) naming owner, host, pid and age; waits up to `patience` for it to go away.
   static std::unique_ptr<RepoLock> acquire(Repository& repository, LockKind kind,
                                            std::chrono::seconds patience = std::chrono::seconds(0),
-                                           std::stop_token stop = {});
+                                           std::stop_token stop = {}, Settling settling = Settling::wait);
   ~RepoLock();
+  // Waits until nobody can have locked at the same moment; Error(busy) when somebody did. Any thread.
+  void settle(const std::stop_token& stop);
   bool lost() const;
   void release();
 

@@ -280,6 +280,22 @@ TEST_F(Repositories, locks_exclude_and_agree_with_restic) {
   EXPECT_EQ(remove_locks(*repository, true), 1U);
 }
 
+TEST_F(Repositories, a_lock_of_the_same_moment_is_seen_when_it_settles) {
+  const auto repository = create();
+  const auto alone = RepoLock::acquire(*repository, LockKind::shared, {}, {}, Settling::behind);
+  alone->settle({});
+  alone->settle({});
+
+  const auto early = RepoLock::acquire(*repository, LockKind::shared, {}, {}, Settling::behind);
+  const std::string rival = repository->save_unpacked(
+      store::FileType::lock,
+      R"({"time":"2026-01-02T03:04:05Z","exclusive":true,"hostname":"h","username":"u","pid":1})",
+      store::Durability::now);
+  EXPECT_EQ(error_of([&] { early->settle({}); }).kind(), ErrorKind::busy);
+  repository->backend().remove({store::FileType::lock, rival});
+  early->settle({});
+}
+
 TEST(FindSnapshot, names_by_prefix_and_latest) {
   std::vector<NamedSnapshot> all(3);
   all[0].id.bytes = {0xab, 1};
