@@ -17,14 +17,21 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "endtoend"))
 from common import MIB, RESPALDO, Images, fail, file_sum, need, restic, run  # noqa: E402
 
-NAMES = ["ext4", "ext3", "small", "bigalloc", "inline"]
+KINDS = {
+    "ext4": ["-t", "ext4", "-O", "ea_inode"],
+    "ext3": ["-t", "ext3", "-I", "128"],
+    "small": ["-t", "ext4", "-b", "1024", "-I", "256"],
+    "bigalloc": ["-t", "ext4", "-O", "bigalloc,^metadata_csum", "-C", "16384"],
+    "inline": ["-t", "ext4", "-O", "inline_data,^has_journal", "-I", "512"],
+}
+NAMES = list(KINDS)
 FILES = int(os.environ.get("FILES", 4000))
 LARGE = FILES > 10000
 
 
 def guest(script, out, disks, limit=300):
     command = [HERE.parent / "harness/run_guest", HERE / script, "--out", out, "--limit", limit, "--memory", 768 if LARGE else 320,
-               "--env", f"FILES={HERE}"]
+               "--env", f"FILES={HERE}", "--env", "NAMES=" + " ".join(NAMES)]
     for disk in disks:
         command += ["--disk", disk]
     result = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit + 60)
@@ -52,6 +59,16 @@ def copy_system_files(target):
                    f" | tar -C {shlex.quote(str(target))} -xpf -", shell=True, check=True)
 
 
+def make_filesystem(kind, files, size, disk, at):
+    """Filled with files by mke2fs, and written to the disk from byte `at` on."""
+    raw = files.parent / "raw"
+    with open(raw, "wb") as f:
+        f.truncate(size)
+    run(["mke2fs", "-q", "-F", "-d", files, *kind, raw])
+    run(["dd", f"if={raw}", f"of={disk}", "bs=1M", f"seek={at // MIB}", "conv=notrunc,sparse", "status=none"])
+    raw.unlink()
+
+
 def manifest(folder, out):
     with open(out, "w") as f:
         subprocess.run([sys.executable, HERE / "manifest.py", folder], stdout=f, check=True)
@@ -73,6 +90,8 @@ def main():
     images.lvm("vgcreate", "-qq", "vg0", images.paths[0])
     for name in NAMES:
         images.lvm("lvcreate", "-qq", "-L", f"{size}b", "-n", name, "vg0")
+    for number, kind in enumerate(KINDS.values()):  # one after the other from the first extent on
+        make_filesystem(kind, out / "system", size, images.paths[0], MIB + number * size)
     guest("guest_make.sh", out, images.paths, 3000 if LARGE else 400)
 
     run([RESPALDO, "-r", "repo", "init"])

@@ -73,7 +73,8 @@ says "lvchange -ay"
 expect 1 setpriv --reuid=65534 --regid=65534 --clear-groups "$RESPALDO" snapshot list
 says "root"
 touch /run/none
-mount --bind /run/none "$(readlink -f "$(command -v lvm)")"
+lvm=$(readlink -f "$(command -v lvm)")
+mount --bind /run/none "$lvm"
 expect 1 "$RESPALDO" backup vg0/root
 says "apt install lvm2"
-umount "$(readlink -f "$(command -v lvm)")"
+umount "$lvm"
