@@ -15,6 +15,7 @@
 #include "os/thread_group.h"
 #include "repo/blob_writer.h"
 #include "repo/pack_writer.h"
+#include "view/cut_record.h"
 #include "view/volume_view.h"
 
 namespace respaldo::care {
@@ -30,6 +31,13 @@ using repo::Tree;
 constexpr std::size_t kDeepest = 1000;
 constexpr std::uint64_t kLongestZero = 8 * kMiB;
 constexpr const char* kTag = "repaired";
+
+// What respaldo keeps beside an image: worth nothing in part.
+bool is_record(const std::string& folder, const std::string& name) {
+  const auto depth = std::ranges::count(folder, '/');
+  return (depth == 2 && (name == view::kFactsName || name == view::kCutsName)) ||
+         (depth == 1 && name == view::kGroupConfigName);
+}
 
 // Which blobs can still be had.
 class Stock {
@@ -170,6 +178,10 @@ class Rewriter {
       return true;
     }
     if (is_image(folder, node.name)) return image(node, where, parent);
+    if (is_record(folder, node.name)) {
+      lose(where, "is lost, and goes; images and files can be restored without it");
+      return false;
+    }
     lose(where, fmt::format("{} of its {} blobs are lost; {} of {} bytes are left", gone, node.content.size(),
                             size, node.size));
     std::erase_if(node.content, [&](const BlobId& id) { return !stock_.has(BlobType::data, id); });

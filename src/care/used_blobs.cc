@@ -1,6 +1,7 @@
 #include "care/used_blobs.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <condition_variable>
 #include <mutex>
@@ -9,10 +10,13 @@
 #include "base/error.h"
 #include "os/thread_group.h"
 #include "repo/index_numbers.h"
+#include "repo/references.h"
 
 namespace respaldo::care {
 
 namespace {
+
+constexpr std::uint64_t kLargeTree = 1U << 20;  // bytes of JSON
 
 struct Task {
   repo::BlobId tree;
@@ -74,17 +78,21 @@ class Walk {
   }
 
   void read(const Task& task) {
-    const repo::Tree tree = in_context(
+    // The image of a terabyte has a tree of 67 MB: those are read one at a time, whatever the number of
+    // threads.
+    std::unique_lock<std::mutex> alone;
+    const auto place = repository_.index().find(repo::BlobType::tree, task.tree);
+    if (place && place->plain_length() > kLargeTree) alone = std::unique_lock(large_);
+    in_context(
         [&] { return fmt::format("backup {}; nothing was removed", backups_[task.backup].id.short_hex()); },
-        [&] { return repository_.load_tree(task.tree); });
-    for (const repo::Node& node : tree.nodes) {
-      if (node.subtree) enter({*node.subtree, task.backup});
-      for (const repo::BlobId& id : node.content) {
-        const auto found = repo::blob_number(repository_.index(), repo::BlobType::data, id);
-        if (!found) lost(task.backup, "blob", id);
-        used_.insert(found->number);
-      }
-    }
+        [&] {
+          repo::for_each_reference(repository_, task.tree, [&](repo::BlobType type, const repo::BlobId& id) {
+            if (type == repo::BlobType::tree) return enter({id, task.backup});
+            const auto found = repo::blob_number(repository_.index(), type, id);
+            if (!found) lost(task.backup, "blob", id);
+            used_.insert(found->number);
+          });
+        });
     progress_.advance(0);
   }
 
@@ -92,7 +100,7 @@ class Walk {
   const std::vector<repo::NamedSnapshot>& backups_;
   BlobBits& used_;
   Progress& progress_;
-  std::mutex mutex_;
+  std::mutex mutex_, large_;
   std::condition_variable_any changed_;
   std::vector<Task> tasks_;
   std::size_t working_ = 0;
@@ -106,6 +114,8 @@ BlobBits find_used_blobs(const repo::IndexedRepository& repository,
   const ProgressPhase phase(progress, "finding what backups need", 0);
   BlobBits used(repository.index().blob_count());
   Walk(repository, backups, used, progress).run(threads, stop);
+  // The allocator would hold on to the memory of large trees.
+  ::malloc_trim(0);
   return used;
 }
 

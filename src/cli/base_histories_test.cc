@@ -150,8 +150,9 @@ class World {
           return reopen();
       }
     } catch (const Error& error) {
-      // Not everything is possible at any time: no room, no base, a snapshot that died.
-      if (error.kind() == ErrorKind::internal) throw;
+      // Not everything is possible at any time: no room, no base, a snapshot that died. But nobody else is
+      // here.
+      if (error.kind() == ErrorKind::internal || error.kind() == ErrorKind::busy) throw;
     }
   }
 
@@ -197,7 +198,8 @@ class World {
     resize_to(now);
   }
   void lose_base() {
-    with([&](engine::OpContext& op) { engine::remove_lv(op, {"vg0", base()}); });
+    const std::string name = base();
+    with([&](engine::OpContext& op) { engine::remove_lv(op, {"vg0", name}); });
   }
   void overflow() {
     const auto device = engine_->open_write({"vg0", "root"});
@@ -335,14 +337,14 @@ class World {
   std::unique_ptr<engine::VolumeEngine> engine_;
 };
 
-// Shared out so that they can run side by side. HISTORIES=100 makes 500 in all.
+// 500 in all, shared out so that they can run side by side. HISTORIES=N: so many in each of the five parts.
 class Histories : public ::testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(Histories, no_base_is_wrongly_trusted) {
   constexpr std::uint64_t kMost = 100;
   const char* wanted = std::getenv("HISTORIES");
   const std::uint64_t each =
-      std::min<std::uint64_t>(wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 3, kMost);
+      std::min<std::uint64_t>(wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : kMost, kMost);
   std::uint64_t used = 0, refused = 0;
   std::uint64_t read = 0, reused = 0;
   for (std::uint64_t seed = GetParam() * kMost; seed < GetParam() * kMost + each; ++seed) {
@@ -361,7 +363,7 @@ TEST_P(Histories, no_base_is_wrongly_trusted) {
   EXPECT_GT(used, each == kMost ? 80U : 0U);
   if (each < kMost) return;
   EXPECT_GT(refused, 20U);
-  EXPECT_GT(reused, read / 4);
+  EXPECT_GT(reused, read / 8);
 }
 
 INSTANTIATE_TEST_SUITE_P(Hundreds, Histories, ::testing::Range<std::uint64_t>(0, 5));

@@ -10,8 +10,9 @@
 
 #include "base/error.h"
 #include "repo/index_numbers.h"
-#include "repo/json_reader.h"
+#include "repo/json_stream.h"
 #include "repo/pack.h"
+#include "repo/references.h"
 
 namespace respaldo::repo {
 
@@ -72,7 +73,8 @@ struct Index::Impl {
 
   static const Impl& of(const Index& index) { return *index.impl_; }
   // Only what is inside may look into an index; a function defined here is inline, and nobody here calls it.
-  [[gnu::used]] friend std::optional<BlobNumber> blob_number(const Index& index, BlobType type, const BlobId& id) {
+  [[gnu::used]] friend std::optional<BlobNumber> blob_number(const Index& index, BlobType type,
+                                                             const BlobId& id) {
     const Table& table = of(index).table(type);
     const auto entries = table.find(id);
     if (entries.empty()) return std::nullopt;
@@ -175,41 +177,72 @@ std::string to_json(const std::vector<PackContents>& packs) {
   return json + "]}\n";
 }
 
-std::vector<PackContents> parse_index(ByteView json) {
-  const JsonDocument document(json, "index file");
-  std::vector<PackContents> packs;
-  const auto list = array_member(document.root(), "packs");
-  if (!list) return packs;
-  for (const simdjson::dom::element element : *list) {
-    simdjson::dom::object object;
-    if (element.get(object) != simdjson::SUCCESS) bad_field("packs", "a list of objects");
-    PackContents pack;
-    const auto id = id_member<PackId>(object, "id");
-    if (!id) bad_field("id", "there");
-    pack.pack = *id;
-    if (const auto blobs = array_member(object, "blobs")) {
-      pack.blobs.reserve(blobs->size());
-      for (const simdjson::dom::element item : *blobs) {
-        simdjson::dom::object fields;
-        if (item.get(fields) != simdjson::SUCCESS) bad_field("blobs", "a list of objects");
-        PackedBlob blob;
-        const auto blob_id = id_member<BlobId>(fields, "id");
-        if (!blob_id) bad_field("id", "there");
-        blob.id = *blob_id;
-        const auto type = text_member(fields, "type").value_or(std::string_view());
-        if (type != "data" && type != "tree") bad_field("type", "data or tree");
-        blob.type = type == "tree" ? BlobType::tree : BlobType::data;
-        blob.offset = static_cast<std::uint32_t>(unsigned_member(fields, "offset", UINT32_MAX).value_or(0));
-        blob.length = static_cast<std::uint32_t>(unsigned_member(fields, "length", UINT32_MAX).value_or(0));
-        blob.uncompressed_length = static_cast<std::uint32_t>(
-            unsigned_member(fields, "uncompressed_length", UINT32_MAX).value_or(0));
-        if (blob.length < crypto::kOverhead) bad_field("length", "the length of a sealed blob");
-        pack.blobs.push_back(blob);
-      }
+namespace {
+
+using Stream = JsonStream;
+
+std::uint32_t small_number(Stream& stream, Stream::Value value, std::string_view name) {
+  return static_cast<std::uint32_t>(stream.number(value, name, UINT32_MAX).value_or(0));
+}
+
+PackedBlob read_packed_blob(Stream& stream, Stream::Value value) {
+  PackedBlob blob;
+  bool has_id = false, has_type = false;
+  stream.for_each_member(value, "blobs", [&](std::string_view key, Stream::Value field) {
+    if (key == "id") {
+      const auto id = stream.id<BlobId>(field, "id");
+      has_id = id.has_value();
+      blob.id = id.value_or(BlobId());
+    } else if (key == "type") {
+      const std::string_view type = stream.text(field, "type").value_or(std::string_view());
+      if (type != "data" && type != "tree") bad_field("type", "data or tree");
+      blob.type = type == "tree" ? BlobType::tree : BlobType::data;
+      has_type = true;
+    } else if (key == "offset") {
+      blob.offset = small_number(stream, field, "offset");
+    } else if (key == "length") {
+      blob.length = small_number(stream, field, "length");
+    } else if (key == "uncompressed_length") {
+      blob.uncompressed_length = small_number(stream, field, "uncompressed_length");
     }
-    packs.push_back(std::move(pack));
-  }
+  });
+  if (!has_id) bad_field("id", "there");
+  if (!has_type) bad_field("type", "data or tree");
+  if (blob.length < crypto::kOverhead) bad_field("length", "the length of a sealed blob");
+  return blob;
+}
+
+PackContents read_pack(Stream& stream, Stream::Value value) {
+  PackContents pack;
+  bool has_id = false;
+  stream.for_each_member(value, "packs", [&](std::string_view key, Stream::Value field) {
+    if (key == "id") {
+      const auto id = stream.id<PackId>(field, "id");
+      has_id = id.has_value();
+      pack.pack = id.value_or(PackId());
+    } else if (key == "blobs") {
+      stream.for_each_element(
+          field, "blobs", [&](Stream::Value item) { pack.blobs.push_back(read_packed_blob(stream, item)); });
+    }
+  });
+  if (!has_id) bad_field("id", "there");
+  return pack;
+}
+
+}  // namespace
+
+std::vector<PackContents> parse_index(Bytes json) {
+  JsonStream stream(std::move(json), "index file");
+  std::vector<PackContents> packs;
+  stream.for_each_member([&](std::string_view key, Stream::Value value) {
+    if (key != "packs") return;
+    packs.clear();  // of two lists the last counts, as for restic
+    stream.for_each_element(value, "packs",
+                            [&](Stream::Value item) { packs.push_back(read_pack(stream, item)); });
+  });
   return packs;
 }
+
+std::vector<PackContents> parse_index(ByteView json) { return parse_index(Bytes::copy_of(json)); }
 
 }  // namespace respaldo::repo

@@ -16,6 +16,7 @@
 #include "repo/json_reader.h"
 #include "repo/keys.h"
 #include "repo/pack.h"
+#include "repo/references.h"
 
 namespace respaldo::repo {
 
@@ -31,6 +32,8 @@ constexpr std::uint64_t kLongestDocument = 256U << 20;
 // Plain bytes of a blob. restic cuts data at 8 MiB; trees grow with the entries of a folder.
 constexpr std::uint64_t kLongestData = 256U << 20, kLongestTree = 1U << 30;
 constexpr std::uint64_t kLargeIndex = 4U << 20;  // stored bytes
+constexpr unsigned kIndexReaders = 4;            // each holds one file, unpacked
+constexpr std::size_t kJsonPadding = simdjson::SIMDJSON_PADDING;  // whoever reads JSON need not copy it
 constexpr int kUnpackedLevel = 3;
 constexpr std::uint8_t kCompressedMark = 2;
 constexpr std::size_t kMostKeys = 20;  // restic tries no more
@@ -280,15 +283,16 @@ Index Repository::load_index(Progress& progress, std::vector<std::string>* damag
   std::atomic<std::size_t> next{0};
   os::ThreadGroup threads(stop);
   const std::size_t workers =
-      std::min<std::size_t>(std::max(1U, std::thread::hardware_concurrency()), files.size());
+      std::min<std::size_t>(std::clamp(std::thread::hardware_concurrency(), 1U, kIndexReaders), files.size());
   for (std::size_t w = 0; w < workers; ++w) {
     threads.spawn([&](std::stop_token token) {
       for (std::size_t i = next++; i < files.size(); i = next++) {
         os::throw_if_stopped(token);
         try {
-          const Bytes json = load_unpacked(FileType::index, files[i].name);
-          const std::vector<PackContents> packs = in_context(
-              [&] { return "index " + files[i].name.substr(0, 8); }, [&] { return parse_index(json); });
+          Bytes json = load_unpacked(FileType::index, files[i].name);
+          const std::vector<PackContents> packs =
+              in_context([&] { return "index " + files[i].name.substr(0, 8); },
+                         [&] { return parse_index(std::move(json)); });
           std::lock_guard lock(mutex);
           for (const PackContents& pack : packs) index.add(pack);
         } catch (const Error& error) {
@@ -345,7 +349,8 @@ Bytes Repository::decode_blob(BlobType type, const BlobId& id, const BlobLocatio
     // A lie about the length costs no more memory than zstd could have packed into the container.
     if (location.uncompressed_length / 65536 > opened->size() + 1)
       throw damaged("its length cannot be right");
-    Bytes plain(location.uncompressed_length);
+    Bytes plain(location.uncompressed_length + kJsonPadding);
+    plain.resize(location.uncompressed_length);
     thread_local Decompressor decompressor;
     if (!decompressor.decompress(*opened, plain)) throw damaged("it does not decompress to its length");
     opened = std::move(plain);

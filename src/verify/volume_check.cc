@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "base/error.h"
@@ -15,15 +16,19 @@ namespace {
 
 constexpr const char* kOlderBackup = "another backup of this volume may be whole";
 
-void check_facts(const view::StoredVolume& volume, const std::string& name, bool ours, bool has_facts_file,
-                 Findings& findings) {
+// A repair takes a record away that was lost, and says so by the backup's tag.
+enum class Origin { foreign, ours, repaired };
+
+void check_facts(const view::StoredVolume& volume, const std::string& name, Origin origin,
+                 bool has_facts_file, Findings& findings) {
   if (!volume.facts) {
     if (has_facts_file) {
       findings.add(Severity::error, "bad_facts",
                    fmt::format("{}: its {} cannot be read", name, view::kFactsName),
                    "the image can be restored without it");
-    } else if (ours) {
-      findings.add(Severity::error, "bad_facts", fmt::format("{}: it has no {}", name, view::kFactsName),
+    } else if (origin != Origin::foreign) {
+      findings.add(origin == Origin::repaired ? Severity::warning : Severity::error, "bad_facts",
+                   fmt::format("{}: it has no {}", name, view::kFactsName),
                    "the image can be restored without it");
     }
     return;
@@ -56,6 +61,8 @@ void check_backup(const repo::IndexedRepository& repository, const repo::NamedSn
                   Findings& findings, const std::stop_token& stop) {
   const std::string id = backup.id.short_hex();
   const bool ours = backup.snapshot.program_version.starts_with("respaldo");
+  const bool repaired = std::ranges::find(backup.snapshot.tags, "repaired") != backup.snapshot.tags.end();
+  const Origin origin = !ours ? Origin::foreign : repaired ? Origin::repaired : Origin::ours;
   std::vector<view::StoredVolume> volumes;
   try {
     volumes = view::stored_volumes(repository, backup.snapshot);
@@ -80,7 +87,7 @@ void check_backup(const repo::IndexedRepository& repository, const repo::NamedSn
     } catch (const Error&) {
       // The walk over the trees tells of it.
     }
-    check_facts(volume, name, ours, has_facts_file, findings);
+    check_facts(volume, name, origin, has_facts_file, findings);
   }
 }
 
