@@ -3,6 +3,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/shared.h"
+#include "view/base_facts.h"
 
 namespace respaldo::cli {
 
@@ -83,6 +84,39 @@ app::ExitCode list(app::Context& context, const ListOptions& options) {
   return damaged.empty() ? app::ExitCode::ok : app::ExitCode::damaged;
 }
 
+// What a backup was spared by a base, and what it kept for the next one.
+std::vector<std::string> base_words(const view::BaseRecord& record) {
+  std::vector<std::string> words;
+  if (record.used)
+    words.push_back(fmt::format("{} changed since backup {} ({}), {} were not read again",
+                                format_size(record.used->changed_bytes),
+                                printable(record.used->backup.substr(0, 8)), printable(record.used->source),
+                                format_size(record.used->reused_bytes)));
+  if (!record.refused.empty()) words.push_back(fmt::format("not used: {}", printable(record.refused)));
+  if (record.kept)
+    words.push_back(fmt::format("kept for the next backup: {} snapshot of {}, in chunks of {}",
+                                printable(record.kept->source), format_size(record.kept->size),
+                                format_size(record.kept->chunk)));
+  return words;
+}
+
+Json base_json(const view::BaseRecord& record) {
+  Json json = Json::object();
+  if (record.used)
+    json["used"] = {{"source", record.used->source},
+                    {"backup", record.used->backup},
+                    {"changed_bytes", record.used->changed_bytes},
+                    {"reused_bytes", record.used->reused_bytes}};
+  if (!record.refused.empty()) json["refused"] = record.refused;
+  if (record.kept)
+    json["kept"] = {{"source", record.kept->source},
+                    {"token", record.kept->token},
+                    {"snapshot_uuid", record.kept->snapshot_uuid},
+                    {"size", record.kept->size},
+                    {"chunk", record.kept->chunk}};
+  return json;
+}
+
 app::ExitCode show(app::Context& context, const std::string& selector) {
   const FoundBackup found = find_backup(context, selector);
   const repo::Snapshot& s = found.backup.snapshot;
@@ -96,6 +130,8 @@ app::ExitCode show(app::Context& context, const std::string& selector) {
                   {"image_size", volume.image_size},
                   {"files", volume.has_files}};
       if (volume.facts) one["facts"] = Json::parse(volume.facts->to_json());
+      if (const auto record = view::load_base_record(*context.indexed(), s, "/" + volume.str()))
+        if (Json base = base_json(*record); !base.empty()) one["base"] = std::move(base);
       json["volumes"].push_back(std::move(one));
     }
     context.print_json(dump(json));
@@ -133,6 +169,8 @@ app::ExitCode show(app::Context& context, const std::string& selector) {
     if (facts.cow_size && facts.cow_used)
       line("  COW store",
            fmt::format("{} of {} used", format_size(*facts.cow_used), format_size(*facts.cow_size)));
+    if (const auto record = view::load_base_record(*context.indexed(), s, "/" + volume.str()))
+      for (const std::string& words : base_words(*record)) line("  base", words);
     for (const view::LostRange& lost : facts.lost)
       line("  LOST", fmt::format("{} at byte {}: {}", format_size(lost.extent.length), lost.extent.offset,
                                  printable(lost.why)));

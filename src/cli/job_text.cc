@@ -48,7 +48,7 @@ std::string check_summary(const Json& result) {
                      count(result, "packs"), count(result, "blobs"));
 }
 
-// Ratios of the volumes' COW stores and pools, as far as the backup recorded them.
+// Ratios of the volumes' COW stores, as far as the backup recorded them.
 void add_ratios(const Json& backup, job::Metrics& metrics) {
   const auto volumes = backup.find("volumes");
   if (volumes == backup.end() || !volumes->is_array()) return;
@@ -60,8 +60,6 @@ void add_ratios(const Json& backup, job::Metrics& metrics) {
     if (const std::uint64_t size = number(volume, "cow_size"); size > 0)
       metrics.cow_peak.emplace_back(
           name, static_cast<double>(number(volume, "cow_used")) / static_cast<double>(size));
-    if (const auto pool = volume.find("pool_percent"); pool != volume.end() && pool->is_number())
-      metrics.pool_fill.emplace_back(name, pool->get<double>() / 100);
   }
   metrics.bytes_read = read;
   metrics.bytes_new = number(backup, "new_bytes");

@@ -60,6 +60,9 @@ def live(work, images, nights):
             need(len(before) == 1, f"one base is kept, not {before}")
             change(work, device, number)
             saved = nights.backup("--keep-base")
+            shown = json.loads(images("--json", "-r", nights.repository, "show", saved["backup"]).stdout)["volumes"][0]["base"]
+            need(shown["used"]["source"] == "thick" and shown["used"]["reused_bytes"] > 0 and "kept" in shown, f"shown {shown}")
+            need("were not read again" in images("-r", nights.repository, "show", saved["backup"]).stdout, "no words")
             volume = saved["volumes"][0]
             need(volume["base_used"]["token"] == before[0]["token"], str(volume))
             need(volume["bytes_read"] < VOLUME * 3 // 100, f"{volume['bytes_read']} bytes were read")
