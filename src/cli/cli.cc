@@ -55,9 +55,9 @@ const std::vector<Command> kCommands = {
     {"init", "Back up", "Make a repository.", "respaldo -r /backups init", configure_init},
     {"backup", "Back up", "Save volumes: snapshot, one pass, snapshot gone.",
      "respaldo -r /backups --disk server.img backup vg0/root vg0/home --tag nightly", configure_backup},
-    {"snapshot", "Back up", "Make, list, watch, extend and remove snapshots by hand.",
+    {"snapshot", "Back up", "Make, list, watch, extend, merge and remove snapshots by hand.",
      "respaldo snapshot create vg0/root --name before-upgrade\n  respaldo snapshot watch vg0/before-upgrade\n"
-     "  respaldo snapshot remove vg0/before-upgrade",
+     "  respaldo snapshot merge vg0/before-upgrade",
      configure_snapshot},
     {"clean", "Back up", "Remove what a crash or a power cut left behind: snapshots of runs that are dead.",
      "respaldo clean --dry-run", configure_clean},
@@ -84,6 +84,7 @@ const std::vector<Command> kCommands = {
      configure_mount},
     {"restore", "Bring back", "Write a volume back: onto a volume, into a file, or its files into a folder.",
      "respaldo -r /backups --disk server.img restore latest --to vg0/root\n"
+     "  respaldo -r /backups restore latest:vg0/root --to vg0/root2 --create --verify\n"
      "  respaldo -r /backups restore 4f2c:vg0/root --to-file root.img\n"
      "  respaldo -r /backups restore latest:vg0/root --files etc home/ana --to /tmp/back",
      configure_restore},

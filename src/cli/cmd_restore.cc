@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/restore_files.h"
 #include "cli/restore_image.h"
+#include "cli/restore_volume.h"
 #include "cli/shared.h"
 #include "restore/image_restore.h"
 
@@ -20,32 +21,12 @@ namespace {
 
 struct RestoreOptions {
   std::string backup, volume, to, to_file;
-  bool in_place = false, yes = false, files = false;
+  bool in_place = false, yes = false, files = false, create = false, verify = false;
+  std::string pv;
   std::vector<std::string> paths;
   std::string overwrite;
   unsigned threads = 0;
 };
-
-void report(app::Context& context, const view::StoredVolume& volume, const std::string& target,
-            const restore::ImageRestoreResult& result) {
-  if (context.options().json) {
-    context.print_json(dump({{"volume", volume.str()},
-                             {"target", target},
-                             {"size", volume.image_size},
-                             {"bytes_written", result.bytes_written},
-                             {"bytes_zero", result.bytes_zero},
-                             {"bytes_unchanged", result.bytes_unchanged},
-                             {"seconds", result.seconds}}));
-    return;
-  }
-  if (context.options().verbosity == 0) return;
-  context.print(fmt::format(
-      "restored {} onto {}: {} in {} ({}); written {}, zeros {}{}", printable(volume.str()),
-      printable(target), format_size(volume.image_size), format_duration(result.seconds),
-      format_rate(static_cast<double>(volume.image_size) / std::max(result.seconds, 1e-3)),
-      format_size(result.bytes_written), format_size(result.bytes_zero),
-      result.bytes_unchanged > 0 ? fmt::format(", unchanged {}", format_size(result.bytes_unchanged)) : ""));
-}
 
 }  // namespace
 
@@ -58,34 +39,9 @@ void warn_of_losses(app::Context& context, const view::StoredVolume& volume) {
 
 namespace {
 
-app::ExitCode to_volume(app::Context& context, const RestoreOptions& options,
-                        const view::StoredVolume& volume) {
-  const engine::VolumeName name = engine::VolumeName::parse(options.to);
-  engine::VolumeEngine& engine = context.engine();
-  const engine::VolumeInfo info = engine.find(name);
-  if (info.size < volume.image_size)
-    throw Error(ErrorKind::no_space,
-                fmt::format("{} has {}, the backup of {} needs {}", printable(name.str()),
-                            format_size(info.size), printable(volume.str()), format_size(volume.image_size)),
-                fmt::format("make it larger first: lvm lvextend -L {}b {}", volume.image_size, name.str()));
-  if (!context.confirm(fmt::format("overwrite {} ({}, UUID {}) with the backup of {}?", printable(name.str()),
-                                   format_size(info.size), info.uuid, printable(volume.str())),
-                       options.yes))
-    throw Error(ErrorKind::refused, "nothing was written");
-  const auto target = engine.open_write(name);
-  restore::ImageRestoreOptions how;
-  how.in_place = options.in_place;
-  how.threads = options.threads;
-  const auto result =
-      restore::restore_image(*context.indexed(), volume, *target, how, context.progress(), context.stop());
-  report(context, volume, name.str(), result);
-  return app::ExitCode::ok;
-}
-
 // A new file gets its name when it is whole.
-app::ExitCode to_new_file(app::Context& context, const std::string& file, unsigned threads,
-                          const view::StoredVolume& volume) {
-  const os::Path path = file;
+app::ExitCode to_new_file(app::Context& context, const RestoreOptions& options, const view::StoredVolume& volume) {
+  const os::Path path = options.to_file;
   os::AtomicFile made(path, 0600);
   if (::ftruncate(made.fd(), static_cast<off_t>(volume.image_size)) != 0)
     throw os::system_error(errno, "ftruncate", path);
@@ -94,11 +50,12 @@ app::ExitCode to_new_file(app::Context& context, const std::string& file, unsign
   block::FileDevice target(path, os::UniqueFd(copy), block::FileDevice::Access::read_write);
   restore::ImageRestoreOptions how;
   how.target_reads_zero = true;
-  how.threads = threads;
+  how.threads = options.threads;
   const auto result =
       restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
+  if (options.verify) verify_restored(context, volume, target, options.threads);
   made.commit();
-  report(context, volume, file, result);
+  report_restore(context, volume, {options.to_file, result, true, options.verify});
   return app::ExitCode::ok;
 }
 
@@ -106,14 +63,14 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
                       const view::StoredVolume& volume) {
   struct stat st {};
   if (::stat(options.to_file.c_str(), &st) != 0)
-    return to_new_file(context, options.to_file, options.threads, volume);
+    return to_new_file(context, options, volume);
   if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
     throw Error(ErrorKind::usage,
                 fmt::format("{} is neither a file nor a block device", printable(options.to_file)));
   if (!context.confirm(fmt::format("overwrite {}?", printable(options.to_file)), options.yes))
     throw Error(ErrorKind::refused, "nothing was written");
   if (S_ISREG(st.st_mode) && !options.in_place)
-    return to_new_file(context, options.to_file, options.threads, volume);
+    return to_new_file(context, options, volume);
   // A device that is mounted, or part of something active, is refused by the kernel.
   const int flags = O_RDWR | O_CLOEXEC | (S_ISBLK(st.st_mode) ? O_EXCL : 0);
   block::FileDevice target(options.to_file, os::open_file(options.to_file, flags),
@@ -123,14 +80,15 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
   how.threads = options.threads;
   const auto result =
       restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
-  report(context, volume, options.to_file, result);
+  if (options.verify) verify_restored(context, volume, target, options.threads);
+  report_restore(context, volume, {options.to_file, result, false, options.verify});
   return app::ExitCode::ok;
 }
 
 app::ExitCode restore_files(app::Context& context, const RestoreOptions& options) {
   if (options.to.empty()) throw Error(ErrorKind::usage, "say where to restore to", "give --to DIR");
-  if (!options.to_file.empty() || options.in_place)
-    throw Error(ErrorKind::usage, "--to-file and --in-place are for images, not for --files");
+  if (!options.to_file.empty() || options.in_place || options.create || options.verify)
+    throw Error(ErrorKind::usage, "--to-file, --in-place, --create and --verify are for images, not for --files");
   RestoreFilesOptions files;
   files.backup = options.backup;
   files.volume = options.volume;
@@ -147,6 +105,8 @@ app::ExitCode restore_volume(app::Context& context, const RestoreOptions& option
     throw Error(ErrorKind::usage, "paths and --overwrite are for the restore of files", "give --files, too");
   if (options.to.empty() == options.to_file.empty())
     throw Error(ErrorKind::usage, "say where to restore to", "give either --to VG/LV or --to-file FILE");
+  if (options.create && options.to.empty()) throw Error(ErrorKind::usage, "--create is for --to VG/LV");
+  if (!options.pv.empty() && !options.create) throw Error(ErrorKind::usage, "--pv is for --create");
   const auto lock = lock_repository(context, repo::LockKind::shared);
   const FoundBackup found = find_backup(context, options.backup);
   const view::StoredVolume volume = find_volume(context, found, options.volume);
@@ -154,7 +114,15 @@ app::ExitCode restore_volume(app::Context& context, const RestoreOptions& option
     throw Error(ErrorKind::unsupported,
                 fmt::format("the backup of {} has no image", printable(volume.str())));
   warn_of_losses(context, volume);
-  return options.to.empty() ? to_file(context, options, volume) : to_volume(context, options, volume);
+  if (options.to.empty()) return to_file(context, options, volume);
+  return restore_to_volume(context, volume,
+                           {.to = options.to,
+                            .pv = options.pv,
+                            .create = options.create,
+                            .in_place = options.in_place,
+                            .verify = options.verify,
+                            .yes = options.yes,
+                            .threads = options.threads});
 }
 
 }  // namespace
@@ -185,7 +153,10 @@ Action configure_restore(CLI::App& app) {
                  "with --files, what becomes of files that are there: always (default), if-changed or never")
       ->type_name("WHEN")
       ->check(CLI::IsMember({"always", "if-changed", "never"}));
+  app.add_flag("--create", options->create, "make the volume when it is not there, of the stored size");
+  app.add_option("--pv", options->pv, "the physical volume that a volume made by --create lies on")->type_name("PV");
   app.add_flag("--in-place", options->in_place, "read the target and write only what differs");
+  app.add_flag("--verify", options->verify, "read the target again afterwards and compare it with the backup");
   app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
       ->capture_default_str();
   app.add_flag("-y,--yes", options->yes, "do not ask before overwriting");

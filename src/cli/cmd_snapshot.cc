@@ -1,4 +1,4 @@
-// Snapshots by hand, guarded as those of a backup: create, list, watch, extend, remove.
+// Snapshots by hand, guarded as those of a backup: create, list, watch, extend, merge, remove.
 #include <chrono>
 #include <thread>
 
@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "cli/cmd_snapshot.h"
 #include "cli/shared.h"
+#include "cli/snapshot_merge.h"
 #include "engine/snapshot_guard.h"
 #include "os/thread_group.h"
 
@@ -258,6 +259,13 @@ Action configure_snapshot(CLI::App& app) {
   CLI::App* grow = word("extend", "Give a snapshot's COW store more room.", extend);
   snapshot_argument(grow);
   grow->add_option("--by", options->by, "how much more: 1G")->required()->type_name("SIZE");
+  CLI::App* back =
+      word("merge", "Roll a volume back to its snapshot, which then goes away.",
+           [](app::Context& context, const Options& o) {
+             return merge_snapshot(context, VolumeName::parse(o.volume), o.yes);
+           });
+  snapshot_argument(back);
+  back->add_flag("-y,--yes", options->yes, "do not ask");
   CLI::App* drop = word("remove", "Remove a snapshot; nothing else is ever removed.", remove);
   snapshot_argument(drop);
   drop->add_flag("-y,--yes", options->yes, "do not ask");

@@ -9,25 +9,12 @@
 #include "base/printable.h"
 #include "engine/cow_size.h"
 #include "engine/image/activation_client.h"
-#include "engine/image/lvm_ops.h"
+#include "engine/image/hand_work.h"
 #include "journal/names.h"
 
 namespace respaldo::engine {
 
 namespace {
-
-OpContext quiet_context(DiskSet& disks, std::string command) {
-  return {.disks = disks,
-          .print = [](std::string_view) {},
-          .warn = [](std::string_view) {},
-          .confirm = [](std::string_view) { return true; },
-          .now = [] { return static_cast<std::int64_t>(std::time(nullptr)); },
-          .host = "respaldo",
-          .command = std::move(command),
-          .yes = true,
-          .is_open = {},
-          .stop = {}};
-}
 
 std::uint64_t size_for(const CowSpace& space, const VolumeName& origin, const AcquireOptions& options) {
   std::optional<Amount> asked = options.cow_share;
@@ -51,13 +38,6 @@ const lvm::LogicalVolume& volume_in(const DiskSet::Group& group, const VolumeNam
 Error no_snapshot(const VolumeName& name) {
   return Error(ErrorKind::refused, fmt::format("{} is not a snapshot", printable(name.str())),
                "volumes are removed with `lvm lvremove`");
-}
-
-void must(const ActivationClient::CommandReply& reply, std::string_view what) {
-  if (reply.exit_code == 0) return;
-  std::string said = reply.err;
-  while (!said.empty() && (said.back() == '\n' || said.back() == ' ')) said.pop_back();
-  throw Error(ErrorKind::io, fmt::format("{} failed: {}", what, printable(said)));
 }
 
 CowSpace space_of(const ActivationClient& client, const VolumeName& origin) {

@@ -17,6 +17,7 @@
 #include "engine/image/activation_client.h"
 #include "engine/image/base_client.h"
 #include "engine/image/hand_snapshots.h"
+#include "engine/image/hand_volumes.h"
 #include "engine/image/leases.h"
 #include "engine/image/live_volumes.h"
 #include "engine/image/vg_edit.h"
@@ -150,7 +151,7 @@ class QuietVolume final : public block::WritableDevice {
   std::uint64_t size_;
 };
 
-class ImageEngine final : public VolumeEngine, public BaseEngine {
+class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeChanges {
  public:
   explicit ImageEngine(std::vector<os::Path> images) : images_(std::move(images)) {}
 
@@ -236,6 +237,22 @@ class ImageEngine final : public VolumeEngine, public BaseEngine {
     return create_hand_snapshot(images_, origin, name, options);
   }
   void remove_snapshot(const VolumeName& snapshot) override { remove_hand_snapshot(images_, snapshot); }
+
+  CleanReport clean(bool dry_run) override { return clean_images(images_, dry_run); }
+  bool is_half_made(const VolumeName& name) override {
+    return with<bool>(
+        [&](const std::shared_ptr<DiskSet>& disks) { return is_leftover(locate(*disks, name).lv->tags); },
+        [](const ActivationClient&) { return false; });
+  }
+  std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) override {
+    return make_image_volume(images_, request);
+  }
+  MergePlan plan_merge(const VolumeName& snapshot) override {
+    return plan_image_merge(images_, find(snapshot));
+  }
+  MergeOutcome merge(const MergePlan& plan, Progress& progress, const std::stop_token& stop) override {
+    return merge_image_snapshot(images_, plan, progress, stop);
+  }
 
   std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
     const VolumeInfo info = find(name);

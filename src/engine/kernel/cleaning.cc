@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "engine/kernel/bases.h"
+#include "engine/volume_changes.h"
 #include "journal/names.h"
 
 namespace respaldo::engine {
@@ -55,17 +56,7 @@ bool released(World& world, const journal::Intent& intent, CleanReport& report) 
 
 }  // namespace
 
-bool is_leftover(const LvRow& row) {
-  if (row.has_tag(journal::kBaseTag)) return false;
-  bool owned = false;
-  for (const std::string& tag : row.tags) {
-    const auto owner = journal::Owner::from_tag(tag);
-    if (!owner) continue;
-    if (!owner->here() || owner->alive()) return false;
-    owned = true;
-  }
-  return owned;
-}
+bool is_leftover(const LvRow& row) { return is_leftover(row.tags); }
 
 CleanReport clean_leftovers(World& world, bool dry_run) {
   CleanReport report;

@@ -17,6 +17,7 @@
 #include "engine/kernel/cleaning.h"
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/kernel_lease.h"
+#include "engine/kernel/live_changes.h"
 #include "engine/kernel/world.h"
 #include "engine/snapshot_guard.h"
 #include "journal/names.h"
@@ -73,7 +74,7 @@ Error no_such_volume(const VolumeName& name, const std::vector<LvRow>& rows) {
   return Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(name.str())), hint);
 }
 
-class KernelEngine final : public VolumeEngine, public BaseEngine {
+class KernelEngine final : public VolumeEngine, public BaseEngine, public VolumeChanges {
  public:
   explicit KernelEngine(KernelEngineOptions options) : world_(std::make_shared<World>(std::move(options))) {}
 
@@ -163,6 +164,17 @@ class KernelEngine final : public VolumeEngine, public BaseEngine {
 
   CleanReport clean(bool dry_run) override { return clean_leftovers(*world_, dry_run); }
 
+  bool is_half_made(const VolumeName& name) override { return is_leftover(row_of(name)); }
+  std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) override {
+    return make_live_volume(world_, request);
+  }
+  MergePlan plan_merge(const VolumeName& snapshot) override {
+    return plan_live_merge(*world_, row_of(snapshot));
+  }
+  MergeOutcome merge(const MergePlan& plan, Progress& progress, const std::stop_token& stop) override {
+    return merge_live_snapshot(*world_, row_of(plan.snapshot), progress, stop);
+  }
+
   VolumeName create_snapshot(const VolumeName& origin, const std::string& name,
                              const AcquireOptions& options) override {
     const LvRow row = readable(origin);
@@ -250,7 +262,8 @@ class KernelEngine final : public VolumeEngine, public BaseEngine {
         ErrorKind::busy,
         fmt::format("{} is in use: {}", printable(name.str()),
                     uses.empty() ? "somebody has it open" : fmt::format("{}", fmt::join(uses, ", "))),
-        "unmount it or end what uses it; a running root filesystem is restored from a rescue system");
+        "unmount it or end what uses it; a running root filesystem is restored from a rescue system with this same "
+        "program, or rolled back to a snapshot at the next boot: respaldo snapshot merge");
   }
 
   // udev looks at devices now and then, for a moment.

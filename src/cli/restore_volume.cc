@@ -1,0 +1,187 @@
+#include "cli/restore_volume.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/printable.h"
+#include "base/units.h"
+#include "block/file_device.h"
+#include "cli/shared.h"
+#include "engine/volume_changes.h"
+#include "verify/compare.h"
+
+namespace respaldo::cli {
+
+namespace {
+
+using engine::VolumeInfo;
+using engine::VolumeName;
+
+// The first bytes of a device: a target may be larger than the image.
+class Head final : public block::Device {
+ public:
+  Head(const block::Device& below, std::uint64_t size) : below_(below), size_(size) {}
+  std::uint64_t size() const override { return size_; }
+  std::string describe() const override { return below_.describe(); }
+  void read_at(std::uint64_t offset, MutableBytes out) const override { below_.read_at(offset, out); }
+  std::vector<block::Run> runs(Extent range) const override {
+    return below_.runs(intersect(range, {0, size_}));
+  }
+
+ private:
+  const block::Device& below_;
+  const std::uint64_t size_;
+};
+
+// Only what is clean is dropped: REQUIRES that it was flushed. Where nothing can be dropped the reading still tells
+// whether the right bytes went to the right place.
+void drop_cache(app::Context& context, const block::Device& target) {
+  if (const auto* file = dynamic_cast<const block::FileDevice*>(&target))
+    ::posix_fadvise(file->fd(), 0, 0, POSIX_FADV_DONTNEED);
+  for (const std::string& image : context.options().disks)
+    if (const auto fd = os::try_open_file(image, O_RDONLY | O_CLOEXEC))
+      ::posix_fadvise(fd->get(), 0, 0, POSIX_FADV_DONTNEED);
+}
+
+std::optional<VolumeInfo> find_there(engine::VolumeEngine& engine, const VolumeName& name) {
+  for (VolumeInfo& info : engine.list())
+    if (info.name == name) return std::move(info);
+  return std::nullopt;
+}
+
+// Every write to an origin costs its thick snapshots a copy.
+void look_at_snapshots(app::Context& context, const VolumeInfo& target, std::uint64_t image_size, bool in_place) {
+  for (const VolumeInfo& info : context.engine().list()) {
+    if (!info.cow || !info.cow->valid || info.name.vg != target.name.vg || info.origin != target.name.lv) continue;
+    const engine::CowFigures& cow = *info.cow;
+    const std::uint64_t free = cow.size - std::min(cow.used, cow.size);
+    // Each chunk needs an entry of 16 bytes besides.
+    const std::uint64_t need = image_size + image_size / 16 + cow.chunk * 4;
+    if ((cow.maximum != 0 && cow.size >= cow.maximum) || free >= need) continue;
+    const std::string what =
+        fmt::format("{} is a snapshot of {} with {} left in its COW store, and writing {} would be too much for it",
+                    printable(info.name.str()), printable(target.name.str()), format_size(free),
+                    format_size(image_size));
+    if (!in_place)
+      throw Error(ErrorKind::refused, what,
+                  fmt::format("give --in-place, which writes only what differs, or extend the snapshot (respaldo "
+                              "snapshot extend {0} --by SIZE), or remove it (respaldo snapshot remove {0})",
+                              info.name.str()));
+    context.warn(what + "; if more than that differs, the snapshot will be lost");
+  }
+}
+
+restore::ImageRestoreResult write(app::Context& context, const view::StoredVolume& volume,
+                                  const VolumeRestoreOptions& options, block::WritableDevice& target) {
+  restore::ImageRestoreOptions how;
+  how.in_place = options.in_place;
+  how.threads = options.threads;
+  return restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
+}
+
+app::ExitCode onto(app::Context& context, const view::StoredVolume& volume, const VolumeRestoreOptions& options,
+                   const VolumeInfo& info) {
+  engine::VolumeEngine& engine = context.engine();
+  const VolumeName& name = info.name;
+  if (info.size < volume.image_size)
+    throw Error(ErrorKind::no_space,
+                fmt::format("{} has {}, the backup of {} needs {}", printable(name.str()), format_size(info.size),
+                            printable(volume.str()), format_size(volume.image_size)),
+                fmt::format("make it larger first: {}lvextend -L {}b {}",
+                            engine.kind() == engine::EngineKind::image ? "lvm " : "", volume.image_size, name.str()));
+  look_at_snapshots(context, info, volume.image_size, options.in_place);
+  // Refuses what is in use before anybody is asked, and keeps it so.
+  const auto target = engine.open_write(name);
+  if (!context.confirm(fmt::format("overwrite {} ({}, UUID {}) with the backup of {}?", printable(name.str()),
+                                   format_size(info.size), info.uuid, printable(volume.str())),
+                       options.yes))
+    throw Error(ErrorKind::refused, "nothing was written");
+  RestoreReport report{name.str(), write(context, volume, options, *target), false, options.verify};
+  if (options.verify) verify_restored(context, volume, *target, options.threads);
+  report_restore(context, volume, report);
+  return app::ExitCode::ok;
+}
+
+app::ExitCode into_new(app::Context& context, const view::StoredVolume& volume,
+                       const VolumeRestoreOptions& options, const VolumeName& name) {
+  const auto made = engine::volume_changes(context.engine()).make_volume({name, volume.image_size, options.pv});
+  if (context.options().verbosity > 0)
+    context.progress().note(fmt::format("made {} ({})", printable(name.str()), format_size(made->size())));
+  VolumeRestoreOptions how = options;
+  how.in_place = false;  // what lies there is foreign
+  RestoreReport report{name.str(), {}, true, options.verify};
+  {
+    const auto target = context.engine().open_write(name);
+    report.result = write(context, volume, how, *target);
+    if (target->size() > volume.image_size) {
+      target->zero({volume.image_size, target->size() - volume.image_size});
+      target->flush();
+    }
+    if (options.verify) verify_restored(context, volume, *target, options.threads);
+  }
+  made->keep();
+  report_restore(context, volume, report);
+  return app::ExitCode::ok;
+}
+
+}  // namespace
+
+void verify_restored(app::Context& context, const view::StoredVolume& volume, const block::Device& target,
+                     unsigned threads) {
+  drop_cache(context, target);
+  const Head head(target, volume.image_size);
+  const verify::Comparison found = verify::compare(
+      *view::open_image(context.indexed(), volume), head,
+      threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency()), context.progress(), context.stop());
+  const std::uint64_t bytes = found.differing_bytes + found.zero_bytes;
+  if (bytes == 0) return;
+  const Extent first = found.differing.empty() ? found.zero_in_image.front() : found.differing.front();
+  throw app::NotOnMedium(
+      ErrorKind::io,
+      fmt::format("{} does not read back as it was written: {} differ, the first at byte {}", target.describe(),
+                  format_size(bytes), first.offset),
+      "the disk below it, or what leads to it, is not to be trusted: see dmesg and smartctl; restore to another disk");
+}
+
+void report_restore(app::Context& context, const view::StoredVolume& volume, const RestoreReport& report) {
+  const restore::ImageRestoreResult& result = report.result;
+  if (context.options().json) {
+    context.print_json(dump({{"volume", volume.str()},
+                             {"target", report.target},
+                             {"size", volume.image_size},
+                             {"bytes_written", result.bytes_written},
+                             {"bytes_zero", result.bytes_zero},
+                             {"bytes_unchanged", result.bytes_unchanged},
+                             {"created", report.created},
+                             {"verified", report.verified},
+                             {"seconds", result.seconds}}));
+    return;
+  }
+  if (context.options().verbosity == 0) return;
+  context.print(fmt::format(
+      "restored {} onto {}: {} in {} ({}); written {}, zeros {}{}{}", printable(volume.str()),
+      printable(report.target), format_size(volume.image_size), format_duration(result.seconds),
+      format_rate(static_cast<double>(volume.image_size) / std::max(result.seconds, 1e-3)),
+      format_size(result.bytes_written), format_size(result.bytes_zero),
+      result.bytes_unchanged > 0 ? fmt::format(", unchanged {}", format_size(result.bytes_unchanged)) : "",
+      report.verified ? "; read back and compared" : ""));
+}
+
+app::ExitCode restore_to_volume(app::Context& context, const view::StoredVolume& volume,
+                                const VolumeRestoreOptions& options) {
+  const VolumeName name = VolumeName::parse(options.to);
+  if (!options.create) return onto(context, volume, options, context.engine().find(name));
+  const auto there = find_there(context.engine(), name);
+  if (!there) return into_new(context, volume, options, name);
+  // What a restore that died had made is made anew.
+  if (engine::volume_changes(context.engine()).is_half_made(name)) return into_new(context, volume, options, name);
+  if (!options.pv.empty())
+    throw Error(ErrorKind::refused,
+                fmt::format("{} is there already: --pv is for a volume that is made", printable(name.str())),
+                "leave --create and --pv out to overwrite it, or give another name");
+  return onto(context, volume, options, *there);
+}
+
+}  // namespace respaldo::cli

@@ -1,0 +1,127 @@
+// restore --to VG/LV: volumes that are made, overwritten, refused.
+#include "cli/program_test.h"
+#include "journal/names.h"
+
+namespace respaldo::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class RestoreVolume : public ProgramWithDisk {
+ protected:
+  RestoreVolume() { must({"-q", "backup", "vg0/root"}); }
+  Bytes read_volume(const std::string& name) {
+    const std::string file = path("read-back");
+    must({"-q", "dump", name, "-o", file});
+    return contents(file);
+  }
+  std::string volumes() { return must({"lvm", "lvs", "--noheadings", "-o", "lv_name,lv_tags"}); }
+};
+
+TEST_F(RestoreVolume, a_volume_that_is_not_there_is_made_on_the_named_pv) {
+  disks.push_back(make_image("second.img", 64U << 20));
+  // Foreign bytes where the volume will lie, which must not show through.
+  std::filesystem::resize_file(disks[1], 0);
+  {
+    const Bytes noise = testing::random_bytes(64U << 20, 77);
+    std::ofstream(disks[1], std::ios::binary)
+        .write(reinterpret_cast<const char*>(noise.data()), static_cast<std::streamsize>(noise.size()));
+  }
+  must({"-q", "lvm", "vgextend", "vg0", disks[1]});
+  EXPECT_EQ(respaldo({"restore", "latest", "--to", "vg0/back"}).code, 1) << "not without --create";
+  const auto result = must_json({"restore", "latest", "--to", "vg0/back", "--create", "--pv", disks[1], "--verify"});
+  EXPECT_EQ(result["created"], true);
+  EXPECT_EQ(result["verified"], true);
+  EXPECT_TRUE(same(read_volume("vg0/back"), image_));
+  EXPECT_THAT(must({"lvm", "lvs", "--noheadings", "-o", "devices", "vg0/back"}), HasSubstr("second.img"));
+  EXPECT_THAT(volumes(), Not(HasSubstr("respaldo"))) << "nobody's leftover any more";
+  // It is there now: it is overwritten, which is asked.
+  EXPECT_EQ(respaldo({"restore", "latest", "--to", "vg0/back", "--create"}).code, 1);
+  must({"-q", "restore", "latest", "--to", "vg0/back", "--create", "--in-place", "--yes"});
+}
+
+TEST_F(RestoreVolume, without_room_or_with_wrong_words_nothing_is_made) {
+  const std::string before = volumes();
+  must({"-q", "lvm", "lvcreate", "-l", "100%FREE", "-n", "full", "vg0"});
+  const Outcome outcome = respaldo({"restore", "latest", "--to", "vg0/back", "--create"});
+  EXPECT_EQ(outcome.code, 1);
+  must({"-q", "lvm", "lvremove", "-y", "vg0/full"});
+  EXPECT_EQ(respaldo({"restore", "latest", "--to", "vg0/back", "--create", "--pv", "nothing.img"}).code, 1);
+  EXPECT_EQ(respaldo({"restore", "latest", "--to", "vg1/back", "--create"}).code, 1);
+  EXPECT_EQ(respaldo({"restore", "latest", "--to", "vg0/b@d", "--create"}).code, 1);
+  EXPECT_EQ(respaldo({"restore", "latest", "--to", "vg0/root", "--pv", disks[0]}).code, 2);
+  EXPECT_EQ(respaldo({"restore", "latest", "--to-file", path("x"), "--create"}).code, 2);
+  EXPECT_EQ(volumes(), before);
+}
+
+TEST_F(RestoreVolume, a_restore_that_fails_takes_its_new_volume_away) {
+  for (const auto& file : std::filesystem::recursive_directory_iterator(repository() + "/data"))
+    if (file.is_regular_file() && file.file_size() > 500000) {
+      std::filesystem::permissions(file.path(), std::filesystem::perms::owner_all);
+      std::filesystem::resize_file(file.path(), file.file_size() / 2);
+    }
+  const std::string before = volumes();
+  EXPECT_NE(respaldo({"restore", "latest", "--to", "vg0/back", "--create"}).code, 0);
+  EXPECT_EQ(volumes(), before);
+}
+
+TEST_F(RestoreVolume, what_a_dead_restore_made_is_cleaned_or_made_anew) {
+  journal::Owner dead = journal::Owner::self();
+  ++dead.start;
+  const auto half_made = [&] {
+    must({"-q", "lvm", "lvcreate", "-L", "4m", "-n", "back", "--addtag", "respaldo", "--addtag", dead.tag(), "vg0"});
+  };
+  half_made();
+  EXPECT_THAT(must({"clean"}), HasSubstr("removed volume vg0/back"));
+  EXPECT_THAT(must({"clean"}), HasSubstr("nothing was left behind"));
+  half_made();
+  must({"-q", "restore", "latest", "--to", "vg0/back", "--create"});
+  EXPECT_TRUE(same(read_volume("vg0/back"), image_));
+  EXPECT_THAT(must({"clean"}), HasSubstr("nothing was left behind"));
+}
+
+TEST_F(RestoreVolume, a_snapshot_that_would_overflow_is_a_reason_to_refuse) {
+  must({"-q", "snapshot", "create", "vg0/root", "-n", "before", "--size", "4M"});
+  const Outcome refused = respaldo({"restore", "latest", "--to", "vg0/root", "--yes"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("vg0/before is a snapshot of vg0/root"));
+  const Outcome warned = respaldo({"restore", "latest", "--to", "vg0/root", "--yes", "--in-place"});
+  EXPECT_EQ(warned.code, 0) << warned.err;
+  EXPECT_THAT(warned.err, HasSubstr("if more than that differs"));
+}
+
+TEST_F(RestoreVolume, a_volume_is_rolled_back_to_its_snapshot) {
+  must({"-q", "snapshot", "create", "vg0/root", "-n", "before", "--size", "8M"});
+  {
+    const auto engine = engine::make_image_engine({disks[0]});
+    const auto volume = engine->open_write({"vg0", "root"});
+    volume->write_at(1U << 20, testing::random_bytes(3U << 20, 5));
+    volume->flush();
+  }
+  EXPECT_FALSE(same(read_volume("vg0/root"), image_));
+  EXPECT_EQ(respaldo({"snapshot", "merge", "vg0/root", "--yes"}).code, 1);
+  EXPECT_EQ(respaldo({"snapshot", "merge", "vg0/before"}).code, 1) << "nobody said yes";
+  answers = {"y"};
+  must({"snapshot", "merge", "vg0/before"});
+  EXPECT_THAT(asked, HasSubstr("3.00 MiB to put back"));
+  answers.clear();
+  EXPECT_TRUE(same(read_volume("vg0/root"), image_));
+  EXPECT_THAT(must({"snapshot", "list"}), HasSubstr("there is no snapshot"));
+}
+
+TEST_F(RestoreVolume, a_dead_snapshot_is_not_merged) {
+  must({"-q", "snapshot", "create", "vg0/root", "-n", "before", "--size", "4M"});
+  {
+    const auto engine = engine::make_image_engine({disks[0]});
+    const auto volume = engine->open_write({"vg0", "root"});
+    volume->write_at(0, testing::random_bytes(11U << 20, 5));
+    volume->flush();
+  }
+  const Outcome outcome = respaldo({"snapshot", "merge", "vg0/before", "--yes"});
+  EXPECT_EQ(outcome.code, 21);
+  EXPECT_THAT(outcome.err, HasSubstr("snapshot remove vg0/before"));
+}
+
+}  // namespace
+}  // namespace respaldo::cli

@@ -1,0 +1,198 @@
+#include "engine/image/hand_volumes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+
+#include "base/printable.h"
+#include "base/units.h"
+#include "engine/image/hand_work.h"
+#include "journal/names.h"
+#include "os/crash_point.h"
+
+namespace respaldo::engine {
+
+namespace {
+
+std::vector<std::string> our_tags() { return {std::string(journal::kTag), journal::Owner::self().tag()}; }
+
+void remove_quietly(DiskSet& disks, const VolumeName& name) {
+  OpContext context = quiet_context(disks, "lvremove " + name.str());
+  remove_lv(context, name);
+}
+
+class ImageVolume final : public NewVolume {
+ public:
+  ImageVolume(std::vector<os::Path> images, VolumeName name, std::uint64_t size)
+      : images_(std::move(images)), name_(std::move(name)), size_(size) {}
+  ~ImageVolume() override {
+    if (kept_) return;
+    try {
+      change([&](DiskSet& disks) { remove_quietly(disks, name_); }, {"lvremove", "-y", name_.str()});
+    } catch (...) {
+      // Whatever went wrong is being told; `clean` knows the volume.
+    }
+  }
+  std::uint64_t size() const override { return size_; }
+  void keep() override {
+    os::crash_point("volume written");
+    std::vector<std::string> words = {"lvchange"};
+    for (const std::string& tag : our_tags()) words.insert(words.end(), {"--deltag", tag});
+    words.push_back(name_.str());
+    change(
+        [&](DiskSet& disks) {
+          OpContext context = quiet_context(disks, "respaldo restore --create " + name_.str());
+          LvChange untag;
+          untag.tags.remove = our_tags();
+          change_lv(context, name_, untag);
+        },
+        words);
+    kept_ = true;
+  }
+
+ private:
+  template <class OnDisks>
+  void change(OnDisks on_disks, const std::vector<std::string>& words) const {
+    try {
+      const auto disks = DiskSet::open(images_, LockMode::exclusive);
+      on_disks(*disks);
+    } catch (const HeldByActivation& held) {
+      must(ActivationClient(held.address()).lvm(words), words.front());
+    }
+  }
+  const std::vector<os::Path> images_;
+  const VolumeName name_;
+  const std::uint64_t size_;
+  bool kept_ = false;
+};
+
+Error already_there(const VolumeName& name) {
+  return Error(ErrorKind::refused, fmt::format("there is a volume {} already", printable(name.str())));
+}
+
+std::uint64_t extents_for(std::uint64_t size, std::uint64_t extent) {
+  if (extent == 0) throw Error(ErrorKind::corrupt, "the group has no extent size");
+  return std::max<std::uint64_t>(1, size / extent + (size % extent != 0 ? 1 : 0));
+}
+
+std::uint64_t make_quietly(DiskSet& disks, const NewVolumeRequest& request) {
+  const VolumeName& name = request.name;
+  if (const lvm::LogicalVolume* old = disks.group(name.vg).vg.find_lv(name.lv)) {
+    if (!is_leftover(old->tags)) throw already_there(name);
+    remove_quietly(disks, name);
+  }
+  const std::uint64_t extent = disks.group(name.vg).vg.extent_bytes();
+  LvRequest lv;
+  lv.vg = name.vg;
+  lv.name = name.lv;
+  lv.size = {SizeSign::none, SizeBase::extents, extents_for(request.size, extent)};
+  lv.tags = our_tags();
+  if (!request.pv.empty()) lv.pvs = {request.pv};
+  OpContext context = quiet_context(disks, "respaldo restore --create " + name.str());
+  create_lv(context, lv);
+  return lv.size.value * extent;
+}
+
+std::uint64_t make_served(const ActivationClient& client, const NewVolumeRequest& request) {
+  const VolumeName& name = request.name;
+  for (const VolumeInfo& info : client.list())
+    if (info.name == name) throw already_there(name);
+  const auto reply =
+      client.lvm({"vgs", "--noheadings", "--nosuffix", "--units", "b", "-o", "vg_extent_size", name.vg});
+  must(reply, "vgs");
+  std::uint64_t extent = 0;
+  if (std::sscanf(reply.out.c_str(), "%" SCNu64, &extent) != 1)
+    throw Error(ErrorKind::io, "the activation does not tell the size of an extent");
+  const std::uint64_t extents = extents_for(request.size, extent);
+  std::vector<std::string> words = {"lvcreate", "-y", "-n", name.lv, "-l", std::to_string(extents)};
+  for (const std::string& tag : our_tags()) words.insert(words.end(), {"--addtag", tag});
+  words.push_back(name.vg);
+  if (!request.pv.empty()) words.push_back(request.pv);
+  must(client.lvm(words), "lvcreate");
+  return extents * extent;
+}
+
+}  // namespace
+
+std::unique_ptr<NewVolume> make_image_volume(const std::vector<os::Path>& images, const NewVolumeRequest& request) {
+  std::uint64_t size = 0;
+  try {
+    const auto disks = DiskSet::open(images, LockMode::exclusive);
+    size = make_quietly(*disks, request);
+  } catch (const HeldByActivation& held) {
+    size = make_served(ActivationClient(held.address()), request);
+  }
+  os::crash_point("volume made");
+  return std::make_unique<ImageVolume>(images, request.name, size);
+}
+
+MergePlan plan_image_merge(const std::vector<os::Path>& images, const VolumeInfo& info) {
+  const std::string title = printable(info.name.str());
+  if (!info.origin)
+    throw Error(ErrorKind::refused, fmt::format("{} is not a snapshot", title), "`respaldo snapshot list` shows them");
+  if (!info.cow)
+    throw Error(ErrorKind::unsupported, fmt::format("{} is a thin snapshot", title),
+                "on images only lvm2 itself changes thin pools");
+  if (!info.cow->valid)
+    throw Error(ErrorKind::overflow, fmt::format("snapshot {} is invalid: its COW store overflowed", title),
+                "there is nothing to go back to any more; remove it: respaldo snapshot remove " + title);
+  MergePlan plan;
+  plan.snapshot = info.name;
+  plan.origin = {info.name.vg, *info.origin};
+  plan.changed = info.cow->used;
+  try {
+    const auto disks = DiskSet::open(images, LockMode::shared);
+    const DiskSet::Group& group = disks->group(info.name.vg);
+    if (const lvm::LogicalVolume* lv = group.vg.find_lv(info.name.lv)) {
+      plan.made = lv->creation_time;
+      if (const auto binding = group.vg.snapshot_binding(*lv)) plan.begun = binding->merging;
+    }
+  } catch (const HeldByActivation&) {
+    // The activation tells neither; when a volume is open, it refuses.
+  }
+  return plan;
+}
+
+MergeOutcome merge_image_snapshot(const std::vector<os::Path>& images, const MergePlan& plan, Progress& progress,
+                                  const std::stop_token& stop) {
+  try {
+    const auto disks = DiskSet::open(images, LockMode::exclusive);
+    OpContext context = quiet_context(*disks, "respaldo snapshot merge " + plan.snapshot.str());
+    context.progress = &progress;
+    context.stop = stop;
+    merge_snapshot(context, plan.snapshot);
+  } catch (const HeldByActivation& held) {
+    must(ActivationClient(held.address()).lvm({"lvconvert", "--merge", plan.snapshot.str()}), "lvconvert --merge");
+  }
+  return MergeOutcome::done;
+}
+
+CleanReport clean_images(const std::vector<os::Path>& images, bool dry_run) {
+  CleanReport report;
+  std::vector<VolumeName> found;
+  try {
+    const auto disks = DiskSet::open(images, LockMode::shared);
+    for (const DiskSet::Group& group : disks->groups())
+      for (const lvm::LogicalVolume& lv : group.vg.lvs)
+        if (is_leftover(lv.tags)) found.push_back({group.vg.name, lv.name});
+    if (found.empty()) return report;
+  } catch (const HeldByActivation&) {
+    return report;
+  }
+  std::unique_ptr<DiskSet> disks;
+  if (!dry_run) disks = DiskSet::open(images, LockMode::exclusive);
+  for (const VolumeName& name : found) {
+    CleanReport::Item item{fmt::format("volume {}", printable(name.str())), ""};
+    try {
+      if (disks) remove_quietly(*disks, name);
+    } catch (const Error& error) {
+      item.problem = error.what();
+    }
+    report.items.push_back(std::move(item));
+  }
+  return report;
+}
+
+}  // namespace respaldo::engine

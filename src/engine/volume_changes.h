@@ -1,0 +1,68 @@
+// What an engine does to volumes besides reading and writing them: making one for a restore, rolling one back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "engine/volume_engine.h"
+
+namespace respaldo::engine {
+
+struct NewVolumeRequest {
+  VolumeName name;
+  std::uint64_t size = 0;  // bytes; rounded up to extents
+  std::string pv;          // the physical volume to take them from; empty: lvm2 chooses
+};
+
+// A volume that was just made. It carries its process's tag, so that it is known as a leftover when that dies, and is
+// removed again when this is destroyed, unless it was kept. What was read or written through is closed before either.
+class NewVolume {
+ public:
+  virtual ~NewVolume() = default;
+  virtual std::uint64_t size() const = 0;  // bytes
+  virtual void keep() = 0;                 // from now on it is a volume like any other
+};
+
+// What merging a snapshot would do.
+struct MergePlan {
+  VolumeName snapshot, origin;
+  bool thin = false;
+  std::optional<std::uint64_t> changed;  // bytes of the origin that would be put back; absent when not told
+  std::optional<std::int64_t> made;      // when the snapshot was made, seconds since 1970
+  std::vector<std::string> uses;         // of origin and snapshot: "vg0/root is mounted on /"; empty: nobody uses them
+  bool begun = false;                    // asked for earlier: it runs, or waits
+};
+
+enum class MergeOutcome {
+  done,   // the origin is what the snapshot was, and the snapshot has gone
+  waits,  // the origin or the snapshot is in use: it happens when the origin is activated the next time
+  runs,   // a stop was asked for: it goes on by itself
+};
+
+class VolumeChanges {
+ public:
+  virtual ~VolumeChanges() = default;
+  // Whether a process that died had made that volume for itself.
+  virtual bool is_half_made(const VolumeName& name) = 0;
+  // Error(no_space) tells what is free; Error(refused) when there is a volume of that name, unless it is one that a
+  // process which died had made for itself: that one is removed first.
+  virtual std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) = 0;
+  // Error(refused) for what is no snapshot, Error(overflow) for one that is dead, Error(busy) for one that a running
+  // backup owns.
+  virtual MergePlan plan_merge(const VolumeName& snapshot) = 0;
+  // Begins it, or goes on with one that was begun, and waits for its end. Progress is in bytes put back. A merge may
+  // stop anywhere, with the machine too: it is taken up again.
+  virtual MergeOutcome merge(const MergePlan& plan, Progress& progress, const std::stop_token& stop) = 0;
+};
+// The same engine seen as one. Error(unsupported) when it is none.
+VolumeChanges& volume_changes(VolumeEngine& engine);
+
+// Whether a volume with these tags was made by a process of this machine that is dead, for itself.
+bool is_leftover(const std::vector<std::string>& tags);
+
+}  // namespace respaldo::engine
