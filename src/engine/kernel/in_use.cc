@@ -81,7 +81,8 @@ std::vector<std::string> uses_of(dev_t device, const os::Path& proc, const os::P
   std::vector<std::string> uses;
   for (const std::string& point : mount_points(text_of(proc / "self/mountinfo"), device))
     uses.push_back(fmt::format("mounted on {}", printable(point)));
-  for (std::string_view line : split(text_of(proc / "swaps"), '\n')) {
+  const std::string swaps = text_of(proc / "swaps");
+  for (std::string_view line : split(swaps, '\n')) {
     const auto words = split(line, ' ');
     if (!words.empty() && is_device(unescaped(words[0].substr(0, words[0].find('\t'))), device))
       uses.emplace_back("swap");
