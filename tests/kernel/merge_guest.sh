@@ -1,7 +1,7 @@
 # snapshot merge: unmounted, mounted, killed, thick and thin.
 . "${GUEST%/*}/words.sh"
 vgcreate -qq vg-a.b $DISKS
-lvcreate -qq -n ro-ot -L 48M vg-a.b
+lvcreate -qqy -n ro-ot -L 48M vg-a.b
 V=vg-a.b/ro-ot
 mke2fs -q -t ext4 /dev/$V
 mkdir -p /run/m

@@ -5,7 +5,7 @@ set -- $DISKS
 first=$1 second=$2 third=$3
 head -c 200M /dev/urandom >"$second" # what lay on the disk before must not show through
 vgcreate -qq vg-a.b "$first" "$second"
-lvcreate -qq -n ro-ot.1 -L 50M vg-a.b "$first"
+lvcreate -qqy -n ro-ot.1 -L 50M vg-a.b "$first"
 V=vg-a.b/ro-ot.1
 mke2fs -q -t ext4 /dev/$V
 mkdir -p /run/m /run/n
@@ -49,19 +49,19 @@ dmsetup remove above
 expect 1 "$RESPALDO" restore latest --to vg-a.b/back
 says "not done without a yes"
 sha256sum -c /run/sum
-lvcreate -qq -n sw-ap -L 52M vg-a.b
+lvcreate -qqy -n sw-ap -L 52M vg-a.b
 mkswap /dev/vg-a.b/sw-ap
 swapon /dev/vg-a.b/sw-ap
 expect 11 "$RESPALDO" restore latest --to vg-a.b/sw-ap --yes
 says "swap"
 swapoff /dev/vg-a.b/sw-ap
 lvremove -qq -y vg-a.b/sw-ap
-lvcreate -qq -n small -L 8M vg-a.b
+lvcreate -qqy -n small -L 8M vg-a.b
 expect 1 "$RESPALDO" restore latest --to vg-a.b/small --yes
 says "small has 8.00 MiB, the backup of .* needs 52.00 MiB"
 
 # No room: told before anything is made.
-lvcreate -qq -n full -l 100%FREE vg-a.b
+lvcreate -qqy -n full -l 100%FREE vg-a.b
 expect 1 "$RESPALDO" restore latest --to vg-a.b/new --create
 says "the volume needs 52.00 MiB"
 lvremove -qq -y vg-a.b/full
@@ -99,7 +99,7 @@ nothing_left
 sectors=$((70 * 2048))
 dmsetup create flaky --table "0 $sectors linear $third 2048"
 vgcreate -qq vg1 /dev/mapper/flaky
-lvcreate -qq -n there -L 52M vg1
+lvcreate -qqy -n there -L 52M vg1
 for fault in drop_writes error_writes; do
   dmsetup suspend flaky
   dmsetup reload flaky --table "0 $sectors flakey $third 2048 0 600 1 $fault"
