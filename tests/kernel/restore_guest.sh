@@ -27,7 +27,6 @@ says '"created":true.*"verified":true'
 nothing_left
 "$RESPALDO" -q restore latest --to-file /run/image
 cmp /run/image /dev/vg-a.b/back
-rm /run/image
 e2fsck -fn /dev/vg-a.b/back
 mount -o noatime /dev/vg-a.b/back /run/n
 python3 "${HARNESS%/harness}/files/manifest.py" /run/n >/run/restored.files
@@ -84,7 +83,8 @@ for step in "volume made" "volume written"; do
   fi
 done
 expect 0 "$RESPALDO" restore latest --to vg-a.b/new --create
-cmp /dev/vg-a.b/back /dev/vg-a.b/new
+cmp /run/image /dev/vg-a.b/new # the other one has been mounted
+rm /run/image
 expect 0 "$RESPALDO" clean
 nothing_left
 lvremove -qq -y vg-a.b/new
