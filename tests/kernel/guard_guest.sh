@@ -34,7 +34,7 @@ lvreduce -qq -f -L -12M vg0/rest
 before=$(backups)
 hold "snapshots watched" "$RESPALDO" backup --cow 12M vg0/root
 dd if=/dev/urandom of=/run/m/data bs=1M count=9 conv=notrunc,fdatasync status=none
-sleep 2
+until grep -q "cannot be extended" /run/stderr; do kill -0 $held; sleep 0.2; done
 dd if=/dev/urandom of=/run/m/data bs=1M count=40 conv=notrunc,fdatasync status=none
 sum=$(sha256sum </run/m/data)
 release
