@@ -41,7 +41,7 @@ sync
 nothing_left
 [ "$(lvs --noheadings -o lv_name vg0 | tr -d ' ')" = root ]
 "$RESPALDO" --json layout >layout.json
-for report in lvs vgs pvs; do $report --reportformat json --units b --nosuffix -o all >$report.json; done
+for report in lv vg pv; do ${report}s --reportformat json --units b --nosuffix -o ${report}_all,vg_name >${report}s.json; done
 
 # The way back: a new volume, clean, with identical files.
 expect 0 "$RESPALDO" restore latest:vg0/root --to vg0/root2 --create --pv "${1}1" --verify
