@@ -10,6 +10,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "dm/cow_store.h"
+#include "engine/image/hand_work.h"
 #include "engine/image/leases.h"
 #include "engine/image/lvm_ops.h"
 #include "engine/image/vg_edit.h"
@@ -25,19 +26,12 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
-// Nobody watches: what an operation prints is for people who type it.
-OpContext quiet_context(DiskSet& disks, std::string command) {
-  return {.disks = disks,
-          .print = [](std::string_view) {},
-          .warn = [](std::string_view) {},
-          .confirm = [](std::string_view) { return true; },
-          .now = [] { return static_cast<std::int64_t>(std::time(nullptr)); },
-          .host = host_name(),
-          .command = std::move(command),
-          .yes = true,
-          .force = 1,
-          .is_open = {},
-          .stop = {}};
+// As a backup's own work: of this host, and without a question.
+OpContext lease_context(DiskSet& disks, std::string command) {
+  OpContext context = quiet_context(disks, std::move(command));
+  context.host = host_name();
+  context.force = 1;
+  return context;
 }
 
 BaseIdentity identity_of(const DiskSet::Group& group, const lvm::VolumeGroup::SnapshotBinding& binding) {
@@ -171,7 +165,7 @@ class KeepingLease final : public QuietLease {
   std::string base_problem() const override { return problem_; }
   void keep_as_base(const std::string& token) override {
     if (snapshot_.empty()) return QuietLease::keep_as_base(token);
-    OpContext context = quiet_context(*disks_, "respaldo backup: the new base");
+    OpContext context = lease_context(*disks_, "respaldo backup: the new base");
     LvChange change;
     change.tags.add = {std::string(kBaseTag), std::string(kBaseTokenTagPrefix) + token};
     change.tags.remove = {run_tag_};
@@ -195,7 +189,7 @@ class KeepingLease final : public QuietLease {
     request.store.tags = {options.run_tag};
     request.origin = volume_.lv;
     request.chunk_bytes = kStoreChunk;
-    OpContext context = quiet_context(*disks_, "respaldo backup --keep-base");
+    OpContext context = lease_context(*disks_, "respaldo backup --keep-base");
     // The groups are new afterwards: names are kept, not places.
     create_snapshot(context, request);
     snapshot_ = request.store.name;
@@ -234,7 +228,7 @@ std::vector<BaseInfo> bases_in(const DiskSet& disks, const DiskSet::Group& group
 }
 
 void remove_quiet_snapshot(DiskSet& disks, const VolumeName& snapshot, const std::string& why) {
-  OpContext context = quiet_context(disks, why);
+  OpContext context = lease_context(disks, why);
   remove_lv(context, snapshot);
 }
 
