@@ -19,18 +19,19 @@ void write_to(int fd, std::string_view text, const char* name) {
 }
 
 std::optional<std::string> ask(std::string_view question, bool secret) {
-  std::cerr << question << std::flush;
   termios before{};
   const bool hidden = secret && ::tcgetattr(0, &before) == 0;
   if (hidden) {
     termios quiet = before;
     quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    ::tcsetattr(0, TCSAFLUSH, &quiet);
+    ::tcsetattr(0, TCSADRAIN, &quiet);
   }
+  // Asked only now, and nothing is flushed: an answer that comes at once is neither shown nor lost.
+  std::cerr << question << std::flush;
   std::string line;
   const bool got = static_cast<bool>(std::getline(std::cin, line));
   if (hidden) {
-    ::tcsetattr(0, TCSAFLUSH, &before);
+    ::tcsetattr(0, TCSADRAIN, &before);
     std::cerr << '\n';
   }
   if (!got) return std::nullopt;

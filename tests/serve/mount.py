@@ -379,16 +379,24 @@ def image_in_parts():
 
 
 def typed_password():
-    """What was typed reaches the process in the background."""
+    """What was typed reaches the process in the background, also when it was typed before the question."""
+    for early in (False, True):
+        type_password(early)
+
+
+def type_password(early):
     point = tempfile.mkdtemp(dir=".", prefix="mnt")
     without = {name: value for name, value in os.environ.items() if "PASSWORD" not in name}
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(RESPALDO, [RESPALDO, "-r", "images", "mount", point], without)
+    if early:
+        os.write(terminal, b"secret\n")
     said = b""
     while b"password of the repository" not in said:
         said += os.read(terminal, 1000)
-    os.write(terminal, b"secret\n")
+    if not early:
+        os.write(terminal, b"secret\n")
     _, status = os.waitpid(pid, 0)
     assert status == 0, status
     os.close(terminal)  # the terminal is gone; the mount stays
