@@ -86,6 +86,22 @@ MasterKey MasterKey::clone() const {
   return copy;
 }
 
+namespace {
+
+// OpenSSL's Poly1305 for AVX can return with the upper halves of the vector registers in use, and until they are
+// cleared, code for SSE (the SHA extensions, zstd) runs at a third of its speed on some processors.
+#if defined(__x86_64__)
+[[gnu::target("avx")]] void clear_upper_halves() { __builtin_ia32_vzeroupper(); }
+void end_vector_code() {
+  static const bool has_avx = __builtin_cpu_supports("avx") != 0;
+  if (has_avx) clear_upper_halves();
+}
+#else
+void end_vector_code() {}
+#endif
+
+}  // namespace
+
 struct Cipher::Impl {
   CipherContext stream{EVP_CIPHER_CTX_new()}, block{EVP_CIPHER_CTX_new()};
   Mac mac{EVP_MAC_fetch(nullptr, "POLY1305", nullptr)};
@@ -112,6 +128,7 @@ struct Cipher::Impl {
                 EVP_MAC_update(mac_context.get(), ciphertext.data(), ciphertext.size()) == 1 &&
                 EVP_MAC_final(mac_context.get(), out, &size, kTagSize) == 1 && size == kTagSize,
             "Poly1305");
+    end_vector_code();
   }
 
   void crypt(const std::uint8_t* iv, ByteView in, std::uint8_t* out) {
