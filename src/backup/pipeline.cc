@@ -236,7 +236,7 @@ class Worker {
     bool begun = false;
     while (!spans.empty()) {
       os::throw_if_stopped(stop_);
-      if (batch_bytes_ >= kBatchBytes || buffer_.size() - filled < kReadStep) {
+      if (used >= kBatchBytes || buffer_.size() - filled < kReadStep) {
         save_batch();  // it looks into the buffer, which moves now
         std::memmove(buffer_.data(), buffer_.data() + used, filled - used);
         window += used;

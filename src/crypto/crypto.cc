@@ -89,7 +89,8 @@ MasterKey MasterKey::clone() const {
 namespace {
 
 // OpenSSL's Poly1305 for AVX can return with the upper halves of the vector registers in use, and until they are
-// cleared, code for SSE (the SHA extensions, zstd) runs at a third of its speed on some processors.
+// cleared, code for SSE (the SHA extensions, zstd) runs at a third of its speed on some processors
+// (docs/decisions/0012-vector-state.md).
 #if defined(__x86_64__)
 [[gnu::target("avx")]] void clear_upper_halves() { __builtin_ia32_vzeroupper(); }
 void end_vector_code() {

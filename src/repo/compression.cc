@@ -63,7 +63,7 @@ std::size_t Compressor::compress(ByteView plain, MutableBytes out) {
 }
 
 bool Compressor::worthwhile(ByteView plain) {
-  if (plain.size() < 4 * kSample) return true;
+  if (plain.size() < 16 * kSample) return true;  // asking would cost as much as trying
   // Two places, so that a header of zeros does not speak for the whole.
   std::size_t packed = 0;
   for (const std::size_t at : {plain.size() / 4, plain.size() / 4 * 3}) {
