@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/units.h"
 #include "os/thread_group.h"
+#include "repo/references.h"
 
 namespace respaldo::care {
 

@@ -130,7 +130,7 @@ void repack(const repo::IndexedRepository& repository, PrunePlan& plan, const Re
             Progress& progress, const std::stop_token& stop) {
   const ProgressPhase phase(progress, "repacking", plan.stats.bytes.repack - plan.stats.bytes.repack_remove);
   repo::PackWriter writer(repository.repository(), options.pack_size);
-  os::BoundedQueue<PackContents> queue(options.threads);
+  os::BoundedQueue<PackContents> queue(1);
   os::ThreadGroup workers(stop);
   for (unsigned i = 0; i < options.threads; ++i)
     workers.spawn([&](const std::stop_token& token) {

@@ -10,6 +10,7 @@
 #include "care/prune_plan.h"
 #include "care/repair.h"
 #include "os/thread_group.h"
+#include "repo/references.h"
 
 namespace respaldo::care {
 

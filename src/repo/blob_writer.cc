@@ -21,8 +21,6 @@ constexpr std::size_t kLongestDataBlob = 16U << 20, kLongestTreeBlob = 1U << 30;
 // An index file is written at least so often: what an interrupted run has stored until then is known to the
 // next one, and not stored again.
 constexpr std::chrono::seconds kIndexInterval{20};
-// Entries beyond this would outgrow a pack's header.
-constexpr std::size_t kMostBlobsInPack = 400000;
 
 void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) {
   counter.fetch_add(n, std::memory_order_relaxed);

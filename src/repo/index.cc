@@ -127,27 +127,29 @@ std::uint64_t Index::pack_count() const { return impl_->packs.size(); }
 std::vector<PackId> Index::packs() const { return impl_->packs; }
 
 void Index::for_each_pack(const std::function<void(const PackContents&)>& visit) const {
-  struct Reference {
-    std::uint32_t pack, offset, entry;
-    BlobType type;
-  };
-  std::vector<Reference> order;
-  order.reserve(blob_count());
-  for (const BlobType type : {BlobType::data, BlobType::tree}) {
-    const auto& entries = impl_->table(type).entries;
-    for (std::size_t i = 0; i < entries.size(); ++i)
-      order.push_back({entries[i].pack, entries[i].offset, static_cast<std::uint32_t>(i), type});
+  // Entries by pack, as a counting sort has them: four bytes for each blob, for repositories with millions.
+  const auto& data = impl_->table(BlobType::data).entries;
+  const auto& trees = impl_->table(BlobType::tree).entries;
+  std::vector<std::size_t> ends(impl_->packs.size() + 1);  // of each pack's part of `order`, once it is filled
+  for (const auto* entries : {&data, &trees})
+    for (const Entry& entry : *entries) ++ends[entry.pack + 1];
+  for (std::size_t i = 1; i < ends.size(); ++i) ends[i] += ends[i - 1];
+  std::vector<std::uint32_t> order(data.size() + trees.size());  // trees after all data
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const Entry& entry = i < data.size() ? data[i] : trees[i - data.size()];
+    order[ends[entry.pack]++] = static_cast<std::uint32_t>(i);
   }
-  std::sort(order.begin(), order.end(), [](const Reference& a, const Reference& b) {
-    return std::tie(a.pack, a.offset) < std::tie(b.pack, b.offset);
-  });
-  auto next = order.begin();
+  std::size_t next = 0;
   for (std::uint32_t number = 0; number < impl_->packs.size(); ++number) {
     PackContents pack{impl_->packs[number], {}};
-    for (; next != order.end() && next->pack == number; ++next) {
-      const Entry& entry = impl_->table(next->type).entries[next->entry];
-      pack.blobs.push_back({next->type, entry.id, entry.offset, entry.length, entry.uncompressed_length});
+    pack.blobs.reserve(ends[number] - next);
+    for (; next < ends[number]; ++next) {
+      const bool is_tree = order[next] >= data.size();
+      const Entry& entry = is_tree ? trees[order[next] - data.size()] : data[order[next]];
+      pack.blobs.push_back({is_tree ? BlobType::tree : BlobType::data, entry.id, entry.offset, entry.length,
+                            entry.uncompressed_length});
     }
+    std::ranges::sort(pack.blobs, {}, &PackedBlob::offset);
     visit(pack);
   }
 }
@@ -159,7 +161,12 @@ std::uint64_t Index::expected_pack_size(const PackContents& pack) {
 }
 
 std::string to_json(const std::vector<PackContents>& packs) {
-  std::string json = "{\"packs\":[";
+  constexpr std::size_t kLongestBlob = 176, kLongestPack = 100;
+  std::size_t most = 16;
+  for (const PackContents& pack : packs) most += kLongestPack + kLongestBlob * pack.blobs.size();
+  std::string json;
+  json.reserve(most);  // tens of MB: growing would take twice as much
+  json += "{\"packs\":[";
   const auto out = std::back_inserter(json);
   for (std::size_t p = 0; p < packs.size(); ++p) {
     fmt::format_to(out, "{}{{\"id\":\"{}\",\"blobs\":[", p == 0 ? "" : ",", packs[p].pack.hex());

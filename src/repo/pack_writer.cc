@@ -17,7 +17,6 @@ namespace {
 constexpr std::uint64_t kBlobsInIndexFile = 50000;  // as restic
 // As BlobWriter: what an interrupted run has stored until then is not stored again.
 constexpr std::chrono::seconds kIndexInterval{20};
-constexpr std::size_t kMostBlobsInPack = 400000;  // more would outgrow the header
 constexpr std::size_t kLongestContainer = (1U << 30) + crypto::kOverhead;
 }  // namespace
 
