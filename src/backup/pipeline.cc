@@ -21,7 +21,7 @@ namespace {
 
 // Chunks are hashed side by side, so many or so many bytes at once: enough for the processor's lanes, and few
 // enough to be in a cache still when they are compressed.
-constexpr std::size_t kHashBatch = 16;
+constexpr std::size_t kHashBatch = 64;
 constexpr std::uint64_t kBatchBytes = 4 * kImageChunk;
 constexpr std::uint64_t kReadStep =
     kImageChunk;  // read in one go: small enough to stay in the cache until stored
