@@ -8,7 +8,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace respaldo;
   // Sparse images are kept short in the corpus: the last two bytes say how far zeros go on behind.
-  if (size < 2) return 0;
+  if (size < 3) return 0;
   const std::size_t zeros = (data[size - 1] << 8 | data[size - 2]) * std::size_t{1024};
   Bytes bytes = Bytes::zeroed(size - 2 + zeros);
   std::memcpy(bytes.data(), data, size - 2);
