@@ -19,7 +19,7 @@ namespace respaldo::backup {
 
 namespace {
 
-// Chunks are hashed side by side, so many or so many bytes at once: enough for the processor's lanes, and few
+// Chunks are hashed side by side, so many of them, or what so many bytes of the buffer hold: enough for the processor's lanes, and few
 // enough to be in a cache still when they are compressed.
 constexpr std::size_t kHashBatch = 64;
 constexpr std::uint64_t kBatchBytes = 4 * kImageChunk;
@@ -271,7 +271,6 @@ class Worker {
       return;
     }
     batch_.push_back(bytes);
-    batch_bytes_ += bytes.size();
     batch_slots_[batch_.size() - 1] = result_->chunks.size();
     result_->chunks.push_back({offset, static_cast<std::uint32_t>(bytes.size()), 1, {}});
     if (batch_.size() == kHashBatch) save_batch();
@@ -286,7 +285,6 @@ class Worker {
       saver_.save(id, batch_[i]);
     }
     batch_.clear();
-    batch_bytes_ = 0;
   }
 
   void add_zeros(Extent extent) {
@@ -318,7 +316,6 @@ class Worker {
   RangeResult* result_ = nullptr;
   std::span<const StoredChunk> known_;  // of the range at hand, what is left of them
   std::vector<ByteView> batch_;
-  std::uint64_t batch_bytes_ = 0;
   std::array<std::size_t, kHashBatch> batch_slots_{};
   std::array<crypto::Digest, kHashBatch> batch_digests_{};
   std::array<std::unique_ptr<Cutter>, 4> cutters_;
