@@ -19,8 +19,8 @@ namespace respaldo::backup {
 
 namespace {
 
-// Chunks are hashed side by side, so many of them, or what so many bytes of the buffer hold: enough for the processor's lanes, and few
-// enough to be in a cache still when they are compressed.
+// Chunks are hashed side by side, so many of them, or what so many bytes of the buffer hold:
+// enough for the processor's lanes, and few enough to be in a cache still when they are compressed.
 constexpr std::size_t kHashBatch = 64;
 constexpr std::uint64_t kBatchBytes = 4 * kImageChunk;
 constexpr std::uint64_t kReadStep =
