@@ -27,6 +27,7 @@ KINDS = {
 NAMES = list(KINDS)
 FILES = int(os.environ.get("FILES", 4000))
 LARGE = FILES > 10000
+BYTES = (2400 if LARGE else 400) * MIB
 
 
 def guest(script, out, disks, limit=300):
@@ -42,15 +43,17 @@ def guest(script, out, disks, limit=300):
 def copy_system_files(target):
     """Real files, hard links and symbolic links among them."""
     target.mkdir(parents=True)
-    found = subprocess.Popen(["find", "/usr/share", "/usr/include", "/usr/lib", "/usr/bin", "-xdev", "-size", "-4000k", "-print0"],
+    found = subprocess.Popen(["find", "/usr/share", "/usr/include", "/usr/lib", "/usr/bin", "-xdev", "-size", "-4000k",
+                              "-printf", r"%s %p\0"],
                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    listed, taken, rest = b"", 0, b""
+    listed, taken, total, rest = b"", 0, 0, b""
     while taken < FILES and (block := found.stdout.read(65536)):
-        names = (rest + block).split(b"\0")
-        rest = names.pop()
-        names = names[:FILES - taken]
-        listed += b"".join(name + b"\0" for name in names)
-        taken += len(names)
+        entries = (rest + block).split(b"\0")
+        rest = entries.pop()
+        for size, name in (entry.split(b" ", 1) for entry in entries):
+            if taken < FILES and total + int(size) < BYTES:  # However large the files of this machine are, they fit.
+                listed += name + b"\0"
+                taken, total = taken + 1, total + int(size)
     found.kill()
     found.wait()
     listing = target.parent / "listing"

@@ -4,8 +4,11 @@ export RESPALDO_PASSWORD=loop RESPALDO_REPOSITORY=$PWD/repository
 manifest() { python3 "$here/../files/manifest.py" "$@"; }
 
 mkdir files
-cp -a /usr/share/perl5 /usr/include files 2>/dev/null || cp -a /usr/include files
-ln -s include files/link
+# At most 60 MB of what this machine has, however much that is.
+find /usr/include -type f -size -200k -printf '%s\t%p\n' | LC_ALL=C sort -k2 |
+  awk -F'\t' '(sum += $1) < 60e6 && ++n <= 4000 { print $2 }' >names
+tar -C / --no-recursion -T names -cf - 2>/dev/null | tar -C files -xpf -
+ln -s usr/include files/link
 truncate -s 200M disk.img
 "$RESPALDO" -q --disk disk.img lvm vgcreate vg0 disk.img
 "$RESPALDO" -q --disk disk.img lvm lvcreate -L 160M -n root vg0
