@@ -11,7 +11,7 @@ namespace respaldo::backup {
 namespace {
 
 // To be raised whenever the same bytes would be cut in another way: by Cutter, ContentCutter or the plan.
-constexpr int kRules = 1;
+constexpr int kRules = 2;
 
 }  // namespace
 

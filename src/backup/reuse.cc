@@ -120,10 +120,11 @@ void Reuse::divide_whole(const Span& part, ReusedSpans& out) {
   append(out, span);
 }
 
-// Each cut follows from the bytes since the last one. So wherever a new chunk begins at the beginning of an
-// old one whose bytes are the same, the new one ends where the old one did: unless the old one ended because
-// its span did, and the new span goes on.
+// Each cut follows from the bytes since the last one; the test for a zero chunk looks no further than the
+// shortest chunk. So wherever a new chunk begins at the beginning of an old one whose bytes are the same, the
+// new one ends where the old one did: unless the old one ended because its span did, and the new span goes on.
 void Reuse::divide_content(const Span& part, ReusedSpans& out) {
+  static_assert(chunk::ContentCutter::kShortest >= kZeroChunk);
   const std::size_t before = out.known.size();
   std::uint64_t known_bytes = 0, done = part.extent.offset;
   bool complete = true;
@@ -132,11 +133,8 @@ void Reuse::divide_content(const Span& part, ReusedSpans& out) {
        chunk != nullptr && end_of(*chunk) <= part.extent.end(); chunk = chunks_.current()) {
     const std::uint64_t end = end_of(*chunk);
     const Extent* span = content_span_at(chunk->offset);
-    bool fits = span != nullptr && end <= span->end() && may_be_reused(*chunk) &&
-                (end < span->end() || end == part.extent.end());
-    // A cut within zeros hides what the test for a zero chunk would have seen behind it.
-    if (fits && chunk->length == chunk::ContentCutter::kShortest + 1)
-      fits = chunk->id != view::zero_blob_id(chunk->length);
+    const bool fits = span != nullptr && end <= span->end() && may_be_reused(*chunk) &&
+                      (end < span->end() || end == part.extent.end());
     if (fits) {
       complete &= chunk->offset == done;
       done = end;

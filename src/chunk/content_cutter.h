@@ -15,7 +15,7 @@ namespace respaldo::chunk {
 // Cuts depend on the bytes since the last cut and on the key alone. A value; const methods are thread-safe.
 class ContentCutter {
  public:
-  static constexpr std::size_t kShortest = 256U << 10, kWanted = 1U << 20, kLongest = 8U << 20;
+  static constexpr std::size_t kShortest = 512U << 10, kWanted = 1U << 20, kLongest = 8U << 20;
 
   // `key` makes the cuts of one repository unlike those of another, so that they tell nothing about known
   // files.

@@ -108,7 +108,8 @@ struct BlobWriter::Lane::Impl {
     }
     OpenPack& pack = packs[static_cast<std::size_t>(type)];
     const std::size_t length = body.size() + crypto::kOverhead;
-    if (pack.bytes.capacity() == 0) pack.bytes = Bytes(shared.options.pack_size + (2U << 20));
+    // Room for the blob that makes it full, and for its header: growing would copy the pack.
+    if (pack.bytes.capacity() == 0) pack.bytes = Bytes(shared.options.pack_size + kLongestDataBlob + (2U << 20));
     if (pack.blobs.empty()) pack.bytes.resize(0);
     const std::size_t at = pack.bytes.size();
     pack.bytes.resize(at + length);

@@ -1,4 +1,7 @@
-"""`mount` over real FUSE: restic's backups compared with what was backed up, respaldo's images with `dump`, and how it ends."""
+"""`mount` over real FUSE: restic's backups compared with what was backed up, respaldo's images with `dump`, and how it ends.
+
+GIB=2.5 instead reads at random in a backup of so many of the system's own files.
+"""
 import concurrent.futures
 import errno
 import hashlib
@@ -21,9 +24,9 @@ MIB = 1 << 20
 dice = random.Random(7)
 
 
-def run(*words, fails=None, **more):
+def run(*words, fails=None, timeout=120, **more):
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                          stdin=subprocess.DEVNULL, timeout=120, **more)
+                          stdin=subprocess.DEVNULL, timeout=timeout, **more)
     if fails is None:
         assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}"
     else:
@@ -405,6 +408,56 @@ def type_password(early):
     until_true("nothing is left", lambda: os.listdir("run/respaldo") == [])
 
 
+def large(size):
+    """Random reads and twenty readers at once, in the file view of a large backup; then its image."""
+    listing, total = [], 0
+    for folder, folders, names in os.walk("/usr"):
+        for path in (os.path.join(folder, name) for name in names):
+            if os.path.isfile(path) and not os.path.islink(path) and total < size:
+                listing.append(path)
+                total += os.path.getsize(path)
+    assert total >= size, f"this machine has only {total} bytes below /usr"
+    open("listing", "wb").write(b"".join(os.fsencode(path) + b"\0" for path in listing))
+    os.makedirs("system")
+    subprocess.run("tar -C / --null --no-recursion -T listing -cf - 2>/dev/null | tar -C system -xpf -", shell=True, check=True)
+    room = size // MIB * 5 // 4 // 4 * 4 + 200
+    with open("large.img", "wb") as file:
+        file.truncate((room + 8) * MIB)
+    lvm = lambda *words: respaldo("-q", "--disk", "large.img", "lvm", *words)
+    lvm("vgcreate", "-qq", "vg0", "large.img")
+    lvm("lvcreate", "-n", "root", "-L", f"{room}M", "vg0")
+    os.makedirs("volumes")
+    pid = json.loads(respaldo("--json", "--disk", "large.img", "activate", "volumes"))["pid"]
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-d", "system", "root.img", f"{room}M", timeout=600)
+    run("dd", "if=root.img", "of=volumes/vg0/root", "bs=1M", "conv=notrunc,sparse", timeout=600)
+    run("fusermount3", "-u", "volumes")
+    until_true("the image is free", lambda: gone(pid))
+    respaldo("-q", "-r", "large", "init")
+    print(respaldo("-r", "large", "--disk", "large.img", "backup", "vg0/root"))
+    files = [path for path in map(os.fsdecode, below("system")) if os.path.isfile(path) and not os.path.islink(path)]
+    files = [path[len("system/"):] for path in files if os.path.getsize(path) > 0]
+    with Mounted("large") as point:
+        mounted = point + "/latest/vg0/root/files"
+        for number in range(1000):
+            path = dice.choice(files)
+            with open(os.path.join("system", path), "rb") as here, open(os.path.join(mounted, path), "rb") as there:
+                at = dice.randrange(os.fstat(here.fileno()).st_size)
+                length = dice.choice([1, 100, 4096, 200_000, 3 * MIB])
+                assert os.pread(here.fileno(), length, at) == os.pread(there.fileno(), length, at), (path, at, length)
+        print("1000 random reads: right", flush=True)
+        readers = []
+        for seed in range(20):
+            mine = random.Random(seed).sample(files, min(1500, len(files)))
+            with open(f"reader{seed}", "wb") as out:
+                out.write(b"".join(os.fsencode(path) + b"\0" for path in mine))
+            script = ('while IFS= read -r -d "" f; do cmp -- "system/$f" "$1/$f" || exit 1; done <"$2"')
+            readers.append(subprocess.Popen(["bash", "-c", script, "reader", mounted, f"reader{seed}"]))
+        assert [reader.wait() for reader in readers] == [0] * 20
+        print("20 readers at once: right", flush=True)
+        run("e2fsck", "-fn", point + "/latest/vg0/root/image.raw", timeout=600)
+    print(f"{len(files)} files of {total} bytes; unmounted, nothing left")
+
+
 def main():
     work = tempfile.mkdtemp(prefix="mount ")
     os.chdir(work)
@@ -413,6 +466,9 @@ def main():
     open("password", "w").write("secret")
     make_source("source")
     try:
+        if "GIB" in os.environ:
+            large(int(float(os.environ["GIB"]) * (1 << 30)))
+            return
         for part in (files_of_restic, ends, damage, images, image_in_parts, typed_password):
             start = time.monotonic()
             part()
