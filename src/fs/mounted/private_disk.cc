@@ -4,15 +4,20 @@
 #include <fmt/format.h>
 #include <linux/fs.h>
 #include <linux/nbd.h>
+#include <sched.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <future>
 #include <thread>
 
 #include "base/error.h"
@@ -48,6 +53,21 @@ void load_module() {
     os::run_command({"modprobe", "-q", "nbd"}, {.limit = std::chrono::seconds(30)});
   } catch (const Error&) {
     // Seen below: there is no node.
+  }
+}
+
+// Gives this thread a table of open files of its own, with the disks and files that it reads, and `kept`. The
+// table goes with the thread: so when the process is killed the server's socket closes, though another thread
+// waits within the kernel for an answer on it, and would hold a common table open for ever.
+void take_own_files(int kept) {
+  if (::unshare(CLONE_FILES) != 0) throw os::system_error(errno, "unshare", "the files of a thread");
+  std::vector<int> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/thread-self/fd"))
+    found.push_back(std::stoi(entry.path().filename().native()));
+  for (const int fd : found) {
+    struct stat is {};
+    // Whoever waits for the end of a pipe must not wait for this copy of it.
+    if (fd != kept && ::fstat(fd, &is) == 0 && !S_ISREG(is.st_mode) && !S_ISBLK(is.st_mode)) ::close(fd);
   }
 }
 
@@ -97,12 +117,25 @@ void PrivateDisk::Impl::start() {
   ours = os::UniqueFd(sockets[0]);
   kernels = os::UniqueFd(sockets[1]);
   const SignalsBlocked blocked;  // the threads inherit it
-  serving = std::thread([this] {
+  std::promise<void> promise;
+  std::future<void> apart = promise.get_future();
+  serving = std::thread([this, socket = ours.get(), not_needed = node.get(),
+                         apart = std::move(promise)]() mutable {
+    try {
+      take_own_files(socket);
+      ::close(not_needed);
+      apart.set_value();
+    } catch (...) {
+      apart.set_exception(std::current_exception());
+      return;
+    }
     // Memory that this thread asks for must not be waited for by writing to its own device.
     ::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-    server.serve(ours.get());
-    ::shutdown(ours.get(), SHUT_RDWR);
+    server.serve(socket);
+    ::close(socket);
   });
+  apart.get();
+  ours = {};  // the thread has the only one
   // The thread that gives the socket is the one that stays in the kernel.
   holding = std::thread([this] {
     const int fd = node.get();
@@ -132,7 +165,7 @@ void PrivateDisk::Impl::wait_until_there() const {
 
 void PrivateDisk::Impl::stop() noexcept {
   if (node) ::ioctl(node.get(), NBD_DISCONNECT);  // asks the server to end
-  if (ours) ::shutdown(ours.get(), SHUT_RDWR);
+  if (kernels) ::shutdown(kernels.get(), SHUT_RDWR);
   if (holding.joinable()) holding.join();
   if (serving.joinable()) serving.join();
 }
