@@ -18,6 +18,7 @@
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/kernel_lease.h"
 #include "engine/kernel/live_changes.h"
+#include "engine/kernel/live_moves.h"
 #include "engine/kernel/world.h"
 #include "engine/snapshot_guard.h"
 #include "journal/names.h"
@@ -74,7 +75,7 @@ Error no_such_volume(const VolumeName& name, const std::vector<LvRow>& rows) {
   return Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(name.str())), hint);
 }
 
-class KernelEngine final : public VolumeEngine, public BaseEngine, public VolumeChanges {
+class KernelEngine final : public VolumeEngine, public BaseEngine, public VolumeChanges, public VolumeMoves {
  public:
   explicit KernelEngine(KernelEngineOptions options) : world_(std::make_shared<World>(std::move(options))) {}
 
@@ -174,6 +175,14 @@ class KernelEngine final : public VolumeEngine, public BaseEngine, public Volume
   MergeOutcome merge(const MergePlan& plan, Progress& progress, const std::stop_token& stop) override {
     return merge_live_snapshot(*world_, row_of(plan.snapshot), progress, stop);
   }
+
+  MovePlan plan_move(const VolumeName& volume, const std::string& to) override {
+    return plan_live_move(*world_, row_of(volume), to);
+  }
+  MoveOutcome move(const MovePlan& plan, Progress& progress, const std::stop_token& stop) override {
+    return move_live_volume(*world_, row_of(plan.volume), plan, progress, stop);
+  }
+  MovePlan abort_move(const VolumeName& volume) override { return abort_live_move(*world_, row_of(volume)); }
 
   VolumeName create_snapshot(const VolumeName& origin, const std::string& name,
                              const AcquireOptions& options) override {

@@ -105,4 +105,17 @@ std::optional<ThinStatus> parse_thin_status(std::string_view text) {
   return status;
 }
 
+std::optional<MirrorStatus> parse_mirror_status(std::string_view text) {
+  MirrorStatus status;
+  const auto words = words_of(text);
+  std::uint64_t sides = 0;
+  if (words.empty() || !number(words[0], sides) || sides == 0 || sides > words.size()) return std::nullopt;
+  // After the sides: the fraction, how many words of health follow, and one letter for each side.
+  if (words.size() < sides + 4 || !fraction(words[sides + 1], status.done, status.total)) return std::nullopt;
+  const std::string_view health = words[sides + 3];
+  if (status.total == 0 || status.done > status.total || health.size() != sides) return std::nullopt;
+  status.failed = std::ranges::any_of(health, [](char c) { return c != 'A'; });
+  return status;
+}
+
 }  // namespace respaldo::engine

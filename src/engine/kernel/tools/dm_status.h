@@ -44,4 +44,12 @@ struct ThinStatus {
 };
 std::optional<ThinStatus> parse_thin_status(std::string_view words);
 
+// Of a mirror, which is what pvmove copies with: how many of its regions are the same on all sides.
+struct MirrorStatus {
+  std::uint64_t done = 0, total = 0;  // total > 0
+  bool failed = false;                // a side could not be read or written
+};
+// "2 254:1 254:2 12/50 1 AA 1 core". Absent for anything else.
+std::optional<MirrorStatus> parse_mirror_status(std::string_view words);
+
 }  // namespace respaldo::engine

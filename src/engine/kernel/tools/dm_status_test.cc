@@ -89,6 +89,19 @@ TEST(DmUuid, is_lvm2s) {
       "LVM-4KRndwMek2Ojl7tdr5Noe08HifGto7ecxs6ZiO2CGUfgqtc4XLBTd6YyQuwu1lxe-tpool");
 }
 
+TEST(MirrorStatus, tells_how_far_a_move_is_and_whether_a_side_failed) {
+  const auto half = parse_mirror_status("2 254:1 254:2 12/50 1 AA 1 core");
+  ASSERT_TRUE(half);
+  EXPECT_EQ(half->done, 12U);
+  EXPECT_EQ(half->total, 50U);
+  EXPECT_FALSE(half->failed);
+  EXPECT_TRUE(parse_mirror_status("2 254:1 254:2 12/50 1 AD 3 disk 254:3 A").value().failed);
+  for (const char* bad : {"", "2", "2 254:1 254:2", "2 254:1 254:2 12/50 1", "2 254:1 254:2 51/50 1 AA 1 core",
+                          "2 254:1 254:2 0/0 1 AA 1 core", "2 254:1 254:2 12/50 1 A 1 core",
+                          "18446744073709551615 254:1 254:2 12/50 1 AA 1 core", "x 254:1 254:2 12/50 1 AA"})
+    EXPECT_FALSE(parse_mirror_status(bad)) << bad;
+}
+
 // Where there is no device-mapper (this workstation, a container) it says so; where there is, an unknown
 // device is absent.
 TEST(KernelDeviceMapper, a_device_that_does_not_exist_is_absent) {
