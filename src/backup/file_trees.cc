@@ -13,6 +13,8 @@
 #include "backup/account_names.h"
 #include "backup/cutter.h"
 #include "base/error.h"
+#include "base/printable.h"
+#include "base/units.h"
 #include "os/thread_group.h"
 #include "view/zero_blob.h"
 
@@ -22,10 +24,13 @@ namespace {
 
 constexpr std::size_t kFindingLimit = 1000;
 constexpr std::uint64_t kAccountFileLimit = 4U << 20;
-// Long holes are made of the longest blob, so that a file of 16 TiB has a list of two million ids; no more
-// than eight such files' worth, since a damaged inode may claim any size.
+// Long holes are made of the longest blob, so that a file of 16 TiB has a list of two million ids. A folder,
+// which is in memory as a whole, has room for one such file's, and a filesystem for eight: a damaged inode may
+// claim any size.
 constexpr std::uint32_t kHoleChunk = kLongestChunk;
-constexpr std::uint64_t kHoleBlobLimit = 16U << 20;
+constexpr std::uint64_t kHolesOfFolder = (2U << 20) + 1000, kHolesOfFilesystem = 16U << 20;
+// Ids of hard-linked files' contents that are remembered for the other names.
+constexpr std::uint64_t kRememberedIds = 1U << 20;
 
 repo::NodeType type_of(std::uint32_t mode) {
   switch (mode & S_IFMT) {
@@ -44,6 +49,15 @@ repo::NodeType type_of(std::uint32_t mode) {
     default:
       return repo::NodeType::file;
   }
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const int length = utf8_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(length));
+  }
+  return true;
 }
 
 repo::Timestamp timestamp(const fs::FileTime& time) { return {time.seconds, time.nanoseconds, 0}; }
@@ -143,7 +157,13 @@ class Builder {
   std::size_t depth_end_ = 1;
   std::unordered_map<fs::NodeIndex, std::size_t> numbers_;  // of folders
   std::atomic<std::uint64_t> hole_blobs_ = 0, stored_ = 0;
+  struct Content {
+    std::vector<repo::BlobId> ids;
+    std::uint64_t holes = 0;
+  };
   std::mutex mutex_;  // for what follows
+  std::unordered_map<fs::NodeIndex, Content> linked_;  // of files with several names
+  std::uint64_t remembered_ = 0;                       // ids in it
   std::unordered_map<std::uint32_t, repo::BlobId> zeros_;
   FileTreeResult result_;
 };
@@ -172,6 +192,7 @@ class Builder::Worker {
     repo::Tree tree;
     const std::size_t count = reader_.entry_count(folder.node);
     tree.nodes.reserve(count);
+    folder_holes_ = 0;
     for (std::size_t i = 0; i < count; ++i) {
       const fs::DirectoryEntry entry = reader_.entry(folder.node, i);
       if (!reader_.node(entry.node).readable) continue;  // the reader has told why
@@ -204,8 +225,14 @@ class Builder::Worker {
     node.inode = source.inode;
     node.device_id = all_.input_.device_id + source.subvolume;
     try {
-      for (fs::FileXattr& xattr : reader_.xattrs(index))
-        node.xattrs.push_back({std::move(xattr.name), std::move(xattr.value)});
+      for (fs::FileXattr& xattr : reader_.xattrs(index)) {
+        if (is_utf8(xattr.name))
+          node.xattrs.push_back({std::move(xattr.name), std::move(xattr.value)});
+        else
+          tell(index, fmt::format("its extended attribute {}: the repository's format has no place for names "
+                                  "that are not UTF-8; the image has it",
+                                  printable(xattr.name)));
+      }
     } catch (const Error& error) {
       tell(index, fmt::format("its extended attributes: {}", error.what()));
     }
@@ -253,20 +280,10 @@ class Builder::Worker {
   // whole.
   bool add_content(repo::Node& node, fs::NodeIndex index) {
     try {
-      if (reader_.node(index).has_inline_data) {
-        store({0, node.size}, index, node.content);
-        return true;
-      }
-      std::uint64_t done = 0;
-      for (const fs::FileExtent& extent : reader_.extents(index)) {
-        if (extent.unwritten) continue;
-        add_hole(extent.logical - done, node.content);
-        const Extent bytes{all_.input_.view.base + extent.physical, extent.length};
-        if (extent.physical == fs::kNoPlace || !all_.input_.chunks.append(bytes, node.content))
-          store({extent.logical, extent.length}, index, node.content);
-        done = extent.logical + extent.length;
-      }
-      add_hole(node.size - done, node.content);
+      const std::uint64_t before = folder_holes_;
+      if (node.links > 1 && recall(index, node.content)) return true;
+      make_content(node, index);
+      if (node.links > 1) remember(index, {node.content, folder_holes_ - before});
       return true;
     } catch (const Error& error) {
       tell(index, fmt::format("its content: {}", error.what()));
@@ -274,10 +291,59 @@ class Builder::Worker {
     }
   }
 
+  // The other names of a file cost nothing.
+  bool recall(fs::NodeIndex index, std::vector<repo::BlobId>& content) {
+    std::uint64_t holes = 0;
+    {
+      const std::lock_guard lock(all_.mutex_);
+      const auto at = all_.linked_.find(index);
+      if (at == all_.linked_.end()) return false;
+      holes = at->second.holes;
+      content = at->second.ids;
+    }
+    count_holes(holes);
+    return true;
+  }
+  void remember(fs::NodeIndex index, Content content) {
+    const std::lock_guard lock(all_.mutex_);
+    if (all_.remembered_ + content.ids.size() > kRememberedIds) return;
+    const std::size_t ids = content.ids.size();
+    if (all_.linked_.emplace(index, std::move(content)).second) all_.remembered_ += ids;
+  }
+
+  void make_content(repo::Node& node, fs::NodeIndex index) {
+    if (reader_.node(index).has_inline_data) {
+      store({0, node.size}, index, node.content);
+      return;
+    }
+    std::uint64_t done = 0;
+    for (const fs::FileExtent& extent : reader_.extents(index)) {
+      if (extent.unwritten) continue;
+      add_hole(extent.logical - done, node.content);
+      const Extent bytes{all_.input_.view.base + extent.physical, extent.length};
+      if (extent.physical == fs::kNoPlace || !all_.input_.chunks.append(bytes, node.content))
+        store({extent.logical, extent.length}, index, node.content);
+      done = extent.logical + extent.length;
+    }
+    add_hole(node.size - done, node.content);
+  }
+
+  void count_holes(std::uint64_t chunks) {
+    if (folder_holes_ + chunks > kHolesOfFolder)
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("with it the files of its folder have more than {} of holes, which is more than "
+                              "one folder of a backup can list; the image has it",
+                              format_size(kHolesOfFolder * kHoleChunk)));
+    folder_holes_ += chunks;
+  }
+
   void add_hole(std::uint64_t length, std::vector<repo::BlobId>& content) {
-    if ((all_.hole_blobs_ += length / kHoleChunk) > kHoleBlobLimit)
-      throw Error(ErrorKind::corrupt,
-                  fmt::format("it has {} bytes of holes: more than can be listed", length));
+    count_holes(length / kHoleChunk);
+    if ((all_.hole_blobs_ += length / kHoleChunk) > kHolesOfFilesystem)
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("with it the files have more than {} of holes, which is more than one backup can "
+                              "list; the image has it",
+                              format_size(kHolesOfFilesystem * kHoleChunk)));
     for (; length >= kHoleChunk; length -= kHoleChunk) content.push_back(zeros(kHoleChunk));
     for (; length >= kZeroChunk; length -= kZeroChunk) content.push_back(zeros(kZeroChunk));
     if (length > 0) content.push_back(zeros(static_cast<std::uint32_t>(length)));
@@ -373,6 +439,7 @@ class Builder::Worker {
   repo::SnapshotSummary counts_;  // of this worker
   const std::unique_ptr<Cutter> cutter_;
   Bytes buffer_;
+  std::uint64_t folder_holes_ = 0;  // chunks of holes in the folder at hand
 };
 
 FileTreeResult Builder::run() {

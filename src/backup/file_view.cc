@@ -26,14 +26,14 @@ class Opener {
   }
 
   FileViews run() {
-    if (open(device_, "files", 0, foreign_.mount)) return std::move(result_);
+    const bool whole = open(device_, "files", 0, foreign_.mount);
     std::optional<fs::PartitionTable> table;
     try {
       table = fs::read_partition_table(*device_);
     } catch (const Error&) {
       // A sector that cannot be read is met again by the pass, which tells of it.
     }
-    if (!table) return std::move(result_);
+    if (!table || table->partitions.empty()) return std::move(result_);
     ExtentSet taken;
     for (const fs::Partition& partition : table->partitions) {
       if (taken.intersects(partition.extent)) continue;  // extended partitions hold others
@@ -43,16 +43,33 @@ class Opener {
                foreign_.mount_partitions))
         taken.add(partition.extent);
     }
+    if (whole) tell_apart(!taken.empty());
     return std::move(result_);
   }
 
  private:
+  // Tools that make partitions, or filesystems, do not always wipe what was there before: a superblock of the
+  // whole disk beside a partition table is one of the two too many.
+  void tell_apart(bool has_partitions) {
+    if (has_partitions) {
+      result_.warnings.push_back(fmt::format(
+          "there is a partition table with filesystems, and a superblock ({}) that claims the whole: it is "
+          "taken for a leftover; free space is stored as it is",
+          result_.views.front().reader->facts().type));
+      result_.views.erase(result_.views.begin());
+    } else {
+      result_.notes.push_back(
+          "files: there is a partition table, too: free space is stored as it is, since partitions may be in it");
+    }
+    for (FileView& view : result_.views) view.sole = false;
+  }
+
   bool open(const block::DevicePtr& device, std::string folder, std::uint64_t base, bool may_mount) {
     try {
       std::unique_ptr<fs::FileReader> reader = fs::try_open_ext(device, options_);
       if (!reader) reader = open_foreign(device, folder, may_mount);
       if (!reader) return false;
-      result_.views.push_back({std::move(folder), base, std::move(reader)});
+      result_.views.push_back({.folder = std::move(folder), .base = base, .reader = std::move(reader)});
       return true;
     } catch (const Error& error) {
       result_.warnings.push_back(fmt::format("no file view: {}", error.what()));
@@ -119,7 +136,7 @@ VolumeMap map_of(const std::vector<FileView>& views, bool all_blocks) {
   VolumeMap map;
   for (std::uint32_t number = 0; number < views.size(); ++number) {
     add_runs(views[number], number, map.files);
-    if (all_blocks) continue;
+    if (all_blocks || !views[number].sole) continue;
     for (const Extent& extent : views[number].reader->space().free.extents())
       map.free.add({views[number].base + extent.offset, extent.length});
   }

@@ -16,6 +16,7 @@ struct FileView {
   std::string folder;      // "files", or "part1/files": where its tree goes, below /VG/LV
   std::uint64_t base = 0;  // where it begins on the volume
   std::unique_ptr<fs::FileReader> reader;
+  bool sole = true;  // false: something else claims the same bytes, so nothing of them is taken for free
 };
 
 struct FileViews {

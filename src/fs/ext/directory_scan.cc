@@ -48,8 +48,8 @@ class DirectoryScan {
     NodeRecord& node = table_.nodes[index];
     if ((node.flags & kEncryptFlag) != 0) {
       ++facts_.encrypted;
-      state_.findings.add(node.inode,
-                          "the directory is encrypted: its names cannot be told; the image view has it");
+      state_.findings.add_sound(
+          node.inode, "the directory is encrypted: its names cannot be told; the image view has it");
       return;
     }
     if ((node.traits & kInline) != 0) {

@@ -147,16 +147,15 @@ void ExtReader::Impl::scan(const Handle& raw, FindingList& early) {
   scan_inodes(*state);
   facts.encrypted_directories = scan_directories(*state).encrypted;
 
-  const bool trusted =
-      (handle->super().s_state & EXT2_ERROR_FS) == 0 && facts.journal != JournalState::partial;
-  if (trusted) {
-    space.free = free_by_bitmaps(*handle, options, state->findings);
-    if (!space.recovered.empty() || facts.journal == JournalState::replayed) {
-      FindingList unheard(0);
-      space.free = space.free.intersected(free_by_bitmaps(raw, options, unheard));
-    }
-    space.free = space.free.minus(claimed_space(*state));
+  if ((handle->super().s_state & EXT2_ERROR_FS) == 0 &&
+      (facts.journal == JournalState::none || facts.journal == JournalState::replayed))
+    space.free = sound_free_space(*state);
+  if (facts.journal == JournalState::replayed) {
+    FindingList unheard(0);
+    space.free = space.free.intersected(free_by_bitmaps(raw, options, unheard));
   }
+  if (state->findings.tells_damage())
+    facts.notes.push_back("the filesystem is damaged: its free space is stored as it is");
   state->claimed = {};
   for (Finding& finding : state->findings.kept())
     if (finding.inode != 0) finding.path = state->table.path(state->table.find(static_cast<std::uint32_t>(finding.inode)));
@@ -274,6 +273,7 @@ std::vector<FileXattr> ExtReader::xattrs(NodeIndex index) const {
       if (stored.value_inode != 0) {
         const auto holder = find_inode(stored.value_inode);
         if (!holder || (impl_->record(*holder).flags & kEaInodeFlag) == 0 ||
+            (impl_->record(*holder).traits & kUnreadable) != 0 ||
             impl_->record(*holder).size < stored.value_size)
           throw Error(
               ErrorKind::corrupt,

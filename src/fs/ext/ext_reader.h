@@ -39,7 +39,8 @@ class ExtReader final : public FileReader {
   ~ExtReader() override;
 
   const ExtFacts& facts() const override;
-  // Free space is not told when the bitmaps cannot be trusted (errors marked, recovery not complete).
+  // Free space is not told when the bitmaps cannot be trusted: errors marked, recovery not complete, damage
+  // anywhere (bitmaps that contradict the files are damage, too).
   const SpaceMap& space() const override;
   const std::vector<Finding>& findings() const override;
   std::uint64_t finding_count() const override;

@@ -236,6 +236,24 @@ TEST(ExtReader, an_inode_that_is_damaged_is_told_and_left_out) {
   EXPECT_THAT(reader->findings()[1].what, HasSubstr("\"small\" leads to inode"));
 }
 
+TEST(ExtReader, a_damaged_holder_of_an_attribute_is_no_attribute_of_zeros) {
+  Folder folder;
+  ::setxattr((folder.path() / "attributed").c_str(), "user.huge", std::string(3000, 'h').c_str(), 3000, 0);
+  const auto device = folder.make({"-t", "ext4", "-O", "ea_inode,^metadata_csum", "-b", "1024"});
+  const auto sound = try_open_ext(device);
+  const NodeIndex file = all_paths(*sound).at("/attributed");
+  ASSERT_EQ(sound->xattrs(file).size(), 3U);
+  std::uint32_t holder = 0;
+  for (NodeIndex i = 0; i < sound->node_count(); ++i)
+    if ((sound->node(i).flags & 0x200000) != 0 && sound->node(i).size == 3000) holder = sound->node(i).inode;
+  ASSERT_NE(holder, 0U);
+  // The extent, past the end of the device.
+  run({"debugfs", "-w", "-R", fmt::format("set_inode_field <{}> block[5] 0xffffff00", holder),
+       folder.last().string()});
+  const auto reader = try_open_ext(device);
+  EXPECT_THROW(reader->xattrs(file), Error);
+}
+
 TEST(ExtReader, names_of_encrypted_directories_are_not_told) {
   Folder folder;
   const auto device = folder.make({"-t", "ext4", "-O", "encrypt,^metadata_csum"});
@@ -267,6 +285,7 @@ TEST(ExtReader, a_journal_on_another_device_is_told) {
   run({"debugfs", "-w", "-R", "set_super_value journal_inum 0", folder.last().string()});
   const auto reader = try_open_ext(device);
   EXPECT_EQ(reader->facts().journal, JournalState::external);
+  EXPECT_TRUE(reader->space().free.empty());  // recovery may need it
   EXPECT_TRUE(all_paths(*reader).contains("/large"));
   EXPECT_FALSE(
       try_open_ext(std::make_shared<block::FileDevice>(journal, block::FileDevice::Access::read_only)));

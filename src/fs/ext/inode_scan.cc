@@ -131,6 +131,11 @@ class InodeScan {
     state_.findings.add(node.inode, std::move(what));
   }
 
+  void encrypted(NodeRecord& node, std::string what) {
+    node.traits |= kUnreadable;
+    state_.findings.add_sound(node.inode, std::move(what));
+  }
+
   void take_content(NodeRecord& node, const InodeDisk& disk) {
     const ByteView block(disk.block, sizeof disk.block);
     switch (node.mode & S_IFMT) {
@@ -146,7 +151,7 @@ class InodeScan {
         return;
       case S_IFLNK:
         if ((node.flags & kEncryptFlag) != 0) {
-          unreadable(node, "the target of the symbolic link is encrypted");
+          encrypted(node, "the target of the symbolic link is encrypted");
           return;
         }
         if ((node.flags & kInlineDataFlag) != 0) break;
@@ -161,7 +166,7 @@ class InodeScan {
         break;
       case S_IFREG:
         if ((node.flags & kEncryptFlag) != 0) {
-          unreadable(node, "the file is encrypted: only the image view has it");
+          encrypted(node, "the file is encrypted: only the image view has it");
           return;
         }
         if ((node.flags & kCompressedFlag) != 0) {

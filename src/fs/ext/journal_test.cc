@@ -258,7 +258,9 @@ TEST_F(HandMade, fast_commits_are_told) {
   fast_blocks_ = 8;
   length_ = 1032;
   last_ = length_ - fast_blocks_;
+  const std::size_t before = bytes_.size();
   bytes_.resize((kJournalAt + length_) * kUnit);
+  std::ranges::fill(bytes_.span().subspan(before), std::uint8_t{0});
   describe({{6, 0xA2}});
   commit();
   std::uint8_t* fast = log(last_ + 1);

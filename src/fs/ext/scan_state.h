@@ -20,16 +20,22 @@ class FindingList {
  public:
   explicit FindingList(std::size_t limit) : limit_(limit) {}
   void add(std::uint32_t inode, std::string what) {
+    ++damage_;
+    add_sound(inode, std::move(what));
+  }
+  // Of what cannot be shown though nothing is wrong with it.
+  void add_sound(std::uint32_t inode, std::string what) {
     ++count_;
     if (kept_.size() < limit_) kept_.push_back({inode, {}, std::move(what)});
   }
   std::vector<Finding>& kept() { return kept_; }
   const std::vector<Finding>& kept() const { return kept_; }
   std::uint64_t count() const { return count_; }
+  bool tells_damage() const { return damage_ > 0; }
 
  private:
   std::size_t limit_;
-  std::uint64_t count_ = 0;
+  std::uint64_t count_ = 0, damage_ = 0;
   std::vector<Finding> kept_;
 };
 

@@ -19,10 +19,47 @@ ExtentSet to_bytes(BlockRanges& ranges, std::uint32_t block_size) {
   return set;
 }
 
+ExtentSet system_space(const ScanState& state) {
+  BlockRanges ranges;
+  for (const BlockRanges::Range& range : state.system.ranges())
+    ranges.add(range.first, range.end - range.first);
+  return to_bytes(ranges, state.handle.block_size());
+}
+
+ExtentSet file_space(const ScanState& state) {
+  BlockRanges ranges;
+  for (const PackedExtent& extent : state.table.extents) ranges.add(extent.physical, extent.length);
+  state.claimed.for_each([&](std::uint64_t block) { ranges.add(block, 1); });
+  return to_bytes(ranges, state.handle.block_size());
+}
+
+// Bitmaps and inode tables that lie in each other: a descriptor that is another one's copy, for example.
+bool groups_overlap(const Handle& handle) {
+  std::vector<BlockRanges::Range> places;
+  const ext2_filsys fs = handle.fs();
+  for (std::uint32_t group = 0; group < handle.group_count(); ++group) {
+    const std::uint64_t blocks = ext2fs_block_bitmap_loc(fs, group), inodes = ext2fs_inode_bitmap_loc(fs, group),
+                        table = ext2fs_inode_table_loc(fs, group);
+    places.push_back({blocks, blocks + 1});
+    places.push_back({inodes, inodes + 1});
+    places.push_back({table, table + handle.inode_table_blocks()});
+  }
+  std::ranges::sort(places, {}, &BlockRanges::Range::first);
+  for (std::size_t i = 1; i < places.size(); ++i)
+    if (places[i].first < places[i - 1].end) return true;
+  return false;
+}
+
 class FreeSpace {
  public:
   FreeSpace(const Handle& handle, const ExtOptions& options, FindingList& findings)
       : handle_(handle), options_(options), findings_(findings) {}
+
+  // A bitmap must have as many bits free as its descriptor tells. Not so before recovery, which brings both to
+  // the same moment.
+  void require_counts() { counts_ = true; }
+  // What bitmaps on the disk call free, without groups that have none yet. After run().
+  ExtentSet by_bitmaps_alone() { return to_bytes(read_, handle_.block_size()); }
 
   ExtentSet run() {
     std::vector<Piece> pieces;
@@ -70,6 +107,7 @@ class FreeSpace {
     const std::uint64_t first = handle_.group_first_block(group), end = handle_.group_end_block(group);
     const std::uint32_t ratio = handle_.blocks_per_cluster();
     const std::uint64_t bits = std::min<std::uint64_t>((end - first + ratio - 1) / ratio, bytes.size() * 8);
+    std::uint64_t count = 0;
     for (std::uint64_t bit = 0; bit < bits;) {
       if (bytes[bit / 8] == 0xff && bit % 8 == 0) {
         bit += 8;
@@ -85,14 +123,20 @@ class FreeSpace {
         stop += stop % 8 == 0 && bytes[stop / 8] == 0 ? 8 : 1;
       const std::uint64_t begin = first + bit * ratio;
       ranges_.add(begin, std::min(first + stop * ratio, end) - begin);
+      if (counts_) read_.add(begin, std::min(first + stop * ratio, end) - begin);
+      count += std::min(stop, bits) - bit;
       bit = stop;
     }
+    if (const std::uint64_t told = ext2fs_bg_free_blocks_count(handle_.fs(), group); counts_ && count != told)
+      findings_.add(0, fmt::format("group {} has {} free clusters by its bitmap and {} by its descriptor", group,
+                                   count, told));
   }
 
   const Handle& handle_;
   const ExtOptions& options_;
   FindingList& findings_;
-  BlockRanges ranges_;
+  bool counts_ = false;
+  BlockRanges ranges_, read_;
 };
 
 }  // namespace
@@ -101,13 +145,23 @@ ExtentSet free_by_bitmaps(const Handle& handle, const ExtOptions& options, Findi
   return FreeSpace(handle, options, findings).run();
 }
 
-ExtentSet claimed_space(const ScanState& state) {
-  BlockRanges ranges;
-  for (const BlockRanges::Range& range : state.system.ranges())
-    ranges.add(range.first, range.end - range.first);
-  for (const PackedExtent& extent : state.table.extents) ranges.add(extent.physical, extent.length);
-  state.claimed.for_each([&](std::uint64_t block) { ranges.add(block, 1); });
-  return to_bytes(ranges, state.handle.block_size());
+ExtentSet sound_free_space(ScanState& state) {
+  FindingList& findings = state.findings;
+  if (findings.tells_damage()) return {};
+  FreeSpace space(state.handle, state.options, findings);
+  space.require_counts();
+  const ExtentSet free = space.run();
+  const ExtentSet system = system_space(state), files = file_space(state);
+  const auto must_be_none = [&](const ExtentSet& both, std::string_view what) {
+    if (!both.empty())
+      findings.add(0, fmt::format("block {} is free by the bitmaps, and {}",
+                                  both.extents().front().offset / state.handle.block_size(), what));
+  };
+  must_be_none(system.intersected(space.by_bitmaps_alone()), "belongs to the filesystem itself");
+  must_be_none(files.intersected(free), "a file claims it");
+  if (groups_overlap(state.handle)) findings.add(0, "bitmaps or inode tables of two groups lie in one place");
+  if (findings.tells_damage()) return {};
+  return free.minus(system);
 }
 
 }  // namespace respaldo::fs::ext

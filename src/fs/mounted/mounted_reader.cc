@@ -93,7 +93,8 @@ class MountedReader final : public FileReader {
     // A clean mount may write to the log itself.
     if (!space_.recovered.minus(log_of(*device_, kind_.type)).empty() && facts_.journal == JournalState::none)
       facts_.journal = JournalState::replayed;
-    space_.free = free_space(root_.get(), device_->size()).intersected(free).minus(space_.recovered);
+    if (facts_.journal != JournalState::skipped)  // the log may have given away what the disk calls free
+      space_.free = free_space(root_.get(), device_->size()).intersected(free).minus(space_.recovered);
     walk_ = walk_mounted(root_.get(),
                          {kind_, facts_.block_size, facts_.size, options_.finding_limit, options_.stop});
     for (Finding& finding : early_) walk_.findings.insert(walk_.findings.begin(), std::move(finding));

@@ -1,0 +1,135 @@
+// What is seen on a volume, and what of it can be stored as files.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/xattr.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+
+#include "backup/backup.h"
+#include "backup/fake_engine_test.h"
+#include "base/endian.h"
+#include "block/file_device.h"
+#include "os/file.h"
+#include "os/process.h"
+#include "testing/memory_repository.h"
+#include "view/tree_walk.h"
+
+namespace respaldo::backup {
+namespace {
+
+using namespace respaldo::testing;
+namespace stdfs = std::filesystem;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr std::uint64_t kMib = 1U << 20;
+
+void run(const std::vector<std::string>& argv) { ASSERT_EQ(os::run_command(argv).exit_code, 0) << argv[0]; }
+
+void put(const stdfs::path& path, std::size_t size, unsigned seed) {
+  std::mt19937 random(seed);
+  std::string text(size, '\0');
+  for (char& c : text) c = static_cast<char>(random());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+class FileViewTest : public ::testing::Test {
+ protected:
+  stdfs::path path(const std::string& name) const { return folder_.path() / name; }
+
+  BackupSummary back_up(const stdfs::path& image) {
+    FakeEngine engine;
+    engine.volumes[{"vg0", "root"}].device =
+        std::make_shared<block::FileDevice>(image, block::FileDevice::Access::read_only);
+    BackupOptions options;
+    options.volumes = {{"vg0", "root"}};
+    options.threads = 2;
+    options.writer = small_packs();
+    SilentProgress progress;
+    return run_backup(engine, *indexed(*repository_), options, progress, [] {}, {});
+  }
+  Bytes stored_image() const {
+    const auto blobs = indexed(*repository_);
+    const auto volumes = view::stored_volumes(*blobs, repository_->snapshots().front().snapshot);
+    const auto stored = view::open_image(blobs, volumes.at(0));
+    return block::read(*stored, 0, stored->size());
+  }
+  std::map<std::string, repo::Node> stored_files() const {
+    const auto blobs = indexed(*repository_);
+    const auto root = view::find_node(*blobs, repository_->snapshots().front().snapshot, "/vg0/root");
+    std::map<std::string, repo::Node> found;
+    view::TreeWalk walk(*blobs, *root, "/vg0/root");
+    while (walk.next()) found.emplace(walk.entry().path, walk.entry().node);
+    return found;
+  }
+
+  const os::TemporaryFolder folder_;
+  const std::unique_ptr<repo::Repository> repository_ = memory_repository();
+};
+
+TEST_F(FileViewTest, a_superblock_that_was_left_behind_costs_nothing_of_the_partitions) {
+  stdfs::create_directories(path("tree"));
+  put(path("tree/file"), 20 * kMib, 1);
+  const stdfs::path disk = path("disk");
+  run({"mke2fs", "-q", "-F", "-t", "ext4", disk.string(), "64M"});
+  // One partition from 1 MiB on; nothing was wiped.
+  std::array<std::uint8_t, 66> mbr{};
+  mbr[4] = 0x83;
+  store_le32(mbr.data() + 8, 2048);
+  store_le32(mbr.data() + 12, 63 * 2048);
+  mbr[64] = 0x55;
+  mbr[65] = 0xaa;
+  {
+    std::fstream out(disk, std::ios::in | std::ios::out | std::ios::binary);
+    out.seekp(446);
+    out.write(reinterpret_cast<const char*>(mbr.data()), mbr.size());
+  }
+  run({"mke2fs", "-q", "-F", "-t", "ext4", "-E", "offset=1048576", "-d", path("tree").string(), disk.string(),
+       "63M"});
+  const BackupSummary summary = back_up(disk);
+  EXPECT_THAT(summary.warnings, Contains(HasSubstr("leftover")));
+  EXPECT_EQ(summary.volumes.at(0).facts.free_bytes, 0U);
+  EXPECT_EQ(as_text(stored_image()), os::read_text(disk));
+  const auto files = stored_files();
+  ASSERT_TRUE(files.contains("/vg0/root/part1/files/file"));
+  EXPECT_EQ(files.at("/vg0/root/part1/files/file").size, 20 * kMib);
+  EXPECT_FALSE(files.contains("/vg0/root/files"));
+}
+
+TEST_F(FileViewTest, attributes_that_the_format_cannot_name_are_told) {
+  stdfs::create_directories(path("tree"));
+  put(path("tree/file"), 100, 1);
+  ASSERT_EQ(::setxattr(path("tree/file").c_str(), "user.\xff", "1", 1, 0), 0);
+  ASSERT_EQ(::setxattr(path("tree/file").c_str(), "user.\xfe", "2", 1, 0), 0);
+  ASSERT_EQ(::setxattr(path("tree/file").c_str(), "user.sound", "3", 1, 0), 0);
+  run({"mke2fs", "-q", "-F", "-t", "ext4", "-d", path("tree").string(), path("disk").string(), "8M"});
+  const BackupSummary summary = back_up(path("disk"));
+  EXPECT_TRUE(summary.incomplete);
+  const auto files = stored_files();
+  ASSERT_TRUE(files.contains("/vg0/root/files/file"));
+  const repo::Node& node = files.at("/vg0/root/files/file");
+  ASSERT_EQ(node.xattrs.size(), 1U);
+  EXPECT_EQ(node.xattrs[0].name, "user.sound");
+}
+
+TEST_F(FileViewTest, more_holes_than_a_folder_can_list_leave_the_file_out_by_name) {
+  stdfs::create_directories(path("tree/other"));
+  for (const char* name : {"one", "two", "other/three"}) {
+    put(path("tree") / name, 10, 1);
+    stdfs::resize_file(path("tree") / name, std::uint64_t{15} << 40);
+  }
+  run({"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-d", path("tree").string(), path("disk").string(), "64M"});
+  const BackupSummary summary = back_up(path("disk"));
+  EXPECT_TRUE(summary.incomplete);
+  const auto files = stored_files();
+  EXPECT_TRUE(files.contains("/vg0/root/files/other/three"));
+  EXPECT_EQ(files.count("/vg0/root/files/one") + files.count("/vg0/root/files/two"), 1U);
+}
+
+}  // namespace
+}  // namespace respaldo::backup
