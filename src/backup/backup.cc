@@ -34,6 +34,22 @@ namespace respaldo::backup {
 
 namespace {
 
+std::string journal_name(fs::JournalState state) {
+  switch (state) {
+    case fs::JournalState::none:
+      return "";
+    case fs::JournalState::replayed:
+      return "replayed";
+    case fs::JournalState::partial:
+      return "partial";
+    case fs::JournalState::external:
+      return "external";
+    case fs::JournalState::skipped:
+      return "skipped";
+  }
+  throw Error(ErrorKind::internal, "unknown state of a journal");
+}
+
 // A volume on its way into the backup.
 struct Job {
   engine::VolumeName name;  // as it will be stored
@@ -412,8 +428,7 @@ class Run {
     facts.filesystem = filesystem.type;
     facts.uuid = filesystem.uuid;
     facts.label = filesystem.label;
-    if (filesystem.journal == fs::JournalState::replayed) facts.journal = "replayed";
-    if (filesystem.journal == fs::JournalState::skipped) facts.journal = "skipped";
+    facts.journal = journal_name(filesystem.journal);
     facts.notes = filesystem.notes;
     facts.encrypted_folders = filesystem.encrypted_directories;
     add_findings(facts, view.reader->findings(), view.reader->finding_count());
