@@ -26,6 +26,7 @@
 #include "restore/beneath.h"
 #include "restore/blob_reader.h"
 #include "restore/file_metadata.h"
+#include "restore/link_table.h"
 #include "view/tree_walk.h"
 #include "view/zero_blob.h"
 
@@ -36,7 +37,6 @@ namespace {
 constexpr std::size_t kBatchMemory = 64 * kMiB;  // what is known of files whose content is not there yet
 constexpr std::size_t kBatchFiles = 1U << 15;    // and how many
 constexpr std::size_t kMostOpen = 256;           // files that wait open for more content
-constexpr std::size_t kMostLinks = 4U << 20;     // inodes whose further names are still to come
 constexpr std::uint64_t kSparseUnit = 4 * kKiB;  // zeros of this size become holes
 
 // The identity of something in the filesystem.
@@ -58,41 +58,12 @@ std::string path_in(const Folder& folder, const std::string& name) {
   return folder.path.empty() ? name : folder.path + "/" + name;
 }
 
-// One inode of the source.
-struct LinkKey {
-  std::uint64_t inode = 0, device = 0;
-  friend bool operator==(const LinkKey&, const LinkKey&) = default;
-};
-struct LinkKeyHash {
-  std::size_t operator()(const LinkKey& key) const {
-    return key.inode * 0x9E3779B97F4A7C15U ^ key.device * 0xC2B2AE3D27D4EB4FU;
-  }
-};
-
 // Where an inode has its first name.
 struct LinkSource {
   FolderPtr folder;
   std::string name;
   Place place;
-  std::uint64_t digest = 0;  // of what it holds
-  std::uint64_t left = 0;    // names that are still to come
 };
-
-// Two nodes that claim one inode are one only when they hold the same: numbers of several filesystems may
-// meet.
-std::uint64_t digest_of(const repo::Node& node) {
-  std::uint64_t digest = static_cast<std::uint64_t>(node.type) + 1;
-  const auto mix = [&](std::uint64_t value) {
-    digest = (digest ^ value) * 0x9E3779B97F4A7C15U;
-    digest ^= digest >> 29;
-  };
-  mix(node.size);
-  mix(node.device);
-  mix(std::hash<std::string>()(node.link_target));
-  mix(node.content.size());
-  for (const repo::BlobId& id : node.content) mix(std::hash<repo::BlobId>()(id));
-  return digest;
-}
 
 // A file whose content is to be fetched.
 struct FileWork {
@@ -412,36 +383,31 @@ class FileRestore {
     return Standing::replace;
   }
 
-  static std::optional<LinkKey> link_key(const repo::Node& node) {
-    if (node.links < 2 || node.inode == 0) return std::nullopt;
-    return LinkKey{node.inode, node.device_id};
-  }
-
   // `linked`: as a further name of what was restored before, when it is one.
   void take_file(const FolderPtr& folder, repo::Node&& node, bool linked) {
     const std::string path = path_in(*folder, node.name);
     struct stat st {};
     const Standing there = standing(folder, node, st);
     std::optional<LinkKey> key = linked ? link_key(node) : std::nullopt;
-    const std::uint64_t digest = key ? digest_of(node) : 0;
+    const std::uint64_t digest = key ? link_digest(node) : 0;
     if (there == Standing::keep || there == Standing::keep_same) {
       ++result_.kept;
       if (key && there == Standing::keep_same)
-        remember(*key, {folder, node.name, place_of(st), digest, node.links - 1});
+        sources_.remember(*key, {folder, node.name, place_of(st)}, digest, node.links);
       return;
     }
     if (key) {
-      const auto known = sources_.find(*key);
+      const auto* known = sources_.find(*key);
       const auto pending = primaries_.find(*key);
-      const std::uint64_t other = known != sources_.end()       ? known->second.digest
+      const std::uint64_t other = known != nullptr              ? known->digest
                                   : pending != primaries_.end() ? files_[pending->second].digest
                                                                 : digest;
       if (other != digest) {
         problem(path, "it claims to be a hard link, with other content: restored as a file of its own");
         key.reset();
-      } else if (known != sources_.end()) {
-        if (link(known->second, folder, node)) {
-          if (--known->second.left == 0) sources_.erase(known);
+      } else if (known != nullptr) {
+        if (link(known->source, folder, node)) {
+          sources_.came(*key);
           ++result_.files;
           return;
         }
@@ -489,11 +455,11 @@ class FileRestore {
       return;
     }
     const auto key = link_key(node);
-    const std::uint64_t digest = digest_of(node);
+    const std::uint64_t digest = link_digest(node);
     if (key) {
-      const auto known = sources_.find(*key);
-      if (known != sources_.end() && known->second.digest == digest && link(known->second, folder, node)) {
-        if (--known->second.left == 0) sources_.erase(known);
+      const auto* known = sources_.find(*key);
+      if (known != nullptr && known->digest == digest && link(known->source, folder, node)) {
+        sources_.came(*key);
         ++result_.others;
         return;
       }
@@ -513,7 +479,7 @@ class FileRestore {
       throw;
     }
     ++result_.others;
-    if (key) remember(*key, {folder, name, place_of(st), digest, links - 1});
+    if (key) sources_.remember(*key, {folder, name, place_of(st)}, digest, links);
   }
 
   // False when it may not be made here.
@@ -538,11 +504,6 @@ class FileRestore {
       return false;
     }
     throw os::system_error(errno, "mknod", node.name);
-  }
-
-  void remember(const LinkKey& key, LinkSource source) {
-    if (sources_.size() >= kMostLinks) return;
-    sources_.try_emplace(key, std::move(source));
   }
 
   // False when the first name is not what it was, or does not let itself be linked: then it is restored once
@@ -881,7 +842,7 @@ class FileRestore {
   void finish_links() {
     for (FileWork& work : files_)
       if (work.key && work.done && work.links > 1)
-        remember(*work.key, {work.folder, work.name, work.place, work.digest, work.links - 1});
+        sources_.remember(*work.key, {work.folder, work.name, work.place}, work.digest, work.links);
     std::vector<bool> lost(files_.size());
     for (std::size_t i = 0; i < files_.size(); ++i) lost[i] = files_[i].failed && !files_[i].placing_failed;
     files_.clear();
@@ -895,9 +856,10 @@ class FileRestore {
         continue;
       }
       try {
-        const auto known = sources_.find(*link_key(later.node));
-        if (known != sources_.end() && link(known->second, later.folder, later.node)) {
-          if (--known->second.left == 0) sources_.erase(known);
+        const LinkKey key = *link_key(later.node);
+        const auto* known = sources_.find(key);
+        if (known != nullptr && link(known->source, later.folder, later.node)) {
+          sources_.came(key);
           ++result_.files;
         } else {
           take_file(later.folder, std::move(later.node), false);
@@ -955,7 +917,7 @@ class FileRestore {
   std::vector<Level> levels_;
   std::size_t selected_depth_ = 0;  // of the selected folder that the walk is in; 0: in none
   OpenFolder current_;
-  std::unordered_map<LinkKey, LinkSource, LinkKeyHash> sources_;
+  LinkTable<LinkSource> sources_;
 
   // The batch.
   std::deque<FileWork> files_;

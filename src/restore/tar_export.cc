@@ -22,6 +22,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "os/thread_group.h"
+#include "restore/link_table.h"
 #include "restore/pax_header.h"
 #include "view/tree_walk.h"
 #include "view/zero_blob.h"
@@ -444,14 +445,7 @@ class Exporter {
         has_content = true;
         break;
     }
-    if (node.type != repo::NodeType::dir && node.links > 1) {
-      const auto [first, is_new] = first_names_.try_emplace({node.device_id, node.inode}, path);
-      if (!is_new) {
-        archive_entry_set_hardlink(e, first->second.c_str());
-        archive_entry_set_size(e, 0);
-        has_content = false;
-      }
-    }
+    if (node.type != repo::NodeType::dir && name_again(e, node, path)) has_content = false;
     auto step = std::make_shared<Step>();
     step->path = std::make_shared<const std::string>(path);
     std::vector<StepPtr> content;
@@ -466,6 +460,26 @@ class Exporter {
       if (!piece->zeros) to_load_.push_back(piece);
       steps_.push_back(std::move(piece));
     }
+  }
+
+  // A further name of something that has its place in the archive, when it is one.
+  bool name_again(archive_entry* e, const repo::Node& node, const std::string& path) {
+    const auto key = link_key(node);
+    if (!key) return false;
+    const std::uint64_t digest = link_digest(node);
+    const auto* first = first_names_.find(*key);
+    if (first == nullptr) {
+      first_names_.remember(*key, path, digest, node.links);
+      return false;
+    }
+    if (first->digest != digest) {
+      problem(path, "it claims to be a hard link, with other content: stored as a file of its own");
+      return false;
+    }
+    archive_entry_set_hardlink(e, first->source.c_str());
+    archive_entry_set_size(e, 0);
+    first_names_.came(*key);
+    return true;
   }
 
   void add_xattr(archive_entry* e, const repo::ExtendedAttribute& xattr, const std::string& path) {
@@ -587,7 +601,7 @@ class Exporter {
   std::deque<StepPtr> steps_, to_load_;
   std::uint64_t bytes_ahead_ = 0;
   bool walked_ = false;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> first_names_;
+  LinkTable<std::string> first_names_;
   std::map<std::string, bool> found_;
   const view::ZeroBlobs known_zeros_;
   std::unordered_map<std::uint32_t, repo::BlobId> zero_ids_;

@@ -26,7 +26,7 @@ struct TarOptions {
 struct TarResult {
   std::uint64_t entries = 0, bytes = 0;  // bytes: of contents, holes too
   std::uint64_t sockets = 0;             // left out: tar has no place for them
-  std::vector<FileProblem> problems;     // left out, too; at most kMostProblems are kept
+  std::vector<FileProblem> problems;     // left out, or not as stored; at most kMostProblems are kept
   std::uint64_t problem_count = 0;
 };
 

@@ -68,7 +68,7 @@ class Tar : public ::testing::Test {
     return export_tar(*after_, root, options, [&](ByteView bytes) { archive_.append(as_text(bytes)); },
                       progress, {});
   }
-  // Path, and content.
+  // Path, and content; of hard links, where they lead.
   std::map<std::string, std::string> unpacked() {
     std::map<std::string, std::string> files;
     archive* a = archive_read_new();
@@ -83,6 +83,7 @@ class Tar : public ::testing::Test {
       la_int64_t offset = 0;
       while (archive_read_data_block(a, &block, &length, &offset) == ARCHIVE_OK)
         content.replace(static_cast<std::size_t>(offset), length, static_cast<const char*>(block), length);
+      if (const char* first = archive_entry_hardlink(entry)) content = std::string("link to ") + first;
       files.emplace(archive_entry_pathname(entry), std::move(content));
     }
     archive_read_free(a);
@@ -133,6 +134,29 @@ TEST_F(Tar, a_path_that_is_not_there_is_told) {
   TarOptions options;
   options.paths = {"d"};
   EXPECT_THROW(run(root, options), Error);
+}
+
+TEST_F(Tar, hard_links_lead_to_files_that_hold_the_same) {
+  const auto id = blob(as_bytes("x")), other = blob(as_bytes("y"));
+  const auto linked = [&](const std::string& name, std::uint64_t inode, const repo::BlobId& content) {
+    repo::Node node = file(name, {content}, 1);
+    node.links = 2;
+    node.inode = inode;
+    return node;
+  };
+  const auto root =
+      folder("", {linked("a", 7, id), linked("a liar", 7, other), linked("b", 7, id), linked("c", 7, id),
+                  linked("nowhere", 0, id), linked("nowhere, too", 0, other)});
+  const TarResult result = run(root);
+  ASSERT_EQ(result.problem_count, 1U);
+  EXPECT_EQ(result.problems[0].path, "./a liar");
+  const auto files = unpacked();
+  EXPECT_EQ(files.at("./a"), "x");
+  EXPECT_EQ(files.at("./a liar"), "y");
+  EXPECT_EQ(files.at("./b"), "link to ./a");
+  EXPECT_EQ(files.at("./c"), "x");  // of two names it would be the third
+  EXPECT_EQ(files.at("./nowhere"), "x");
+  EXPECT_EQ(files.at("./nowhere, too"), "y");
 }
 
 TEST_F(Tar, names_that_no_file_can_have_are_problems) {
