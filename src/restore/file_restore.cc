@@ -27,6 +27,7 @@
 #include "restore/blob_reader.h"
 #include "restore/file_metadata.h"
 #include "restore/link_table.h"
+#include "restore/path_selection.h"
 #include "view/tree_walk.h"
 #include "view/zero_blob.h"
 
@@ -119,59 +120,6 @@ struct Level {
   Names names;
 };
 
-// The paths that are wanted.
-class Selection {
- public:
-  explicit Selection(const std::vector<std::string>& paths) {
-    for (const std::string& path : paths) {
-      std::string clean;
-      for (std::string_view rest = path; !rest.empty();) {
-        const std::string_view name = rest.substr(0, rest.find('/'));
-        rest.remove_prefix(std::min(rest.size(), name.size() + 1));
-        if (name.empty() || name == ".") continue;
-        if (const char* why = name_problem(name))
-          throw Error(ErrorKind::usage, fmt::format("{}: {}", printable(path), why));
-        if (!clean.empty()) clean += '/';
-        clean += name;
-      }
-      if (clean.empty()) all_ = true;
-      paths_.push_back(std::move(clean));
-    }
-    if (paths.empty()) all_ = true;
-    std::ranges::sort(paths_);
-  }
-
-  bool all() const { return all_; }
-  const std::vector<std::string>& paths() const { return paths_; }
-  bool names(const std::string& path) const { return std::ranges::binary_search(paths_, path); }
-  bool below(const std::string& path) const {
-    const std::string start = path + "/";
-    const auto at = std::ranges::lower_bound(paths_, start);
-    return at != paths_.end() && at->starts_with(start);
-  }
-
- private:
-  std::vector<std::string> paths_;
-  bool all_ = false;
-};
-
-void require(const repo::IndexedRepository& repository, const repo::Node& root, const std::string& path) {
-  repo::Node node;
-  node.type = repo::NodeType::dir;
-  node.subtree = root.subtree;
-  for (std::string_view rest = path; !rest.empty();) {
-    const std::string_view name = rest.substr(0, rest.find('/'));
-    rest.remove_prefix(std::min(rest.size(), name.size() + 1));
-    repo::Tree tree;
-    if (node.type == repo::NodeType::dir && node.subtree) tree = repository.load_tree(*node.subtree);
-    const auto found = std::ranges::find(tree.nodes, name, &repo::Node::name);
-    if (found == tree.nodes.end())
-      throw Error(ErrorKind::not_found, fmt::format("the backup does not hold {}", printable(path)),
-                  "`respaldo ls` shows what there is");
-    node = std::move(*found);
-  }
-}
-
 std::string temporary_name() {
   std::uint64_t value = 0;
   if (::getrandom(&value, sizeof value, 0) != static_cast<ssize_t>(sizeof value))
@@ -191,7 +139,7 @@ class FileRestore {
         threads_(options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency())),
         progress_(progress),
         stop_(std::move(stop)) {
-    for (const std::string& path : selection_.paths()) require(repository_, root_, path);
+    selection_.require(repository_, root_);
     open_target(target);
   }
 
@@ -273,25 +221,22 @@ class FileRestore {
 
   // True when the walk may go into it.
   bool take(repo::Node& node, const std::string& path, std::size_t depth) {
-    if (depth <= selected_depth_) selected_depth_ = 0;
-    const bool inside = selection_.all() || selected_depth_ != 0;
+    using Part = PathSelection::Part;
+    const Part part = selection_.part(node, path, depth);
+    if (part == Part::none) return false;
     if (const char* why = name_problem(node.name)) {
-      if (inside) problem(path, why);
+      problem(path, why);
       return false;
     }
-    const bool named = inside || selection_.names(path);
-    const bool on_the_way = !named && selection_.below(path);
-    if (!named && !on_the_way) return false;
     Level& level = levels_.back();
     if (!level.names.add(node.name)) {
       problem(path, "its folder holds this name twice");
       return false;
     }
-    if (named && !inside && node.type == repo::NodeType::dir) selected_depth_ = depth;
     try {
       switch (node.type) {
         case repo::NodeType::dir:
-          return enter(level.folder, std::move(node), path, on_the_way);
+          return enter(level.folder, std::move(node), path, part == Part::way);
         case repo::NodeType::file:
           take_file(level.folder, std::move(node), true);
           break;
@@ -905,7 +850,7 @@ class FileRestore {
   const repo::IndexedRepository& repository_;
   const repo::Node& root_;
   const FileRestoreOptions& options_;
-  const Selection selection_;
+  PathSelection selection_;
   const unsigned threads_;
   Progress& progress_;
   const std::stop_token stop_;
@@ -915,7 +860,6 @@ class FileRestore {
 
   // Of the walk's thread.
   std::vector<Level> levels_;
-  std::size_t selected_depth_ = 0;  // of the selected folder that the walk is in; 0: in none
   OpenFolder current_;
   LinkTable<LinkSource> sources_;
 

@@ -10,7 +10,6 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,7 +21,9 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "os/thread_group.h"
+#include "restore/beneath.h"
 #include "restore/link_table.h"
+#include "restore/path_selection.h"
 #include "restore/pax_header.h"
 #include "view/tree_walk.h"
 #include "view/zero_blob.h"
@@ -174,15 +175,6 @@ bool add_acl(archive_entry* entry, int type, std::string_view value) {
   return true;
 }
 
-bool is_below(std::string_view path, std::string_view folder) {
-  return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
-}
-
-bool is_possible(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
-         name.find('\0') == name.npos;
-}
-
 unsigned hardware_threads() { return std::max(1U, std::thread::hardware_concurrency()); }
 
 class Exporter {
@@ -191,6 +183,7 @@ class Exporter {
            const std::function<void(ByteView)>& sink, Progress& progress, const std::stop_token& stop)
       : repository_(repository),
         options_(options),
+        selection_(options.paths),
         sink_(sink),
         progress_(progress),
         stop_(stop),
@@ -205,8 +198,9 @@ class Exporter {
   }
 
   TarResult run() {
+    selection_.require(repository_, root_);
     open();
-    if (root_.mode != 0 && options_.paths.empty()) push_entry(root_, ".");
+    if (root_.mode != 0 && selection_.all()) push_entry(root_, ".");
     while (fill() || !steps_.empty()) {
       os::throw_if_stopped(stop_);
       const StepPtr step = steps_.front();
@@ -217,10 +211,6 @@ class Exporter {
     put_buffer();
     if (packed_) require_packed(archive_write_close(packed_.get()));
     whole_ = true;
-    for (const std::string& path : options_.paths)
-      if (!found_.contains(path))
-        throw Error(ErrorKind::not_found, fmt::format("the backup holds no {}", printable(path)),
-                    "`respaldo ls` shows what there is");
     return std::move(result_);
   }
 
@@ -378,12 +368,12 @@ class Exporter {
 
   void take_entry() {
     view::TreeWalk::Entry& entry = walk_.entry();
-    if (!is_possible(entry.node.name)) {
-      problem(entry.path, "no file can have this name");
+    if (selection_.part(entry.node, entry.path.substr(2), entry.depth) == PathSelection::Part::none) {
       walk_.skip();
       return;
     }
-    if (!is_wanted(entry)) {
+    if (const char* why = name_problem(entry.node.name)) {
+      problem(entry.path, why);
       walk_.skip();
       return;
     }
@@ -394,20 +384,6 @@ class Exporter {
     } else {
       push_entry(entry.node, entry.path);
     }
-  }
-
-  // What a path names, what lies below, and the folders above.
-  bool is_wanted(const view::TreeWalk::Entry& entry) {
-    if (options_.paths.empty()) return true;
-    const std::string_view own = std::string_view(entry.path).substr(2);
-    bool wanted = false;
-    for (const std::string& path : options_.paths) {
-      const bool same = own == path;
-      if (same) found_.insert_or_assign(path, true);
-      wanted |=
-          same || is_below(own, path) || (entry.node.type == repo::NodeType::dir && is_below(path, own));
-    }
-    return wanted;
   }
 
   void push_entry(const repo::Node& node, const std::string& path) {
@@ -593,6 +569,7 @@ class Exporter {
 
   const repo::IndexedRepository& repository_;
   const TarOptions& options_;
+  PathSelection selection_;
   const std::function<void(ByteView)>& sink_;
   Progress& progress_;
   const std::stop_token& stop_;
@@ -602,7 +579,6 @@ class Exporter {
   std::uint64_t bytes_ahead_ = 0;
   bool walked_ = false;
   LinkTable<std::string> first_names_;
-  std::map<std::string, bool> found_;
   const view::ZeroBlobs known_zeros_;
   std::unordered_map<std::uint32_t, repo::BlobId> zero_ids_;
   std::exception_ptr failure_;

@@ -32,8 +32,9 @@ struct TarResult {
 
 // What lies below `root` as "./path" entries, in tree order: times to the nanosecond, extended attributes,
 // access control lists, hard links, devices, holes. `sink` gets the archive's bytes in order, from the
-// calling thread. Names that no file can have are problems. Throws Error when a content cannot be read (an
-// archive cannot take back what it holds already), naming the file; Cancelled on stop.
+// calling thread. Names that no file can have are problems. Throws Error when a path in `paths` does
+// not exist, before there is anything of an archive, and when a content cannot be read (an archive cannot
+// take back what it holds already), naming the file; Cancelled on stop.
 TarResult export_tar(const repo::IndexedRepository& repository, const repo::Node& root,
                      const TarOptions& options, const std::function<void(ByteView)>& sink, Progress& progress,
                      std::stop_token stop);

@@ -61,9 +61,11 @@ class Tar : public ::testing::Test {
     return node;
   }
   TarResult run(const repo::Node& root, TarOptions options = {}) {
-    lane_->close();
-    writer_->finish();
-    after_ = indexed(*repository_);
+    if (!after_) {
+      lane_->close();
+      writer_->finish();
+      after_ = indexed(*repository_);
+    }
     SilentProgress progress;
     return export_tar(*after_, root, options, [&](ByteView bytes) { archive_.append(as_text(bytes)); },
                       progress, {});
@@ -129,11 +131,35 @@ TEST_F(Tar, only_what_was_asked_for_and_the_folders_above) {
   EXPECT_TRUE(files.contains("./a/b"));
 }
 
-TEST_F(Tar, a_path_that_is_not_there_is_told) {
+TEST_F(Tar, paths_may_be_written_as_for_restore) {
+  const auto id = blob(as_bytes("x"));
+  const auto root = folder("", {folder("a", {file("b", {id}, 1), file("bc", {id}, 1)}),
+                                folder("c", {file("d", {id}, 1)}), file("..", {id}, 1)});
+  TarOptions options;
+  options.paths = {"/a//b", "./c/"};
+  EXPECT_EQ(run(root, options).problem_count, 0U);  // what is not wanted may have any name
+  const auto files = unpacked();
+  EXPECT_EQ(files.size(), 4U);
+  EXPECT_TRUE(files.contains("./a/b"));
+  EXPECT_TRUE(files.contains("./c/d"));
+}
+
+TEST_F(Tar, nothing_is_written_for_a_path_that_is_not_there) {
   const auto root = folder("", {file("c", {blob(as_bytes("x"))}, 1)});
   TarOptions options;
-  options.paths = {"d"};
-  EXPECT_THROW(run(root, options), Error);
+  const auto kind_with = [&](const std::string& path) {
+    options.paths = {"c", path};
+    try {
+      run(root, options);
+    } catch (const Error& error) {
+      return error.kind();
+    }
+    return ErrorKind::internal;
+  };
+  EXPECT_EQ(kind_with("d"), ErrorKind::not_found);
+  EXPECT_EQ(kind_with("c/d"), ErrorKind::not_found);
+  EXPECT_EQ(kind_with("../c"), ErrorKind::usage);
+  EXPECT_TRUE(archive_.empty());
 }
 
 TEST_F(Tar, hard_links_lead_to_files_that_hold_the_same) {
