@@ -19,23 +19,37 @@ class Lister {
   Lister(app::Context& context, const LsOptions& options)
       : context_(context), options_(options), indexed_(context.indexed()) {}
 
-  // What lies at `path`, and below.
-  void list(const repo::Node& node, const std::string& path) {
+  // What lies at `path`, and below. False when a folder below could not be read: it is told, the rest is
+  // listed.
+  bool list(const repo::Node& node, const std::string& path) {
+    std::optional<view::TreeWalk> walk;
+    if (node.type == repo::NodeType::dir) walk.emplace(*indexed_, node, path);
     if (context_.options().json) context_.world().out("[");
-    if (node.type != repo::NodeType::dir) {
+    bool whole = true;
+    if (walk)
+      whole = list(*walk);
+    else
       print(node, path);
-    } else {
-      view::TreeWalk walk(*indexed_, node, path);
-      while (walk.next()) {
-        os::throw_if_stopped(context_.stop());
-        print(walk.entry().node, walk.entry().path);
-        if (options_.flat) walk.skip();
-      }
-    }
     if (context_.options().json) context_.world().out("]\n");
+    return whole;
   }
 
  private:
+  bool list(view::TreeWalk& walk) {
+    bool whole = true;
+    while (true) {
+      os::throw_if_stopped(context_.stop());
+      try {
+        if (!walk.next()) return whole;
+      } catch (const Error& error) {
+        context_.warn(fmt::format("{}: {}", printable(walk.entry().path.substr(0, 1000)), error.what()));
+        whole = false;
+        continue;
+      }
+      print(walk.entry().node, walk.entry().path);
+      if (options_.flat) walk.skip();
+    }
+  }
   void print(const repo::Node& node, const std::string& path) {
     if (context_.options().json) {
       const Json entry = {{"path", path},
@@ -73,8 +87,7 @@ app::ExitCode ls(app::Context& context, const LsOptions& options) {
   std::string path = options.path;
   if (found.volume && path == "/") path = "/" + engine::VolumeName::parse(*found.volume).str();
   Lister lister(context, options);
-  lister.list(require_node(context, found, path), path);
-  return app::ExitCode::ok;
+  return lister.list(require_node(context, found, path), path) ? app::ExitCode::ok : app::ExitCode::failed;
 }
 
 app::ExitCode cat(app::Context& context, const std::string& backup, const std::string& path) {
