@@ -1,4 +1,6 @@
 // ls and cat: the trees of a backup.
+#include <optional>
+
 #include "base/printable.h"
 #include "cli/command.h"
 #include "cli/shared.h"
@@ -90,6 +92,24 @@ app::ExitCode ls(app::Context& context, const LsOptions& options) {
   return lister.list(require_node(context, found, path), path) ? app::ExitCode::ok : app::ExitCode::failed;
 }
 
+// Error(corrupt) unless the blobs of a file add up to its size.
+void require_size(const repo::Index& index, const repo::Node& node, const std::string& path) {
+  std::uint64_t total = 0;
+  for (const repo::BlobId& id : node.content) {
+    const auto location = index.find(repo::BlobType::data, id);
+    if (!location)
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("{}: blob {} is in no index", printable(path), id.short_hex()),
+                  "run: respaldo check");
+    total += location->plain_length();
+  }
+  if (total != node.size)
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{}: its blobs add up to {} bytes, but its size is {}", printable(path), total,
+                            node.size),
+                "run: respaldo check");
+}
+
 app::ExitCode cat(app::Context& context, const std::string& backup, const std::string& path) {
   const FoundBackup found = find_backup(context, backup);
   const repo::Node node = require_node(context, found, path);
@@ -97,6 +117,7 @@ app::ExitCode cat(app::Context& context, const std::string& backup, const std::s
     throw Error(ErrorKind::usage,
                 fmt::format("{} is not a file but a {}", printable(path), type_name(node.type)));
   const auto indexed = context.indexed();
+  require_size(indexed->index(), node, path);
   for (const repo::BlobId& id : node.content) {
     os::throw_if_stopped(context.stop());
     write_out(context, indexed->load_blob(repo::BlobType::data, id));

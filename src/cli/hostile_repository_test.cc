@@ -304,6 +304,8 @@ TEST_F(HostileRepository, sizes_that_the_contents_do_not_add_up_to) {
     image.size = size;
     save_volume(backup, {image, backup.file("volume.json", as_bytes(facts_json()))});
     EXPECT_EQ(run({"restore", "latest", "--to-file", path("restored")}).code, 1) << size;
+    EXPECT_EQ(run({"cat", "latest", "/vg0/root/image.raw"}).code, 1) << size;
+    EXPECT_EQ(fs::file_size(path("raw")), 0U) << size;
     EXPECT_EQ(run_few().code, 20) << size;
   }
   run_all();
