@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/limits.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -85,12 +86,10 @@ class Setter {
 
   // What was inherited from a default ACL, or was there before.
   void remove_others() {
-    char list[4096];
-    const ssize_t length =
-        openable_ ? ::flistxattr(fd_, list, sizeof list) : ::listxattr(proc_.c_str(), list, sizeof list);
-    for (ssize_t at = 0; at < length;) {
-      const std::string name(list + at, ::strnlen(list + at, static_cast<std::size_t>(length - at)));
-      at += static_cast<ssize_t>(name.size()) + 1;
+    const std::string list = names_there();
+    for (std::size_t at = 0; at < list.size();) {
+      const std::string name = list.substr(at, list.find('\0', at) - at);
+      at += name.size() + 1;
       if (name.starts_with("security.") && name != "security.capability") continue;  // labels: the system's
       if (std::ranges::find(metadata_.xattrs, name, &repo::ExtendedAttribute::name) != metadata_.xattrs.end())
         continue;
@@ -100,6 +99,24 @@ class Setter {
         ::removexattr(proc_.c_str(), name.c_str());
       }
     }
+  }
+
+  // Each with a NUL byte after it.
+  std::string names_there() {
+    std::string list(4096, '\0');
+    while (true) {
+      const ssize_t length = openable_ ? ::flistxattr(fd_, list.data(), list.size())
+                                       : ::listxattr(proc_.c_str(), list.data(), list.size());
+      if (length >= 0) {
+        list.resize(static_cast<std::size_t>(length));
+        return list;
+      }
+      if (errno != ERANGE || list.size() >= XATTR_LIST_MAX) break;
+      list.resize(XATTR_LIST_MAX);
+    }
+    // None are known here, or there is no /proc: setting them says so.
+    if (errno != EOPNOTSUPP && errno != ENOSYS && (openable_ || errno != ENOENT)) fail("listxattr");
+    return {};
   }
 
   const int fd_;

@@ -491,6 +491,26 @@ TEST_F(FileRestore, ATargetThatIsAFileIsRefused) {
   EXPECT_EQ(text_of(target()), "a file");
 }
 
+// Longer lists than fit into a page: tmpfs keeps them, most disks' filesystems do not.
+TEST(SetMetadata, ForeignAttributesGoHoweverManyThereAre) {
+  const os::UniqueFd fd(::open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  for (int i = 0; i < 40; ++i) {
+    const std::string name = "user.foreign" + std::to_string(i) + std::string(200, 'n');
+    if (::fsetxattr(fd.get(), name.c_str(), "x", 1, 0) != 0) GTEST_SKIP() << "no attributes here";
+  }
+  Metadata metadata;
+  metadata.uid = ::geteuid();
+  metadata.gid = ::getegid();
+  metadata.mode = S_IFREG | 0640;
+  metadata.xattrs = {{"user.own", "1"}};
+  EXPECT_EQ(set_metadata(fd.get(), metadata).problem, "");
+  EXPECT_EQ(::flistxattr(fd.get(), nullptr, 0), static_cast<ssize_t>(sizeof "user.own"));
+}
+
+TEST(SetMetadata, TellsWhenItCannotListWhatIsThere) {
+  EXPECT_THAT(set_metadata(-1, {}).problem, HasSubstr("listxattr: "));
+}
+
 TEST(SetMetadataAt, LeavesWhatIsNotWhatWasMade) {
   const os::TemporaryFolder folder;
   const os::UniqueFd in = os::open_file(folder.path(), O_PATH | O_DIRECTORY | O_CLOEXEC);
