@@ -18,6 +18,7 @@
 #include "serve/control.h"
 #include "serve/control_server.h"
 #include "serve/fuse_guard.h"
+#include "serve/fuse_loop.h"
 #include "serve/mount_point.h"
 
 namespace respaldo::serve {
@@ -265,10 +266,7 @@ class Mount {
   Mount& operator=(const Mount&) = delete;
 
   void loop() {
-    fuse_loop_config* config = fuse_loop_cfg_create();
-    fuse_loop_cfg_set_max_threads(config, 8);
-    fuse_loop_mt(fuse_, config);
-    fuse_loop_cfg_destroy(config);
+    run_fuse_loop(8, [&](fuse_loop_config* config) { return fuse_loop_mt(fuse_, config); });
   }
 
  private:
@@ -285,6 +283,7 @@ void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& prog
   LiveVolumes volumes(std::move(disks), options.read_only);
 
   Served served{volumes, std::time(nullptr)};
+  std::exception_ptr failure;
   Control control(volumes, lvm);
   const os::Path socket = engine::activation_folder() / fmt::format("activation-{}.sock", ::getpid());
   ControlServer server(socket, [&](const nlohmann::json& request) { return control.answer(request); });
@@ -296,13 +295,18 @@ void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& prog
       record.emplace(options.images, engine::ActivationAddress{::getpid(), socket, point});
     std::atomic<bool> over{false};
     std::jthread watcher([&] { unmount_when_stopped(point, progress, stop, over); });
-    if (options.ready) options.ready();
-    mount.loop();
+    try {
+      if (options.ready) options.ready();
+      mount.loop();
+    } catch (...) {
+      failure = std::current_exception();
+    }
     // From here on others wait for the lock instead of asking us.
     record.reset();
     over = true;
   }
   volumes.flush();
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace respaldo::serve

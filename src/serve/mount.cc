@@ -16,6 +16,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "serve/backup_tree.h"
+#include "serve/fuse_loop.h"
 #include "serve/mount_point.h"
 
 namespace respaldo::serve {
@@ -23,15 +24,10 @@ namespace respaldo::serve {
 namespace {
 
 constexpr double kForGood = 1e8, kForNow = 1;  // seconds that the kernel remembers names and attributes
-constexpr std::size_t kThreads = 16;
+constexpr unsigned kThreads = 16;
 constexpr std::size_t kLongestRead = 1 * kMiB;
 
-struct Served {
-  BackupTree& tree;
-  Progress& progress;
-};
-
-BackupTree& tree(fuse_req_t request) { return static_cast<Served*>(fuse_req_userdata(request))->tree; }
+BackupTree& tree(fuse_req_t request) { return *static_cast<BackupTree*>(fuse_req_userdata(request)); }
 
 using FilePtr = std::shared_ptr<StoredFile>;
 FilePtr& file_of(const fuse_file_info* info) { return *reinterpret_cast<FilePtr*>(info->fh); }
@@ -260,14 +256,14 @@ fuse_lowlevel_ops operations() {
 // Owns libfuse's session and the mount.
 class Session {
  public:
-  Session(const os::Path& point, bool allow_other, Served& served) {
+  Session(const os::Path& point, bool allow_other, BackupTree& tree) {
     std::string options = "-oro,nosuid,nodev,noatime,fsname=respaldo,subtype=respaldo";
     if (allow_other) options += ",allow_other,default_permissions";
     fuse_args args = FUSE_ARGS_INIT(0, nullptr);
     fuse_opt_add_arg(&args, "respaldo");
     fuse_opt_add_arg(&args, options.c_str());
     const fuse_lowlevel_ops ops = operations();
-    session_ = fuse_session_new(&args, &ops, sizeof ops, &served);
+    session_ = fuse_session_new(&args, &ops, sizeof ops, &tree);
     fuse_opt_free_args(&args);
     if (session_ == nullptr) throw Error(ErrorKind::io, "libfuse cannot start");
     if (fuse_session_mount(session_, point.c_str()) != 0) {
@@ -283,10 +279,7 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   void loop() {
-    fuse_loop_config* config = fuse_loop_cfg_create();
-    fuse_loop_cfg_set_max_threads(config, kThreads);
-    fuse_session_loop_mt(session_, config);
-    fuse_loop_cfg_destroy(config);
+    run_fuse_loop(kThreads, [&](fuse_loop_config* config) { return fuse_session_loop_mt(session_, config); });
   }
 
  private:
@@ -301,8 +294,7 @@ void mount_backups(repo::Repository& repository, const MountOptions& options, Pr
   const auto tell = [&](const std::string& text) { progress.note(text); };
   BackupList backups(repository, options.wanted, tell, progress, stop);
   BackupTree backup_tree(backups, options.cache_bytes, tell);
-  Served served{backup_tree, progress};
-  Session session(point, options.allow_other, served);
+  Session session(point, options.allow_other, backup_tree);
   std::atomic<bool> over{false};
   std::jthread watcher([&] { unmount_when_stopped(point, progress, stop, over); });
   std::jthread guard([&](std::stop_token end) {

@@ -27,7 +27,8 @@ struct MountOptions {
 };
 
 // Serves until unmounted, or until a stop is asked: then it unmounts as soon as nobody has a file open
-// (saying so while it waits). Damage met by readers is noted in `progress`, each once.
+// (saying so while it waits). Damage met by readers is noted in `progress`, each once. Error(io) when it
+// cannot mount, or serve.
 void mount_backups(repo::Repository& repository, const MountOptions& options, Progress& progress,
                    std::stop_token stop);
 
