@@ -7,11 +7,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <unordered_map>
@@ -22,6 +20,7 @@
 #include "base/units.h"
 #include "os/thread_group.h"
 #include "restore/beneath.h"
+#include "restore/blob_loader.h"
 #include "restore/link_table.h"
 #include "restore/path_selection.h"
 #include "restore/pax_header.h"
@@ -37,78 +36,13 @@ constexpr std::size_t kStepsAhead = 8192;
 constexpr std::size_t kBlock = 64 * kKiB;
 
 // What goes into the archive next: an entry's head, zeros, or a blob.
-struct Step {
+struct Step : BlobLoad {
   archive_entry* head = nullptr;            // owned by the queue's user
   std::shared_ptr<const std::string> path;  // one for all steps of a file
-  repo::BlobId id;
   std::uint64_t length = 0;
   bool zeros = false;
-  std::optional<Bytes> plain;
-  std::exception_ptr failure;
 };
 using StepPtr = std::shared_ptr<Step>;
-
-// Loads the blobs of steps in their order by several threads.
-class Loader {
- public:
-  Loader(const repo::IndexedRepository& repository, unsigned threads, std::stop_token stop)
-      : repository_(repository), workers_(std::move(stop)) {
-    for (unsigned i = 0; i < threads; ++i)
-      workers_.spawn([this](const std::stop_token& token) { work(token); });
-  }
-  ~Loader() { finish(); }
-
-  void add(StepPtr step) {
-    const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(step));
-    changed_.notify_all();
-  }
-  // Waits for the step's bytes. Rethrows what loading them threw.
-  Bytes take(Step& step) {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait(lock, workers_.token(), [&] { return step.plain || step.failure; })) throw Cancelled();
-    if (step.failure) std::rethrow_exception(step.failure);
-    return std::move(*step.plain);
-  }
-  void finish() {
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-      changed_.notify_all();
-    }
-  }
-
- private:
-  void work(const std::stop_token& stop) {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      if (!changed_.wait(lock, stop, [&] { return ended_ || !waiting_.empty(); }) || waiting_.empty() ||
-          stop.stop_requested())
-        return;
-      const StepPtr step = std::move(waiting_.front());
-      waiting_.pop_front();
-      lock.unlock();
-      std::optional<Bytes> plain;
-      std::exception_ptr failure;
-      try {
-        plain = repository_.load_blob(repo::BlobType::data, step->id);
-      } catch (...) {
-        failure = std::current_exception();
-      }
-      lock.lock();
-      step->plain = std::move(plain);
-      step->failure = failure;
-      changed_.notify_all();
-    }
-  }
-
-  const repo::IndexedRepository& repository_;
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
-  std::deque<StepPtr> waiting_;
-  bool ended_ = false;
-  os::ThreadGroup workers_;  // the last member: its threads end before what they use goes
-};
 
 // libarchive takes names for text in the thread's locale.
 class Utf8Locale {
@@ -587,7 +521,7 @@ class Exporter {
   std::string header_, buffer_;  // of the entry that is begun; bytes for the sink
   bool in_header_ = false, whole_ = false;
   std::unique_ptr<archive, FreeArchive> packed_, archive_;  // archive_ writes to packed_ when it ends
-  Loader loader_;
+  BlobLoader loader_;
 };
 
 }  // namespace

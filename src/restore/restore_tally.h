@@ -1,0 +1,52 @@
+// What a restore of files has done so far.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <string>
+
+#include "restore/file_metadata.h"
+#include "restore/file_restore.h"
+
+namespace respaldo::restore {
+
+// Thread-safe.
+class RestoreTally {
+ public:
+  // One more, as &FileRestoreResult::files.
+  void count(std::uint64_t FileRestoreResult::*what) {
+    const std::lock_guard lock(mutex_);
+    ++(result_.*what);
+  }
+  void written(std::uint64_t bytes) { written_ += bytes; }
+  void zero(std::uint64_t bytes) { zero_ += bytes; }
+  void problem(const std::string& path, const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    ++result_.problem_count;
+    if (result_.problems.size() < kMostProblems)
+      result_.problems.push_back(
+          {path.size() > kLongestTold ? path.substr(0, kLongestTold) + "..." : path, why});
+  }
+  void metadata(const std::string& path, const MetadataOutcome& outcome) {
+    if (!outcome.problem.empty()) problem(path, outcome.problem);
+    if (!outcome.without_owner && !outcome.without_xattrs) return;
+    const std::lock_guard lock(mutex_);
+    result_.without_owner += outcome.without_owner ? 1 : 0;
+    result_.without_xattrs += outcome.without_xattrs ? 1 : 0;
+  }
+  FileRestoreResult take() {
+    const std::lock_guard lock(mutex_);
+    result_.bytes_written = written_;
+    result_.bytes_zero = zero_;
+    return std::move(result_);
+  }
+
+ private:
+  static constexpr std::size_t kLongestTold = 4096;
+
+  std::atomic<std::uint64_t> written_ = 0, zero_ = 0;
+  std::mutex mutex_;
+  FileRestoreResult result_;
+};
+
+}  // namespace respaldo::restore

@@ -1,0 +1,64 @@
+// The folder that files are restored into, and those below it.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <memory>
+#include <string>
+
+#include "os/unique_fd.h"
+#include "restore/beneath.h"
+
+namespace respaldo::restore {
+
+// The identity of something in the filesystem.
+struct Place {
+  dev_t device = 0;
+  ino_t inode = 0;
+  friend bool operator==(const Place&, const Place&) = default;
+};
+inline Place place_of(const struct stat& st) { return {st.st_dev, st.st_ino}; }
+
+struct Folder {
+  std::string path;    // below the target; "": the target
+  bool fresh = false;  // made by this restore: whatever lies in it does, too
+  Place place;
+};
+using FolderPtr = std::shared_ptr<const Folder>;
+
+std::string path_in(const Folder& folder, const std::string& name);
+
+// A folder opened lately, for one thread.
+struct OpenFolder {
+  FolderPtr folder;
+  os::UniqueFd fd;
+};
+
+// Thread-safe.
+class TargetFolder {
+ public:
+  // Made, with the folders above, when it is missing. Error when it cannot be used.
+  explicit TargetFolder(const std::string& path);
+
+  const FolderPtr& top() const { return top_; }
+  // O_PATH, and sure to be the folder that it was.
+  int open(const FolderPtr& folder, OpenFolder& cache) const;
+  // The same, to read it or to set its metadata.
+  os::UniqueFd open_whole(const Folder& folder) const { return opened(folder, O_RDONLY); }
+  // What the system has not written yet may still fail: Error(io).
+  void sync() const;
+
+ private:
+  os::UniqueFd opened(const Folder& folder, int flags) const;
+
+  std::unique_ptr<Beneath> beneath_;
+  os::UniqueFd whole_;  // the target again, to tell of what could not be written
+  FolderPtr top_;
+};
+
+// What is made has its name at once only in a folder of this restore; elsewhere put_in_place() gives it.
+std::string name_while_made(const Folder& folder, const std::string& name);
+// In place of what has the name; a folder that is not empty stays, and is Error(refused).
+void put_in_place(int folder, const std::string& made, const std::string& name);
+
+}  // namespace respaldo::restore
