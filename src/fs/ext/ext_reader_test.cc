@@ -130,6 +130,7 @@ void expect_equal(const ExtReader& reader, const Folder& folder, bool has_xattrs
     ASSERT_EQ(::lstat(entry.path().c_str(), &st), 0);
     EXPECT_EQ(node.mode, st.st_mode) << name;
     EXPECT_EQ(node.uid, st.st_uid);
+    EXPECT_EQ(node.gid, st.st_gid);
     EXPECT_EQ(node.mtime.seconds, st.st_mtim.tv_sec) << name;
     if (S_ISREG(st.st_mode)) {
       EXPECT_EQ(node.size, static_cast<std::uint64_t>(st.st_size)) << name;
@@ -193,7 +194,8 @@ INSTANTIATE_TEST_SUITE_P(
         Kind{"casefold", {"-t", "ext4", "-O", "casefold"}},
         Kind{"quota", {"-t", "ext4", "-O", "quota,project", "-E", "quotatype=usrquota:grpquota:prjquota"}},
         Kind{"large_dir", {"-t", "ext4", "-O", "large_dir,ea_inode,verity,encrypt"}},
-        Kind{"no_filetype", {"-t", "ext2", "-O", "^filetype"}},
+        Kind{"orphan_file", {"-t", "ext4", "-O", "orphan_file"}},
+        Kind{"fast_commit", {"-t", "ext4", "-O", "fast_commit"}}, Kind{"no_filetype", {"-t", "ext2", "-O", "^filetype"}},
         Kind{"big_inodes", {"-t", "ext4", "-I", "1024"}}),
     [](const auto& param) { return std::string(param.param.name); });
 
