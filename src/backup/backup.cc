@@ -223,7 +223,7 @@ class Run {
       if (!configs_.contains(job.name.vg)) configs_[job.name.vg] = engine_.vg_config(job.name.vg);
       in_context([&] { return asked.str(); },
                  [&] {
-                   how.cow_expected = cow_peak(repository_, known_, job.name);
+                   how.cow_expected = cow_peak(repository_, known_, job.name, info.uuid);
                    job.lease = options_.from_snapshot ? engine_.acquire_snapshot(asked) : hold(asked, how);
                    job.facts = gather_facts(engine_, info, job.name, *job.lease);
                  });

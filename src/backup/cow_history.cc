@@ -13,7 +13,7 @@ constexpr std::size_t kMostAsked = 3;  // each costs a few small reads
 constexpr std::uint64_t kMostRead = 16U << 20;
 
 std::optional<std::uint64_t> used_by(const repo::IndexedRepository& repository, const repo::Snapshot& backup,
-                                     const engine::VolumeName& volume) {
+                                     const engine::VolumeName& volume, const std::string& uuid) {
   const auto node =
       view::find_node(repository, backup, "/" + volume.str() + "/" + std::string(view::kFactsName));
   if (!node || node->size > kMostRead) return std::nullopt;
@@ -21,14 +21,15 @@ std::optional<std::uint64_t> used_by(const repo::IndexedRepository& repository, 
   for (const repo::BlobId& id : node->content)
     text += as_text(repository.load_blob(repo::BlobType::data, id));
   const view::VolumeFacts facts = view::VolumeFacts::parse(text);
-  return facts.how == "snapshot" ? facts.cow_used : std::nullopt;
+  // Another host may have a volume of this name.
+  return facts.how == "snapshot" && facts.lv_uuid == uuid ? facts.cow_used : std::nullopt;
 }
 
 }  // namespace
 
 std::optional<std::uint64_t> cow_peak(const repo::IndexedRepository& repository,
                                       const std::vector<repo::NamedSnapshot>& backups,
-                                      const engine::VolumeName& volume) {
+                                      const engine::VolumeName& volume, const std::string& uuid) {
   const std::string path = "/dev/" + volume.str();
   std::vector<const repo::Snapshot*> of_volume;
   for (const repo::NamedSnapshot& backup : backups)
@@ -40,7 +41,7 @@ std::optional<std::uint64_t> cow_peak(const repo::IndexedRepository& repository,
   std::optional<std::uint64_t> peak;
   for (std::size_t i = 0; i < std::min(of_volume.size(), kMostAsked); ++i) {
     try {
-      if (const auto used = used_by(repository, *of_volume[i], volume))
+      if (const auto used = used_by(repository, *of_volume[i], volume, uuid))
         peak = std::max(peak.value_or(0), *used);
     } catch (const Error&) {
       // check tells of damage.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/volume_engine.h"
@@ -14,6 +15,6 @@ namespace respaldo::backup {
 // backups tell nothing.
 std::optional<std::uint64_t> cow_peak(const repo::IndexedRepository& repository,
                                       const std::vector<repo::NamedSnapshot>& backups,
-                                      const engine::VolumeName& volume);
+                                      const engine::VolumeName& volume, const std::string& uuid);
 
 }  // namespace respaldo::backup

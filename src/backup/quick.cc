@@ -137,7 +137,8 @@ std::optional<ParentImage> trust_inodes(const repo::IndexedRepository& repositor
   ParentImage parent;
   for (view::StoredVolume& volume : view::stored_volumes(repository, backup.snapshot))
     if (volume.tree_path == tree_path) parent.volume = std::move(volume);
-  if (!parent.volume.facts || parent.volume.facts->lv_uuid != lv_uuid ||
+  // A snapshot that was given may be older than its backup: times tell nothing then of what was written since.
+  if (!parent.volume.facts || parent.volume.facts->lv_uuid != lv_uuid || parent.volume.facts->how == "given" ||
       parent.volume.image_size != plan.size)
     return std::nullopt;
   const OldChunks chunks(view::image_chunks(repository, parent.volume));

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "app/check_record.h"
+#include "backup/file_view.h"
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/command.h"
@@ -51,6 +52,24 @@ void print_ranges(app::Context& context, const std::vector<Extent>& ranges, std:
   if (count > told) context.print(fmt::format("  and {} more ranges", count - told));
 }
 
+// What the backup may have stored as zeros whatever it holds: what is free on the device now. Of what was free
+// then, and is in use now, the contents have changed.
+ExtentSet free_space_of(app::Context& context, const view::StoredVolume& stored, const block::Device& device) {
+  if (!stored.facts || stored.facts->free_bytes == 0) return {};
+  backup::ForeignFilesystems foreign;
+  for (const view::FileViewFacts& facts : stored.facts->file_views)
+    if (facts.how == "mounted") (facts.folder == "files" ? foreign.mount : foreign.mount_partitions) = true;
+  const backup::FileViews files = backup::open_file_views(device, foreign, context.stop());
+  for (const std::string& warning : files.warnings) context.warn(warning);
+  ExtentSet free = backup::map_of(files.views, false).free;
+  for (const view::LostRange& lost : stored.facts->lost) free.remove(lost.extent);
+  if (free.empty())
+    context.warn(
+        "the backup left out free space, and what is free on the device cannot be told: such space is shown as "
+        "different");
+  return free;
+}
+
 // The image of a backup beside the volume, held still by a snapshot where somebody may write it.
 app::ExitCode compare_with_device(app::Context& context, const Options& options) {
   const auto lock = lock_repository(context, repo::LockKind::shared);
@@ -66,13 +85,13 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
       info.origin ? context.engine().acquire_snapshot(name) : context.engine().acquire(name, how);
   const unsigned threads =
       options.check.threads != 0 ? options.check.threads : std::max(1U, std::thread::hardware_concurrency());
+  const ExtentSet free = free_space_of(context, stored, lease->device());
   const verify::Comparison result =
-      verify::compare(*view::open_image(context.indexed(), stored), lease->device(), threads,
+      verify::compare(*view::open_image(context.indexed(), stored), lease->device(), free, threads,
                       context.progress(), context.stop());
   lease->require_valid();
   lease->release();
-  const bool free_left_out = stored.facts && stored.facts->free_bytes > 0;
-  const bool same = result.differing_ranges == 0 && (free_left_out || result.zero_ranges == 0);
+  const bool same = result.differing_ranges == 0;
   if (context.options().json) {
     context.print_json(dump({{"ok", same},
                              {"backup", found.backup.id.hex()},
@@ -85,7 +104,7 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
                              {"zero_in_backup_bytes", result.zero_bytes},
                              {"zero_in_backup_ranges", result.zero_ranges},
                              {"zero_in_backup", ranges_json(result.zero_in_image)},
-                             {"free_space_left_out", free_left_out}}));
+                             {"free_space_left_out", !free.empty()}}));
   } else {
     if (result.differing_ranges > 0) {
       context.print(fmt::format("{} and backup {} differ in {}, in {} ranges:", name.str(),
@@ -93,12 +112,9 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
                                 result.differing_ranges));
       print_ranges(context, result.differing, result.differing_ranges);
     }
-    if (result.zero_ranges > 0) {
-      context.print(fmt::format("{} that are zeros in the backup are not in {}{}",
-                                format_size(result.zero_bytes), name.str(),
-                                free_left_out ? " (the backup leaves out free space)" : ", in:"));
-      if (!free_left_out) print_ranges(context, result.zero_in_image, result.zero_ranges);
-    }
+    if (result.zero_ranges > 0)
+      context.print(fmt::format("{} of free space in {} are zeros in the backup, which leaves it out",
+                                format_size(result.zero_bytes), name.str()));
     if (context.options().verbosity > 0)
       context.print(fmt::format("{} compared: {}", format_size(result.compared),
                                 same ? "no difference" : "THEY DIFFER"));

@@ -62,7 +62,8 @@ app::ExitCode copy(app::Context& context, const Options& options) {
                               report.backups.size() - fresh, report.new_blobs,
                               format_size(report.stored_bytes)));
   }
-  return app::ExitCode::ok;
+  // Nobody can tell whether what is damaged was asked for.
+  return damaged.empty() ? app::ExitCode::ok : app::ExitCode::damaged;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "cli/layout.h"
 #include "engine/kernel/tools/lvm_command.h"
 #include "machine/doctor.h"
+#include "repo/host.h"
 
 namespace respaldo::cli {
 
@@ -109,12 +110,13 @@ void check_backups(app::Context& context, const std::vector<std::string>& volume
   for (const std::string& name : volumes) {
     const repo::NamedSnapshot* last = nullptr;
     for (const repo::NamedSnapshot& one : all)
-      if (std::find(one.snapshot.paths.begin(), one.snapshot.paths.end(), "/dev/" + name) !=
-          one.snapshot.paths.end())
+      if (one.snapshot.hostname == repo::this_host() &&
+          std::find(one.snapshot.paths.begin(), one.snapshot.paths.end(), "/dev/" + name) !=
+              one.snapshot.paths.end())
         last = &one;
     if (last == nullptr) {
       found.push_back({Severity::warning, "never_saved", name,
-                       fmt::format("{} was never backed up to this repository", name),
+                       fmt::format("{} was never backed up to this repository from this host", name),
                        fmt::format("`respaldo backup {}`", name)});
       continue;
     }

@@ -106,7 +106,7 @@ class Runner {
     {
       Deadline deadline(context_.stop(), job_.limits.deadline);
       deadline_ = &deadline;
-      steps();
+      careful("the job", [&] { steps(); });  // whatever happens, somebody is told
       deadline_ = nullptr;
     }
     finish();
@@ -129,6 +129,8 @@ class Runner {
  private:
   // A failed backup ends the job: nothing old is removed when nothing new is there.
   void steps() {
+    // A night that was cut short must not keep the next ones from their work.
+    if (!job_.keep.empty() || job_.check_every) clear_stale_locks();
     const bool saved = backup();
     if (saved && !job_.keep.empty())
       command("forget", forget_words(config_, job_));
@@ -143,6 +145,12 @@ class Runner {
       else if (command("check", care_words(config_, job_, "check")))
         state_.last_check = now();
     }
+  }
+
+  void clear_stale_locks() {
+    std::vector<std::string> words = repository_words(config_, job_);
+    words.emplace_back("unlock");
+    run_nested(context_, words, deadline_->token());  // what is wrong with the repository is told by the backup
   }
 
   bool prune_due() const {
@@ -299,6 +307,8 @@ class Runner {
       body();
     } catch (const Error& error) {
       add({what, StepOutcome::failed, 1, 0, error.what(), error.hint(), {}, {}});
+    } catch (const std::exception& error) {
+      add({what, StepOutcome::failed, 1, 0, error.what(), {}, {}, {}});
     }
   }
 

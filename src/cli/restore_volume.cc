@@ -133,11 +133,11 @@ void verify_restored(app::Context& context, const view::StoredVolume& volume, co
   drop_cache(context, target);
   const Head head(target, volume.image_size);
   const verify::Comparison found = verify::compare(
-      *view::open_image(context.indexed(), volume), head,
+      *view::open_image(context.indexed(), volume), head, {},
       threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency()), context.progress(), context.stop());
-  const std::uint64_t bytes = found.differing_bytes + found.zero_bytes;
-  if (bytes == 0) return;
-  const Extent first = found.differing.empty() ? found.zero_in_image.front() : found.differing.front();
+  if (found.differing_ranges == 0) return;
+  const std::uint64_t bytes = found.differing_bytes;
+  const Extent first = found.differing.front();
   throw app::NotOnMedium(
       ErrorKind::io,
       fmt::format("{} does not read back as it was written: {} differ, the first at byte {}", target.describe(),

@@ -237,6 +237,13 @@ class Drill {
       report_.verdict = Verdict::unchecked;
       report_.why = "it was restored and every byte verified, but nothing here can judge the content";
     }
+    // The same zeros are in both views, and no checker can see them.
+    if (report_.verdict <= Verdict::unchecked && volume_.facts && !volume_.facts->lost.empty()) {
+      report_.verdict = Verdict::damaged;
+      report_.why = fmt::format(
+          "it was restored, but {} ranges of it could not be read when the backup was made, and are zeros",
+          volume_.facts->lost.size());
+    }
   }
 
   static std::string reason(const FilesystemReport& report) {

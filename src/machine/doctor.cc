@@ -45,15 +45,10 @@ void check_thick(const Picture& picture, const DoctorFacts& facts, const engine:
   const bool known = history != facts.cow.end();
   const std::uint64_t worst = cow_worst_case(lv.size, 4096);
   const std::uint64_t expected = std::min(worst, known ? history->second : lv.size / kUnknownShare);
-  if (!lv.open) {
-    found.push_back({Severity::ok, "room_for_snapshot", lv.str(),
-                     fmt::format("{} is not in use; it can be read as it is, or from a snapshot", lv.str()),
-                     ""});
-  } else if (vg->free < vg->extent_size || vg->free == 0) {
+  if (vg->free < vg->extent_size || vg->free == 0) {
     found.push_back(
         {Severity::problem, "no_room_for_snapshot", lv.str(),
-         fmt::format("{} is in use and {} has no free extents: no snapshot can be made of it", lv.str(),
-                     vg->name),
+         fmt::format("{} has no free extents: no snapshot can be made of {}", vg->name, lv.str()),
          fmt::format("free some space in {}, or add a disk to it (`vgextend {} DISK`)", vg->name, vg->name)});
   } else if (vg->free < expected) {
     found.push_back(

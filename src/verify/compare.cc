@@ -34,7 +34,19 @@ struct Ranges {
   std::vector<Extent> differing, zero;
 };
 
-Ranges compare_piece(const block::Device& image, const block::Device& device, Extent piece) {
+// Zeros on one side; the other side has something else in free space alone.
+bool only_free_differs(ByteView zeros, ByteView other, std::uint64_t offset, const ExtentSet& free) {
+  constexpr std::uint64_t kSector = 512;  // no filesystem counts in less
+  if (!is_zero(zeros)) return false;
+  for (std::uint64_t at = 0; at < other.size(); at += kSector) {
+    const std::uint64_t length = std::min<std::uint64_t>(kSector, other.size() - at);
+    if (!is_zero(other.subspan(at, length)) && !free.contains({offset + at, length})) return false;
+  }
+  return true;
+}
+
+Ranges compare_piece(const block::Device& image, const block::Device& device, const ExtentSet& may_be_zero,
+                     Extent piece) {
   Ranges ranges;
   if (is_known_zero(image, piece) && is_known_zero(device, piece)) return ranges;
   const Bytes a = block::read(image, piece.offset, piece.length);
@@ -42,7 +54,9 @@ Ranges compare_piece(const block::Device& image, const block::Device& device, Ex
   for (std::uint64_t at = 0; at < piece.length; at += kBlock) {
     const std::uint64_t length = std::min(kBlock, piece.length - at);
     if (std::memcmp(a.data() + at, b.data() + at, length) == 0) continue;
-    append(is_zero(a.view(at, length)) ? ranges.zero : ranges.differing, {piece.offset + at, length});
+    const bool is_free =
+        only_free_differs(a.view(at, length), b.view(at, length), piece.offset + at, may_be_zero);
+    append(is_free ? ranges.zero : ranges.differing, {piece.offset + at, length});
   }
   return ranges;
 }
@@ -59,8 +73,8 @@ void finish(std::vector<Extent>& ranges, std::uint64_t& bytes, std::uint64_t& co
 
 }  // namespace
 
-Comparison compare(const block::Device& image, const block::Device& device, unsigned threads,
-                   Progress& progress, const std::stop_token& stop) {
+Comparison compare(const block::Device& image, const block::Device& device, const ExtentSet& may_be_zero,
+                   unsigned threads, Progress& progress, const std::stop_token& stop) {
   if (image.size() != device.size())
     throw Error(ErrorKind::usage,
                 fmt::format("{} has {} bytes, {} has {}", image.describe(), image.size(), device.describe(),
@@ -76,7 +90,7 @@ Comparison compare(const block::Device& image, const block::Device& device, unsi
       for (std::uint64_t at = next.fetch_add(kPiece); at < image.size(); at = next.fetch_add(kPiece)) {
         os::throw_if_stopped(token);
         const Extent piece{at, std::min(kPiece, image.size() - at)};
-        const Ranges ranges = compare_piece(image, device, piece);
+        const Ranges ranges = compare_piece(image, device, may_be_zero, piece);
         progress.advance(piece.length);
         std::lock_guard lock(mutex);
         result.compared += piece.length;
