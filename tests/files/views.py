@@ -46,18 +46,18 @@ def copy_system_files(target):
     found = subprocess.Popen(["find", "/usr/share", "/usr/include", "/usr/lib", "/usr/bin", "-xdev", "-size", "-4000k",
                               "-printf", r"%s %p\0"],
                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    listed, taken, total, rest = b"", 0, 0, b""
-    while taken < FILES and (block := found.stdout.read(65536)):
+    listed, total, rest = [], 0, b""
+    while len(listed) < FILES and (block := found.stdout.read(65536)):
         entries = (rest + block).split(b"\0")
         rest = entries.pop()
         for size, name in (entry.split(b" ", 1) for entry in entries):
-            if taken < FILES and total + int(size) < BYTES:  # However large the files of this machine are, they fit.
-                listed += name + b"\0"
-                taken, total = taken + 1, total + int(size)
+            if len(listed) < FILES and total + int(size) < BYTES:  # However large the files of this machine are, they fit.
+                listed.append(name + b"\0")
+                total += int(size)
     found.kill()
     found.wait()
     listing = target.parent / "listing"
-    listing.write_bytes(listed)
+    listing.write_bytes(b"".join(listed))
     subprocess.run(f"tar -C / --null --no-recursion -T {shlex.quote(str(listing))} -cf - 2>/dev/null"
                    f" | tar -C {shlex.quote(str(target))} -xpf -", shell=True, check=True)
 
