@@ -12,7 +12,7 @@
 namespace respaldo::backup {
 
 // The most that the COW stores of the volume's last backups used, bytes; absent when none had one. Damaged
-// backups tell nothing.
+// backups tell nothing, nor do those of another volume of this name (`uuid`: of the LV).
 std::optional<std::uint64_t> cow_peak(const repo::IndexedRepository& repository,
                                       const std::vector<repo::NamedSnapshot>& backups,
                                       const engine::VolumeName& volume, const std::string& uuid);

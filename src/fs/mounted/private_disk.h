@@ -10,8 +10,8 @@
 namespace respaldo::fs {
 
 // Serves `device` as /dev/nbdN, through the kernel's network block device and a socket that never leaves this
-// process, whose server's end is open in one thread alone. What the kernel writes there (recovery of a journal) is kept in memory: the device itself is never
-// written. When the process dies, however it dies, the block device is empty again.
+// process, whose server's end is open in one thread alone. What the kernel writes there (recovery of a
+// journal) is kept in memory: the device itself is never written. When the process dies, however it dies, the block device is empty again.
 //
 // The node is locked (flock) all the while, so that udev does not look at it and give the names of the
 // filesystem (/dev/disk/by-uuid) to it.
