@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string_view>
+#include <thread>
 
 #include "base/error.h"
 #include "os/unique_fd.h"
@@ -69,6 +70,20 @@ ssize_t write_quietly(int fd, std::string_view bytes) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errno = number;
   return n;
+}
+
+constexpr std::chrono::seconds kPatience{3};  // for what was killed to end
+
+// The status of a program that has ended or will soon. Absent when the kernel does not let it go: it waits
+// for a device that does not answer, and takes no signal before that does. It is left behind then.
+std::optional<int> status_of(pid_t pid) {
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    int status = 0;
+    if (::waitpid(pid, &status, WNOHANG) != 0) return status;
+    if (std::chrono::steady_clock::now() > until) return std::nullopt;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
 }
 
 // The next bytes of input into the program; closes fd after the last, or when nobody reads them.
@@ -145,8 +160,12 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
     if (out.read && fds[0].revents != 0) take(out.read, result.out, options.output_limit);
     if (err.read && fds[1].revents != 0) take(err.read, result.err, options.output_limit);
     if (in.write && fds[2].revents != 0) give(in.write, options.input, sent);
-    // Without pidfd_open (an old container runtime) the end of the output has to do.
-    if (fds[3].revents != 0 || (!process && !out.read && !err.read)) ended = true;
+    // Without pidfd_open (an old container runtime) we ask. The status stays for later.
+    siginfo_t info{};
+    if (fds[3].revents != 0 ||
+        (!process && ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid))
+      ended = true;
     if (ended && !out.read && !err.read) break;
     if (ended) in.write.reset();
     const auto now = std::chrono::steady_clock::now();
@@ -161,9 +180,15 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
       break;
     }
   }
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  const auto left = status_of(pid);
+  if (!left && stopped) throw Cancelled();
+  if (!left)
+    throw CommandTimeout(
+        ErrorKind::io,
+        fmt::format("{} did not finish{}, and could not be ended: a device does not answer", argv[0],
+                    late ? fmt::format(" within {} ms", options.limit->count()) : ""),
+        fmt::format("process {} is left behind; `dmesg` may say which device", pid));
+  const int status = *left;
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   if (interrupted && result.exit_code == 0) return result;
   if (stopped) throw Cancelled();

@@ -18,7 +18,7 @@ struct CommandResult {
 
 struct CommandOptions {
   std::string input{};  // given on standard input
-  // Past it the process group is killed: CommandTimeout.
+  // Past it the process group is killed: CommandTimeout, at most some seconds later.
   std::optional<std::chrono::milliseconds> limit{};
   // Not zero: past the limit, or when stopped, the program first gets SIGINT and this long to end by itself.
   // For programs that must not die in the middle of what they do, as lvm2 must not between suspending a
@@ -28,7 +28,8 @@ struct CommandOptions {
   std::size_t output_limit = 16U << 20;  // bytes of out and of err kept
 };
 
-// A program that took longer than it was given. Kind io.
+// A program that took longer than it was given, and was killed; or could not be killed, since it waits for a
+// device that does not answer, and was left behind. Kind io.
 class CommandTimeout : public Error {
  public:
   using Error::Error;
