@@ -95,6 +95,19 @@ void give(UniqueFd& fd, std::string_view input, std::size_t& sent) {
 
 }  // namespace
 
+std::vector<std::string> environment_with(std::vector<std::string> own) {
+  const std::size_t count = own.size();
+  for (char** e = environ; *e != nullptr; ++e) {
+    const std::string_view entry(*e);
+    const std::string_view name = entry.substr(0, entry.find('=') + 1);
+    const bool given = std::any_of(own.begin(), own.begin() + static_cast<std::ptrdiff_t>(count),
+                                   [&](const std::string& one) { return one.starts_with(name); });
+    if (name != "LC_ALL=" && !given) own.emplace_back(entry);
+  }
+  own.emplace_back("LC_ALL=C");
+  return own;
+}
+
 CommandResult run_command(const std::vector<std::string>& argv, const CommandOptions& options,
                           std::stop_token stop) {
   Pipe in, out, err;
@@ -115,16 +128,7 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   posix_spawnattr_setflags(&attributes,
                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 
-  std::vector<std::string> environment = options.environment;
-  const auto given = [&](std::string_view name) {
-    return std::ranges::any_of(options.environment, [&](const std::string& e) { return e.starts_with(name); });
-  };
-  for (char** e = environ; *e != nullptr; ++e) {
-    const std::string_view entry(*e);
-    const std::string_view name = entry.substr(0, entry.find('=') + 1);
-    if (name != "LC_ALL=" && !given(name)) environment.emplace_back(entry);
-  }
-  environment.emplace_back("LC_ALL=C");
+  const std::vector<std::string> environment = environment_with(options.environment);
   std::vector<char*> args, env;
   for (const auto& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
   for (const auto& e : environment) env.push_back(const_cast<char*>(e.c_str()));

@@ -35,6 +35,9 @@ class CommandTimeout : public Error {
   using Error::Error;
 };
 
+// `own` and the rest of our environment, with LC_ALL=C.
+std::vector<std::string> environment_with(std::vector<std::string> own);
+
 // Runs argv[0] (looked up in PATH) with LC_ALL=C and only descriptors 0..2 inherited. A program that cannot
 // be started is Error(not_found); a non-zero exit is for the caller to judge. Returns when the program itself
 // has ended and what it wrote has been read: a daemon that it left behind with our pipes is not waited for.
