@@ -63,9 +63,9 @@ std::vector<std::string> World::take_warnings() {
   return std::exchange(warnings_, {});
 }
 
-VgRow World::group(const std::string& vg) {
+VgRow World::group(const std::string& vg, const std::stop_token& stop) {
   std::optional<VgRow> found;
-  for (VgRow& row : lvm_.vgs({}, stop()).rows) {
+  for (VgRow& row : lvm_.vgs({}, stop).rows) {
     if (row.name != vg) continue;
     if (found)
       throw Error(ErrorKind::refused, fmt::format("two volume groups have the name {}", printable(vg)),

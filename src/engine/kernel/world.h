@@ -33,7 +33,8 @@ class World {
   std::vector<std::string> take_warnings();
 
   // The group of that name. Error(not_found); Error(refused) when several have it.
-  VgRow group(const std::string& vg);
+  VgRow group(const std::string& vg) { return group(vg, stop()); }
+  VgRow group(const std::string& vg, const std::stop_token& stop);
   // Removes a volume, whatever its name is by now, and waits until its device is gone. One that is not there
   // is fine. lvremove is known to race with udev and others who look at a volume: it is tried until
   // `patience` is over.
