@@ -56,6 +56,12 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
   }
 
   Ends save(const std::string&) override { return {Bytes::zeroed(16), Bytes::zeroed(16)}; }
+  void wipe(const DiskNode& disk, const std::vector<DiskNode>& parts) override {
+    calls.push_back("wipe");
+    for (const DiskNode& part : parts) wiped.push_back(part.path);
+    wiped.push_back(disk.path);
+    if (fail_at == "wipe") throw Error(ErrorKind::busy, "somebody has it");
+  }
   void restore(const std::string&, const Ends&) override { partition = false; }
   void write(const std::string&, const PartitionPlan&) override {
     calls.push_back("fdisk");
@@ -74,7 +80,7 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
   bool partition = false, filesystem = false;
   std::map<std::string, std::string> pvs, before;  // PV -> group
   std::set<std::string> lvs, mounted;
-  std::vector<std::string> calls;
+  std::vector<std::string> calls, wiped;
 
  private:
   void write_mounts() {
@@ -212,6 +218,23 @@ TEST_F(Acting, a_stop_between_two_steps_undoes_them) {
   EXPECT_TRUE(machine.clean());
   EXPECT_EQ(observer.undone.size(), 4U);
   EXPECT_EQ(observer.undone.front(), "lvremove backup/backups") << "newest first";
+}
+
+TEST_F(Acting, a_disk_goes_by_the_door_that_holds_it_alone) {
+  machine::Device part = machine::make_disk("sdb1", kGiB);
+  part.kind = machine::DeviceKind::partition;
+  part.parents = {"sdb"};
+  host.devices.back().children = {"sdb1"};
+  host.devices.push_back(part);
+  options.destroy = "/dev/sdb";
+  machine.fail_at = "wipe";
+  EXPECT_THROW(create(), Error);
+  EXPECT_THAT(machine.calls, ::testing::ElementsAre("wipe")) << "nothing is written before, nor after";
+  machine.fail_at.clear();
+  machine.wiped.clear();
+  create();
+  EXPECT_THAT(machine.wiped, ::testing::ElementsAre("/dev/sdb1", "/dev/sdb"));
+  EXPECT_THAT(machine.calls, ::testing::Not(::testing::Contains("wipefs")));
 }
 
 TEST_F(Acting, surroundings_that_do_not_fit_are_refused_before_anything_is_done) {

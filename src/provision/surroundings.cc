@@ -23,7 +23,6 @@ void check_surroundings(const TargetPlan& plan, Doors& doors) {
                   program == "mkfs.xfs" ? "install xfsprogs" : "install e2fsprogs and util-linux");
     }
   }
-  if (!plan.now.empty()) doors.commands.run({"wipefs", "--version"});
 
   std::error_code error;
   const os::Path point = plan.mount_point;
