@@ -326,6 +326,8 @@ TEST_F(Fstab, comments_bad_lines_mode_and_links_stay) {
   EXPECT_EQ(os::read_text(path("real")), before + fstab_line(entry));
   EXPECT_TRUE(std::filesystem::is_symlink(path("fstab")));
   EXPECT_EQ(std::filesystem::status(path("fstab")).permissions(), static_cast<std::filesystem::perms>(0640));
+  ASSERT_TRUE(change.backup);
+  EXPECT_EQ(std::filesystem::status(*change.backup).permissions(), static_cast<std::filesystem::perms>(0640));
   undo_fstab(path("fstab"), change, entry);
   EXPECT_EQ(os::read_text(path("fstab")), before);
 }
