@@ -228,13 +228,37 @@ TEST_F(Acting, a_disk_goes_by_the_door_that_holds_it_alone) {
   host.devices.push_back(part);
   options.destroy = "/dev/sdb";
   machine.fail_at = "wipe";
-  EXPECT_THROW(create(), Error);
+  try {
+    create();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.hint(), HasSubstr("everything that was done has been undone"));
+    EXPECT_THAT(error.hint(), ::testing::Not(HasSubstr("gone")));
+  }
   EXPECT_THAT(machine.calls, ::testing::ElementsAre("wipe")) << "nothing is written before, nor after";
   machine.fail_at.clear();
   machine.wiped.clear();
   create();
   EXPECT_THAT(machine.wiped, ::testing::ElementsAre("/dev/sdb1", "/dev/sdb"));
   EXPECT_THAT(machine.calls, ::testing::Not(::testing::Contains("wipefs")));
+}
+
+TEST_F(Acting, what_a_finished_step_destroyed_is_gone) {
+  const Action destroys{.text = "destroy", .apply = [](std::stop_token) {}, .final = true};
+  const auto fails = [](ErrorKind kind) { return [kind](std::stop_token) { throw Error(kind, "no"); }; };
+  const auto hint_of = [&](const ActionList& actions) {
+    try {
+      run_actions(actions, observer, {});
+    } catch (const Error& error) {
+      return error.hint();
+    }
+    return std::string();
+  };
+  EXPECT_THAT(hint_of({destroys, {.text = "next", .apply = fails(ErrorKind::io)}}), HasSubstr("is gone"));
+  EXPECT_THAT(hint_of({{.text = "destroy", .apply = fails(ErrorKind::io), .final = true}}),
+              HasSubstr("may be gone"));
+  EXPECT_EQ(hint_of({{.text = "destroy", .apply = fails(ErrorKind::busy), .final = true}}),
+            "everything that was done has been undone");
 }
 
 TEST_F(Acting, surroundings_that_do_not_fit_are_refused_before_anything_is_done) {
@@ -285,12 +309,14 @@ TEST_F(Acting, a_removal_that_fails_puts_back_what_it_took) {
                       .in_fstab = true,
                       .fstab = plan().fstab};
   machine.fail_at = "lvremove";
-  EXPECT_THROW(
-      run_actions(
-          removal_actions({.target = target, .wipe = "backup/backups", .free_pvs = {}, .whole_group = true},
-                          doors),
-          observer, {}),
-      Error);
+  try {
+    run_actions(removal_actions(
+                    {.target = target, .wipe = "backup/backups", .free_pvs = {}, .whole_group = true}, doors),
+                observer, {});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.hint(), ::testing::Not(HasSubstr("is gone"))) << "the backups are there";
+  }
   EXPECT_EQ(os::read_text(path("fstab")), with_line);
   EXPECT_TRUE(machine.mounted.contains(path("mnt/backups")));
 }

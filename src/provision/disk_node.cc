@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <cerrno>
+#include <cstring>
 #include <memory>
 
 #include "base/error.h"
@@ -48,7 +50,8 @@ void wipe(int fd, const std::string& path) {
     const int found = blkid_do_probe(probe.get());
     if (found == 1) break;
     if (found != 0 || blkid_do_wipe(probe.get(), 0) != 0)
-      throw os::system_error(errno != 0 ? errno : EIO, "wipe", path);
+      // Never busy nor refused: something may have gone already.
+      throw Error(ErrorKind::io, fmt::format("wipe {}: {}", path, std::strerror(errno != 0 ? errno : EIO)));
     if (i == kMostSignatures)
       throw Error(ErrorKind::io, fmt::format("{} does not keep what is written to it", path));
   }
