@@ -16,7 +16,7 @@
 #include <thread>
 
 #include "base/error.h"
-#include "os/unique_fd.h"
+#include "os/file.h"
 
 extern char** environ;
 
@@ -139,9 +139,13 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   const int failed = ::posix_spawnp(&pid, args[0], &actions, &attributes, args.data(), env.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  if (failed != 0)
-    throw Error(ErrorKind::not_found, fmt::format("cannot run {}: {}", argv[0], std::strerror(failed)),
-                "install it, or correct PATH");
+  if (failed != 0) {
+    Error error = system_error(failed, "cannot run", argv[0]);
+    if (error.kind() == ErrorKind::not_found) error.set_hint("install it, or correct PATH");
+    if (failed == EAGAIN || failed == ENOMEM)
+      error.set_hint("the machine has no room for another process: see `free` and `ulimit -u`");
+    throw error;
+  }
   in.read.reset();
   out.write.reset();
   err.write.reset();

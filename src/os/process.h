@@ -38,10 +38,11 @@ class CommandTimeout : public Error {
 // `own` and the rest of our environment, with LC_ALL=C.
 std::vector<std::string> environment_with(std::vector<std::string> own);
 
-// Runs argv[0] (looked up in PATH) with LC_ALL=C and only descriptors 0..2 inherited. A program that cannot
-// be started is Error(not_found); a non-zero exit is for the caller to judge. Returns when the program itself
-// has ended and what it wrote has been read: a daemon that it left behind with our pipes is not waited for.
-// Cancelled when `stop` ended it. Thread-safe.
+// Runs argv[0] (looked up in PATH) with LC_ALL=C and only descriptors 0..2 inherited. A program that is
+// not there is Error(not_found), one that cannot be started Error(refused, io) with its error_number(); a
+// non-zero exit is for the caller to judge. Returns when the program itself has ended and what it wrote has
+// been read: a daemon that it left behind with our pipes is not waited for. Cancelled when `stop` ended it.
+// Thread-safe.
 CommandResult run_command(const std::vector<std::string>& argv, const CommandOptions& options = {},
                           std::stop_token stop = {});
 

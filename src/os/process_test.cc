@@ -51,6 +51,24 @@ TEST(RunCommand, a_program_that_does_not_exist_is_not_found) {
   }
 }
 
+TEST(RunCommand, a_program_that_is_there_and_cannot_be_started_is_not_called_missing) {
+  const auto failure = [](const std::vector<std::string>& argv) {
+    try {
+      run_command(argv);
+    } catch (const Error& error) {
+      return error;
+    }
+    return Error(ErrorKind::internal, "it ran");
+  };
+  const Error long_words = failure({"true", std::string(3'000'000, 'x')});
+  EXPECT_EQ(long_words.kind(), ErrorKind::io) << long_words.what();
+  EXPECT_EQ(long_words.error_number(), E2BIG);
+  const TemporaryFolder folder;
+  const Path script = folder.path() / "script";
+  open_file(script, O_WRONLY | O_CREAT, 0600);
+  EXPECT_EQ(failure({script}).kind(), ErrorKind::refused);
+}
+
 TEST(RunCommand, much_input_and_much_output_at_once_do_not_block) {
   const std::string input(5'000'000, 'x');
   EXPECT_EQ(run_command({"cat"}, {.input = input}).out, input);
