@@ -244,6 +244,21 @@ TEST(ParityBackend, no_parity_is_made_of_damage) {
   EXPECT_FALSE(store->stat(sidecar_of(pack)));
 }
 
+TEST(ParityBackend, update_keeps_the_group_that_may_heal_a_damaged_pack) {
+  for (const Settings& settings : {Settings{50, 3, 1}, Settings{50, 0, 0}, Settings{50, 4, 2}}) {
+    OneDamaged there;
+    save_settings(there.store->plain(), settings);
+    SilentProgress silent;
+    const UpdateReport report = update(*there.store, {}, silent, {});
+    EXPECT_THAT(report.damaged, ::testing::ElementsAre(there.packs[0]));
+    EXPECT_EQ(report.groups_kept, 1U);
+    EXPECT_TRUE(repair(*there.store, {}, silent, {}).ok());
+    EXPECT_EQ(there.now(), there.good);
+    EXPECT_EQ(update(*there.store, {}, silent, {}).groups_kept, 0U);
+    EXPECT_TRUE(look_at_coverage(*there.store).complete(settings));
+  }
+}
+
 TEST(ParityBackend, disabled_it_leaves_nothing) {
   auto store = new_store({50, 4, 1});
   testing::fill(*store, 4);

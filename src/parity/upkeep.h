@@ -34,6 +34,7 @@ struct UpdateReport {
   std::uint64_t made = 0, removed = 0;  // sidecars
   std::uint64_t groups_made = 0, groups_removed = 0;
   std::vector<store::Handle> damaged;  // objects that do not match their names: they get no parity
+  std::uint64_t groups_kept = 0;       // to be replaced, but they may be what heals one of these
 };
 // Brings parity up to date with what is there: after another program wrote or pruned, and after the settings
 // were changed. Objects are read to be protected, and checked by their names before. May be stopped and
