@@ -33,6 +33,8 @@ PackContents contents_of(const repo::IndexedRepository& repository, const PackId
 }
 
 class Salvage {
+  using Key = std::pair<repo::BlobType, repo::BlobId>;
+
  public:
   Salvage(const repo::IndexedRepository& repository, const std::vector<PackId>& packs)
       : repository_(repository),
@@ -43,7 +45,7 @@ class Salvage {
   void run(const PackContents& pack, const std::stop_token& stop) {
     for (const PackedBlob& blob : pack.blobs) {
       os::throw_if_stopped(stop);
-      const auto key = std::pair(blob.type, blob.id);
+      const Key key(blob.type, blob.id);
       if (saved_.contains(key)) continue;
       const repo::BlobLocation location{pack.pack, blob.offset, blob.length, blob.uncompressed_length};
       try {
@@ -53,20 +55,27 @@ class Salvage {
         writer_.add(blob.type, blob.id, container, blob.uncompressed_length);
         saved_.insert(key);
       } catch (const Error&) {
-        doubtful_.push_back({blob.type, blob.id, pack.pack});
+        doubtful_.emplace_back(pack.pack, blob);
       }
     }
   }
 
-  void finish(RepairPacksReport& report) {
+  // Returns what is lost, under the packs that held it.
+  std::vector<PackContents> finish(RepairPacksReport& report) {
     writer_.finish();
     report.salvaged = saved_.size();
-    for (const LostBlob& blob : doubtful_)
-      if (!saved_.contains({blob.type, blob.id}) && !readable_elsewhere(blob)) report.lost.push_back(blob);
+    std::vector<PackContents> lost;
+    for (const auto& [pack, blob] : doubtful_) {
+      if (saved_.contains({blob.type, blob.id}) || readable_elsewhere(blob)) continue;
+      report.lost.push_back({blob.type, blob.id, pack});
+      if (lost.empty() || lost.back().pack != pack) lost.push_back({pack, {}});
+      lost.back().blobs.push_back(blob);
+    }
+    return lost;
   }
 
  private:
-  bool readable_elsewhere(const LostBlob& blob) {
+  bool readable_elsewhere(const PackedBlob& blob) {
     for (const repo::BlobLocation& place : repository_.index().find_all(blob.type, blob.id)) {
       if (std::ranges::find(packs_, place.pack) != packs_.end()) continue;
       try {
@@ -83,8 +92,8 @@ class Salvage {
   const std::vector<PackId>& packs_;
   repo::PackWriter writer_;
   crypto::Cipher cipher_;
-  std::set<std::pair<repo::BlobType, repo::BlobId>> saved_;
-  std::vector<LostBlob> doubtful_;
+  std::set<Key> saved_;
+  std::vector<std::pair<PackId, PackedBlob>> doubtful_;
 };
 
 }  // namespace
@@ -94,6 +103,8 @@ RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<P
                                const std::stop_token& stop) {
   const repo::IndexedRepository indexed(repository, repository.load_index(progress, nullptr, stop));
   RepairPacksReport report;
+  IndexChange change{.drop = packs};
+  std::ranges::sort(change.drop);
   std::vector<std::string> names;
   {
     const ProgressPhase phase(progress, "salvaging", 0);
@@ -108,10 +119,9 @@ RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<P
       keep(id, repository.backend().load_all(handle));
       names.push_back(handle.name);
     }
-    salvage.finish(report);
+    // Their lengths are what repair_snapshots needs.
+    change.replace = salvage.finish(report);
   }
-  IndexChange change{.drop = packs};
-  std::ranges::sort(change.drop);
   report.index = rewrite_index(repository, indexed.index(), change, progress, stop);
   remove_files(repository, store::FileType::pack, names, progress);
   repository.backend().sync();

@@ -147,7 +147,9 @@ app::ExitCode repair_packs(app::Context& context, const Options& options) {
   if (context.options().verbosity > 0)
     context.print(
         fmt::format("{} blobs were moved to new packs, {} are lost{}", report.salvaged, report.lost.size(),
-                    report.lost.empty() ? "" : "; `respaldo repair snapshots` tells what needs them"));
+                    report.lost.empty() ? ""
+                                        : "; a new backup stores again what the volumes still hold of them, "
+                                          "then `respaldo repair snapshots --forget`, then `repair index`"));
   return app::ExitCode::ok;
 }
 
