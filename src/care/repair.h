@@ -4,8 +4,10 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/extent.h"
 #include "base/progress.h"
 #include "care/index_rewrite.h"
 #include "repo/repository.h"
@@ -42,6 +44,8 @@ struct LostBlob {
 struct RepairPacksReport {
   std::uint64_t salvaged = 0;  // blobs, moved to new packs
   std::vector<LostBlob> lost;  // in no other pack either
+  // What the medium did not give back of the packs: zeros in the copies.
+  std::vector<std::pair<repo::PackId, ExtentSet>> unreadable;
   IndexFiles index;
 };
 // Moves what can still be read of these packs into new ones, and removes them. Before a pack goes, `keep` is

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "care/repair.h"
 #include "os/thread_group.h"
+#include "parity/object_reading.h"
 #include "repo/pack_writer.h"
 
 namespace respaldo::care {
@@ -27,7 +28,8 @@ PackContents contents_of(const repo::IndexedRepository& repository, const PackId
       if (std::ranges::find(pack.blobs, blob.offset, &PackedBlob::offset) == pack.blobs.end())
         pack.blobs.push_back(blob);
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::corrupt) throw;
+    // A bad sector in the header: the index does as well.
+    if (error.kind() != ErrorKind::corrupt && (error.kind() != ErrorKind::io || pack.blobs.empty())) throw;
   }
   return pack;
 }
@@ -48,15 +50,17 @@ class Salvage {
       const Key key(blob.type, blob.id);
       if (saved_.contains(key)) continue;
       const repo::BlobLocation location{pack.pack, blob.offset, blob.length, blob.uncompressed_length};
+      Bytes container;
       try {
-        const Bytes container = repository_.repository().backend().load(
-            {store::FileType::pack, pack.pack.hex()}, blob.offset, blob.length);
+        container = repository_.repository().backend().load({store::FileType::pack, pack.pack.hex()},
+                                                            blob.offset, blob.length);
         repository_.repository().decode_blob(blob.type, blob.id, location, container, cipher_);
-        writer_.add(blob.type, blob.id, container, blob.uncompressed_length);
-        saved_.insert(key);
       } catch (const Error&) {
         doubtful_.emplace_back(pack.pack, blob);
+        continue;
       }
+      writer_.add(blob.type, blob.id, container, blob.uncompressed_length);
+      saved_.insert(key);
     }
   }
 
@@ -116,7 +120,11 @@ RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<P
         throw Error(ErrorKind::not_found, fmt::format("there is no pack {}", id.hex()),
                     "`respaldo repair index` drops packs that are missing from the index");
       salvage.run(contents_of(indexed, id, stored->size), stop);
-      keep(id, repository.backend().load_all(handle));
+      const auto reading = parity::read_tolerantly(repository.backend(), handle);
+      if (!reading || reading->bytes.size() < stored->size)
+        throw Error(ErrorKind::refused, fmt::format("pack {} is too long to be copied", id.hex()));
+      keep(id, reading->bytes);
+      if (!reading->unreadable.empty()) report.unreadable.emplace_back(id, reading->unreadable);
       names.push_back(handle.name);
     }
     // Their lengths are what repair_snapshots needs.

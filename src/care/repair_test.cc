@@ -29,6 +29,39 @@ std::string facts() {
   return facts.to_json();
 }
 
+// A medium with a sector that it does not give back.
+class BadSector final : public store::Backend {
+ public:
+  explicit BadSector(std::unique_ptr<store::Backend> below) : below_(std::move(below)) {}
+  std::string pack;
+  std::uint64_t at = 0;
+
+  std::string location() const override { return below_->location(); }
+  void create() override { below_->create(); }
+  void save(const store::Handle& handle, std::span<const ByteView> parts,
+            store::Durability durability) override {
+    below_->save(handle, parts, durability);
+  }
+  void sync() override { below_->sync(); }
+  Bytes load(const store::Handle& handle, std::uint64_t offset, std::uint64_t length) override {
+    if (!pack.empty() && handle.name == pack && offset < at + 512 && at < offset + length)
+      throw Error(ErrorKind::io, "Input/output error");
+    return below_->load(handle, offset, length);
+  }
+  Bytes load_all(const store::Handle& handle, std::uint64_t limit) override {
+    if (!pack.empty() && handle.name == pack) throw Error(ErrorKind::io, "Input/output error");
+    return below_->load_all(handle, limit);
+  }
+  std::optional<store::FileInfo> stat(const store::Handle& handle) override { return below_->stat(handle); }
+  std::vector<store::FileInfo> list(store::FileType type) override { return below_->list(type); }
+  void remove(const store::Handle& handle) override { below_->remove(handle); }
+  bool is_permanent(const Error&) const override { return true; }
+  Bytes plain_copy() { return below_->load_all({store::FileType::pack, pack}); }
+
+ private:
+  const std::unique_ptr<store::Backend> below_;
+};
+
 // One image in one pack of data, and a hand that damages it.
 class RepairPacks : public ::testing::Test {
  protected:
@@ -59,8 +92,17 @@ class RepairPacks : public ::testing::Test {
     return std::string(as_text(block::read(*stored, 0, stored->size())));
   }
 
+  std::unique_ptr<repo::Repository> make() {
+    auto medium = std::make_unique<BadSector>(store::open_memory());
+    medium_ = medium.get();
+    repo::Repository::CreateOptions options;
+    options.scrypt = crypto::ScryptParameters{1024, 1, 1};
+    return repo::Repository::create(std::move(medium), "secret", options);
+  }
+
   const Bytes image_ = random_bytes(kChunk * kChunks, 7);
-  std::unique_ptr<repo::Repository> repository_ = memory_repository();
+  BadSector* medium_ = nullptr;
+  std::unique_ptr<repo::Repository> repository_ = make();
   SilentProgress progress_;
   std::string kept_;
   std::vector<std::string> losses_;
@@ -107,6 +149,29 @@ TEST_F(RepairPacks, a_pack_without_losses_leaves_nothing_in_the_index) {
        repository_->backend().stat({store::FileType::pack, pack.hex()})->size - 1);
   EXPECT_EQ(repair(pack).lost.size(), 0U);
   EXPECT_THAT(repair_index(*repository_, {}, progress_, {}).missing, IsEmpty());
+  EXPECT_TRUE(image() == as_text(image_));
+}
+
+TEST_F(RepairPacks, a_sector_that_cannot_be_read_costs_its_blob_alone) {
+  const auto there = place(5);
+  medium_->pack = there.pack.hex();
+  medium_->at = (there.offset + 4096) / 512 * 512;
+  const std::string whole(as_text(medium_->plain_copy()));
+  const RepairPacksReport report = repair(there.pack);
+  ASSERT_THAT(report.lost, SizeIs(1));
+  EXPECT_EQ(report.lost[0].id, chunk(5));
+  ASSERT_THAT(report.unreadable, SizeIs(1));
+  EXPECT_EQ(report.unreadable[0].second, ExtentSet({{medium_->at, 512}}));
+  std::string expected = whole;
+  std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(medium_->at), 512, '\0');
+  EXPECT_TRUE(kept_ == expected);
+}
+
+TEST_F(RepairPacks, a_header_that_cannot_be_read_costs_nothing) {
+  const auto pack = place(0).pack;
+  medium_->pack = pack.hex();
+  medium_->at = (repository_->backend().stat({store::FileType::pack, pack.hex()})->size - 1) / 512 * 512;
+  EXPECT_THAT(repair(pack).lost, IsEmpty());
   EXPECT_TRUE(image() == as_text(image_));
 }
 
