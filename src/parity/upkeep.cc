@@ -108,6 +108,23 @@ Coverage look_at_coverage(store::Backend& outer) {
   return coverage;
 }
 
+bool is_sound(store::Backend& outer, const store::Handle& file) {
+  store::Backend& backend = plain(outer);
+  try {
+    if (file.type == FileType::parity_group) {
+      const auto group = load_group(backend, file.name);
+      return group && group->intact();
+    }
+    const auto sidecar = Sidecar::parse(backend.load_all(file));
+    if (!sidecar || !sidecar->intact()) return false;
+    const auto type = file_type_of(sidecar->header().type);
+    return type &&
+           sidecar_of({*type, is_named_by_hash(*type) ? to_hex(sidecar->header().sha256) : ""}) == file;
+  } catch (const Error& error) {
+    return error.kind() == ErrorKind::not_found;
+  }
+}
+
 namespace {
 
 class Updating {

@@ -24,6 +24,10 @@ struct Coverage {
 // By names and sizes alone: what a sidecar holds is not read. Needs no key.
 Coverage look_at_coverage(store::Backend& backend);
 
+// A sidecar as it lies there is that of its object, and a group is whole. By `file`: a sidecar or a group.
+// What does not exist any more is sound. Reads it wholly.
+bool is_sound(store::Backend& backend, const store::Handle& file);
+
 struct UpdateOptions {
   bool keep_stale = false;     // sidecars whose objects do not exist stay: they may be what is left of them
   bool check_sidecars = true;  // read each sidecar's header: damaged ones, and other settings
