@@ -118,10 +118,14 @@ repo::Repository& Context::repository() {
                                "make one with `respaldo init`, or correct the path"));
     if (impl_->write_log) backend = store::with_write_log(std::move(backend), impl_->write_log);
     backend = parity::open_with_parity(std::move(backend));
-    if (const auto* parity = parity::parity_of(*backend); parity != nullptr && parity->settings_damaged())
-      warn(fmt::format("the settings of parity are damaged; going on with {}; `respaldo check --repair` "
-                       "writes them anew",
-                       parity::describe(parity->settings())));
+    if (auto* parity = parity::parity_of(*backend); parity != nullptr) {
+      parity->warn_with([this](std::string_view text) { warn(text); });
+      if (parity->settings_damaged())
+        warn(
+            fmt::format("the settings of parity are damaged; going on with {}; `respaldo check --repair` "
+                        "writes them anew",
+                        parity::describe(parity->settings())));
+    }
     std::string secret = password();
     const crypto::SecretText kept(secret);
     crypto::wipe(secret.data(), secret.size());

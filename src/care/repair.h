@@ -4,8 +4,10 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/extent.h"
 #include "base/progress.h"
 #include "care/index_rewrite.h"
 #include "repo/repository.h"
@@ -42,10 +44,14 @@ struct LostBlob {
 struct RepairPacksReport {
   std::uint64_t salvaged = 0;  // blobs, moved to new packs
   std::vector<LostBlob> lost;  // in no other pack either
+  // What the medium did not give back of the packs: zeros in the copies.
+  std::vector<std::pair<repo::PackId, ExtentSet>> unreadable;
   IndexFiles index;
 };
 // Moves what can still be read of these packs into new ones, and removes them. Before a pack goes, `keep` is
-// given its bytes (a pack that is not there is not told). REQUIRES an exclusive lock.
+// given its bytes. The index goes on telling what is lost, as blobs of a pack that is missing:
+// repair_snapshots needs their lengths, and repair_index drops them afterwards. Error(not_found) when there
+// is no such pack. REQUIRES an exclusive lock.
 RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<repo::PackId>& packs,
                                const std::function<void(const repo::PackId&, ByteView)>& keep,
                                Progress& progress, const std::stop_token& stop);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "care/repair.h"
 #include "os/thread_group.h"
+#include "parity/object_reading.h"
 #include "repo/pack_writer.h"
 
 namespace respaldo::care {
@@ -27,12 +28,15 @@ PackContents contents_of(const repo::IndexedRepository& repository, const PackId
       if (std::ranges::find(pack.blobs, blob.offset, &PackedBlob::offset) == pack.blobs.end())
         pack.blobs.push_back(blob);
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::corrupt) throw;
+    // A bad sector in the header: the index does as well.
+    if (error.kind() != ErrorKind::corrupt && (error.kind() != ErrorKind::io || pack.blobs.empty())) throw;
   }
   return pack;
 }
 
 class Salvage {
+  using Key = std::pair<repo::BlobType, repo::BlobId>;
+
  public:
   Salvage(const repo::IndexedRepository& repository, const std::vector<PackId>& packs)
       : repository_(repository),
@@ -43,30 +47,39 @@ class Salvage {
   void run(const PackContents& pack, const std::stop_token& stop) {
     for (const PackedBlob& blob : pack.blobs) {
       os::throw_if_stopped(stop);
-      const auto key = std::pair(blob.type, blob.id);
+      const Key key(blob.type, blob.id);
       if (saved_.contains(key)) continue;
       const repo::BlobLocation location{pack.pack, blob.offset, blob.length, blob.uncompressed_length};
+      Bytes container;
       try {
-        const Bytes container = repository_.repository().backend().load(
-            {store::FileType::pack, pack.pack.hex()}, blob.offset, blob.length);
+        container = repository_.repository().backend().load({store::FileType::pack, pack.pack.hex()},
+                                                            blob.offset, blob.length);
         repository_.repository().decode_blob(blob.type, blob.id, location, container, cipher_);
-        writer_.add(blob.type, blob.id, container, blob.uncompressed_length);
-        saved_.insert(key);
       } catch (const Error&) {
-        doubtful_.push_back({blob.type, blob.id, pack.pack});
+        doubtful_.emplace_back(pack.pack, blob);
+        continue;
       }
+      writer_.add(blob.type, blob.id, container, blob.uncompressed_length);
+      saved_.insert(key);
     }
   }
 
-  void finish(RepairPacksReport& report) {
+  // Returns what is lost, under the packs that held it.
+  std::vector<PackContents> finish(RepairPacksReport& report) {
     writer_.finish();
     report.salvaged = saved_.size();
-    for (const LostBlob& blob : doubtful_)
-      if (!saved_.contains({blob.type, blob.id}) && !readable_elsewhere(blob)) report.lost.push_back(blob);
+    std::vector<PackContents> lost;
+    for (const auto& [pack, blob] : doubtful_) {
+      if (saved_.contains({blob.type, blob.id}) || readable_elsewhere(blob)) continue;
+      report.lost.push_back({blob.type, blob.id, pack});
+      if (lost.empty() || lost.back().pack != pack) lost.push_back({pack, {}});
+      lost.back().blobs.push_back(blob);
+    }
+    return lost;
   }
 
  private:
-  bool readable_elsewhere(const LostBlob& blob) {
+  bool readable_elsewhere(const PackedBlob& blob) {
     for (const repo::BlobLocation& place : repository_.index().find_all(blob.type, blob.id)) {
       if (std::ranges::find(packs_, place.pack) != packs_.end()) continue;
       try {
@@ -83,8 +96,8 @@ class Salvage {
   const std::vector<PackId>& packs_;
   repo::PackWriter writer_;
   crypto::Cipher cipher_;
-  std::set<std::pair<repo::BlobType, repo::BlobId>> saved_;
-  std::vector<LostBlob> doubtful_;
+  std::set<Key> saved_;
+  std::vector<std::pair<PackId, PackedBlob>> doubtful_;
 };
 
 }  // namespace
@@ -94,6 +107,8 @@ RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<P
                                const std::stop_token& stop) {
   const repo::IndexedRepository indexed(repository, repository.load_index(progress, nullptr, stop));
   RepairPacksReport report;
+  IndexChange change{.drop = packs};
+  std::ranges::sort(change.drop);
   std::vector<std::string> names;
   {
     const ProgressPhase phase(progress, "salvaging", 0);
@@ -105,13 +120,16 @@ RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<P
         throw Error(ErrorKind::not_found, fmt::format("there is no pack {}", id.hex()),
                     "`respaldo repair index` drops packs that are missing from the index");
       salvage.run(contents_of(indexed, id, stored->size), stop);
-      keep(id, repository.backend().load_all(handle));
+      const auto reading = parity::read_tolerantly(repository.backend(), handle);
+      if (!reading || reading->bytes.size() < stored->size)
+        throw Error(ErrorKind::refused, fmt::format("pack {} is too long to be copied", id.hex()));
+      keep(id, reading->bytes);
+      if (!reading->unreadable.empty()) report.unreadable.emplace_back(id, reading->unreadable);
       names.push_back(handle.name);
     }
-    salvage.finish(report);
+    // Their lengths are what repair_snapshots needs.
+    change.replace = salvage.finish(report);
   }
-  IndexChange change{.drop = packs};
-  std::ranges::sort(change.drop);
   report.index = rewrite_index(repository, indexed.index(), change, progress, stop);
   remove_files(repository, store::FileType::pack, names, progress);
   repository.backend().sync();

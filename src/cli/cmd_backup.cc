@@ -252,7 +252,9 @@ app::ExitCode run(app::Context& context, const Options& options) {
   const bool patient = context.options().lock_patience_seconds.value_or(0) > 0;
   const auto lock = lock_repository(context, repo::LockKind::shared,
                                     patient ? repo::Settling::wait : repo::Settling::behind);
-  const auto indexed = context.indexed();
+  repo::Repository& repository = context.repository();
+  const repo::IndexedRepository indexed(repository,
+                                        repository.load_stored_index(context.progress(), context.stop()));
   const auto still_locked = [&] {
     lock->settle(context.stop());
     if (lock->lost())
@@ -260,7 +262,7 @@ app::ExitCode run(app::Context& context, const Options& options) {
                   "nothing was saved; run again");
   };
   const backup::BackupSummary summary = run_with_hooks(context, hooks, plan, [&] {
-    return backup::run_backup(engine, *indexed, plan, context.progress(), still_locked, context.stop());
+    return backup::run_backup(engine, indexed, plan, context.progress(), still_locked, context.stop());
   });
   for (const std::string& warning : summary.warnings) context.warn(warning);
   if (verification && summary.id) verification->after_commit(*summary.id);

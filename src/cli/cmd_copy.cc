@@ -38,7 +38,7 @@ app::ExitCode copy(app::Context& context, const Options& options) {
   const auto selected = select_backups(all, options.ids, filter);
   const repo::IndexedRepository from(*source,
                                      source->load_index(context.progress(), nullptr, context.stop()));
-  const repo::IndexedRepository to(target, target.load_index(context.progress(), nullptr, context.stop()));
+  const repo::IndexedRepository to(target, target.load_stored_index(context.progress(), context.stop()));
   const unsigned threads =
       options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
   const care::CopyReport report =

@@ -88,6 +88,7 @@ app::ExitCode update(app::Context& context) {
                  {"removed", report.removed},
                  {"groups_made", report.groups_made},
                  {"groups_removed", report.groups_removed},
+                 {"groups_kept", report.groups_kept},
                  {"damaged", Json::array()}};
     for (const store::Handle& object : report.damaged)
       json["damaged"].push_back({{"type", store::to_string(object.type)}, {"id", object.name}});
@@ -95,6 +96,11 @@ app::ExitCode update(app::Context& context) {
   } else {
     for (const store::Handle& object : report.damaged)
       context.print(fmt::format("error: {} is damaged: no parity is made of damage", object.str()));
+    if (report.groups_kept > 0)
+      context.print(
+          fmt::format("{} groups that were to be replaced stay: they may heal what is damaged; "
+                      "`respaldo check --repair`, then update again",
+                      report.groups_kept));
     if (context.options().verbosity > 0)
       context.print(fmt::format("parity made for {} objects, removed for {}; {} groups made, {} removed",
                                 report.made, report.removed, report.groups_made, report.groups_removed));

@@ -132,7 +132,14 @@ app::ExitCode repair_packs(app::Context& context, const Options& options) {
   const care::RepairPacksReport report =
       care::repair_packs(context.repository(), packs, keep, context.progress(), context.stop());
   if (context.options().json) {
-    Json json = {{"salvaged", report.salvaged}, {"lost", Json::array()}, {"saved_as", saved}};
+    Json json = {{"salvaged", report.salvaged},
+                 {"lost", Json::array()},
+                 {"saved_as", saved},
+                 {"unreadable", Json::array()}};
+    for (const auto& [pack, holes] : report.unreadable)
+      for (const Extent& hole : holes.extents())
+        json["unreadable"].push_back(
+            {{"pack", pack.hex()}, {"offset", hole.offset}, {"length", hole.length}});
     for (const care::LostBlob& blob : report.lost)
       json["lost"].push_back({{"type", blob.type == repo::BlobType::tree ? "tree" : "data"},
                               {"id", blob.id.hex()},
@@ -141,13 +148,22 @@ app::ExitCode repair_packs(app::Context& context, const Options& options) {
     return app::ExitCode::ok;
   }
   for (const std::string& path : saved) context.print("the pack as it was: " + printable(path));
+  for (const auto& [pack, holes] : report.unreadable)
+    context.print(fmt::format("pack {}: {} from byte {} on cannot be read, and are zeros in the copy{}",
+                              pack.short_hex(), format_size(holes.extents().front().length),
+                              holes.extents().front().offset,
+                              holes.extents().size() > 1
+                                  ? fmt::format("; so are {} more ranges", holes.extents().size() - 1)
+                                  : ""));
   for (const care::LostBlob& blob : report.lost)
     context.print(fmt::format("lost: {} blob {}", blob.type == repo::BlobType::tree ? "tree" : "data",
                               blob.id.short_hex()));
   if (context.options().verbosity > 0)
     context.print(
         fmt::format("{} blobs were moved to new packs, {} are lost{}", report.salvaged, report.lost.size(),
-                    report.lost.empty() ? "" : "; `respaldo repair snapshots` tells what needs them"));
+                    report.lost.empty() ? ""
+                                        : "; a new backup stores again what the volumes still hold of them, "
+                                          "then `respaldo repair snapshots --forget`, then `repair index`"));
   return app::ExitCode::ok;
 }
 

@@ -165,7 +165,6 @@ app::ExitCode create(app::Context& context, const CreateOptions& options) {
   const auto commands = os::system_commands();
   const auto partitions = provision::real_partitions();
   provision::Doors doors = doors_of(context, *commands, *partitions, options.fstab);
-  const machine::Picture picture = picture_with(context, *commands, doors.fstab);
 
   provision::TargetOptions wanted;
   wanted.disk = options.disk;
@@ -182,10 +181,16 @@ app::ExitCode create(app::Context& context, const CreateOptions& options) {
   wanted.destroy = options.destroy;
   wanted.device_timeout = options.device_timeout;
 
+  const std::string uuid = new_uuid();
+  const auto plan_of = [&](const machine::Picture& picture) {
+    const machine::Device& disk = provision::find_disk(picture, options.disk);
+    return provision::plan_target(
+        picture, wanted, uuid,
+        provision::examine(picture, disk).in_use.empty() && has_unknown_data(*partitions, disk));
+  };
+  const machine::Picture picture = picture_with(context, *commands, doors.fstab);
   const machine::Device& disk = provision::find_disk(picture, options.disk);
-  const provision::TargetPlan plan = provision::plan_target(
-      picture, wanted, new_uuid(),
-      provision::examine(picture, disk).in_use.empty() && has_unknown_data(*partitions, disk));
+  const provision::TargetPlan plan = plan_of(picture);
   provision::check_surroundings(plan, doors);
   CreateOptions at = options;
   at.mount = plan.mount_point;
@@ -202,6 +207,8 @@ app::ExitCode create(app::Context& context, const CreateOptions& options) {
   if (!options.dry_run) {
     if (!context.confirm(fmt::format("do this to {} ({})?", disk.path, format_size(disk.size)), options.yes))
       throw Error(ErrorKind::refused, "nothing was done");
+    // The answer may have taken its time.
+    provision::require_unchanged(plan, plan_of(picture_with(context, *commands, doors.fstab)));
     Teller teller(context);
     provision::run_actions(actions, teller, context.stop());
   }

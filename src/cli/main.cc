@@ -1,41 +1,20 @@
 // The program: the real world around cli::run.
 #include <sys/ioctl.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
-#include <iostream>
 
 #include "app/journal.h"
 #include "cli/cli.h"
 #include "os/file.h"
+#include "os/prompt.h"
 #include "os/signals.h"
 
 namespace {
 
 void write_to(int fd, std::string_view text, const char* name) {
   respaldo::os::write_all(fd, respaldo::as_bytes(text), name);
-}
-
-std::optional<std::string> ask(std::string_view question, bool secret) {
-  termios before{};
-  const bool hidden = secret && ::tcgetattr(0, &before) == 0;
-  if (hidden) {
-    termios quiet = before;
-    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    ::tcsetattr(0, TCSADRAIN, &quiet);
-  }
-  // Asked only now, and nothing is flushed: an answer that comes at once is neither shown nor lost.
-  std::cerr << question << std::flush;
-  std::string line;
-  const bool got = static_cast<bool>(std::getline(std::cin, line));
-  if (hidden) {
-    ::tcsetattr(0, TCSADRAIN, &before);
-    std::cerr << '\n';
-  }
-  if (!got) return std::nullopt;
-  return line;
 }
 
 }  // namespace
@@ -63,8 +42,10 @@ int main(int argc, char** argv) {
   world.in_is_terminal = ::isatty(0) != 0;
   winsize size{};
   if (::ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) world.columns = size.ws_col;
-  world.ask = ask;
   world.stop = respaldo::os::stop_signals();
+  world.ask = [stop = world.stop](std::string_view question, bool secret) {
+    return respaldo::os::ask(question, secret, stop);
+  };
   try {
     return respaldo::cli::run(std::move(world));
   } catch (const std::exception& error) {

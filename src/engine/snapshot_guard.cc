@@ -17,6 +17,7 @@ constexpr double kExtendAt = 0.6, kAbortAt = 0.95, kPoolWarnAt = 0.9;
 constexpr double kReaction = 15;  // seconds that an extension must have before the store is full
 constexpr double kEnough = 2;     // times the time that is needed
 constexpr double kRetry = 3;      // seconds after an extension that failed
+constexpr double kSlow = 5;       // seconds after which an extension may as well have failed
 constexpr std::uint64_t kDefaultPoolPercent = 5;
 
 double share(std::uint64_t part, std::uint64_t whole) {
@@ -99,11 +100,14 @@ SnapshotGuard::SnapshotGuard(GuardOptions options, Progress& progress,
       progress_(progress),
       display_(dynamic_cast<GaugeDisplay*>(&progress)),
       seconds_needed_(std::move(seconds_needed)),
-      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+      looking_([this](const std::stop_token& stop) { run(stop); }),
+      extending_([this](const std::stop_token& stop) { extend(stop); }) {}
 
 SnapshotGuard::~SnapshotGuard() {
-  thread_.request_stop();
-  wake_.notify_all();
+  looking_.request_stop();
+  extending_.request_stop();
+  std::lock_guard lock(mutex_);
+  if (growing_) growing_->stop.request_stop();
 }
 
 void SnapshotGuard::watch(SnapshotLease& lease, std::string volume) {
@@ -114,7 +118,12 @@ void SnapshotGuard::watch(SnapshotLease& lease, std::string volume) {
 }
 
 std::uint64_t SnapshotGuard::forget(const SnapshotLease& lease) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  for (Watched& one : watched_)
+    if (one.lease == &lease) one.leaving = true;
+  const auto grows = [&] { return growing_ && growing_->of.lease == &lease; };
+  if (grows()) growing_->stop.request_stop();
+  growing_changed_.wait(lock, [&] { return !grows(); });
   std::uint64_t added = 0;
   watched_.remove_if([&](const Watched& one) {
     if (one.lease == &lease) added = one.added;
@@ -124,11 +133,12 @@ std::uint64_t SnapshotGuard::forget(const SnapshotLease& lease) {
 }
 
 void SnapshotGuard::check() const {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(failure_mutex_);
   if (failure_) throw Error(*failure_);
 }
 
 void SnapshotGuard::give_up(Error error) {
+  std::lock_guard lock(failure_mutex_);
   if (!failure_) failure_ = std::move(error);
 }
 
@@ -168,9 +178,12 @@ void SnapshotGuard::look_at_store(Watched& watched, const CowFigures& cow, doubl
   }
   const auto needed = seconds_needed_();
   const std::uint64_t wanted = wanted_growth(cow, rate, needed);
-  if (wanted > 0 && now >= watched.next_try) extend(watched, cow, wanted, now);
-  if (options_.on_full == GuardOptions::OnFull::abort && watched.next_try > now &&
-      share(cow.used, cow.size) >= kAbortAt)
+  if (wanted > 0 && now >= watched.next_try && !watched.leaving && !growing_) {
+    growing_.emplace(Growing{watched, cow, wanted, now});
+    growing_changed_.notify_all();
+  }
+  const bool helpless = watched.next_try > now || (growing_ && now - growing_->since > kSlow);
+  if (options_.on_full == GuardOptions::OnFull::abort && helpless && share(cow.used, cow.size) >= kAbortAt)
     give_up(Error(ErrorKind::overflow,
                   fmt::format("the snapshot of {} is {}, and cannot be extended: given up before it is full",
                               watched.volume, trend(cow, rate, needed)),
@@ -178,25 +191,39 @@ void SnapshotGuard::look_at_store(Watched& watched, const CowFigures& cow, doubl
                   "--on-cow-full=continue"));
 }
 
-void SnapshotGuard::extend(Watched& watched, const CowFigures& cow, std::uint64_t wanted, double now) {
-  SnapshotLease::Growth growth;
-  try {
-    growth = watched.lease->grow(wanted);
-  } catch (const Error& error) {
-    growth.why = error.what();
+void SnapshotGuard::extend(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (growing_changed_.wait(lock, stop, [&] { return growing_.has_value(); }) && !stop.stop_requested()) {
+    Growing& growing = *growing_;  // stays until we end it
+    SnapshotLease::Growth growth;
+    lock.unlock();
+    try {
+      growth = growing.of.lease->grow(growing.wanted, growing.stop.get_token());
+    } catch (const std::exception& error) {
+      growth.why = error.what();
+    }
+    lock.lock();
+    settle(growing, growth);
+    growing_.reset();
+    growing_changed_.notify_all();
   }
+}
+
+void SnapshotGuard::settle(const Growing& growing, const SnapshotLease::Growth& growth) {
+  Watched& watched = growing.of;
   const double rate = watched.rate.bytes_per_second();
   if (growth.added > 0) {
     watched.added += growth.added;
     watched.warned = false;
     progress_.note(fmt::format("the snapshot of {} was {}: extended by {}", watched.volume,
-                               trend(cow, rate, {}), format_size(growth.added)));
+                               trend(growing.before, rate, {}), format_size(growth.added)));
     return;
   }
-  watched.next_try = std::max(now, now_seconds()) + kRetry;
+  watched.next_try = now_seconds() + kRetry;
+  if (growing.stop.stop_requested()) return;  // nobody needs it any more
   if (growth.why.empty() || std::exchange(watched.warned, true)) return;
   progress_.note(fmt::format("warning: the snapshot of {} is {}; it cannot be extended: {}", watched.volume,
-                             trend(cow, rate, seconds_needed_()), growth.why));
+                             trend(growing.before, rate, seconds_needed_()), growth.why));
 }
 
 void SnapshotGuard::look_at_pool(Watched& watched, const PoolFigures& pool) {

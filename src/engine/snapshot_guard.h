@@ -48,7 +48,7 @@ std::uint64_t wanted_growth(const CowFigures& cow, double bytes_per_second,
 // Says what is short in a pool; empty when there is enough.
 std::string pool_shortage(const PoolFigures& pool, const std::optional<Amount>& min_free);
 
-// Runs a thread of its own. Thread-safe.
+// Runs threads of its own: one looks, one extends, since lvm2 may make that wait for long. Thread-safe.
 class SnapshotGuard {
  public:
   // `seconds_needed` is asked now and then: how long the run will still read. `progress` must outlive the
@@ -61,10 +61,10 @@ class SnapshotGuard {
 
   // `lease` must stay until forget().
   void watch(SnapshotLease& lease, std::string volume);
-  // After it the guard does not touch the lease any more; waits for an extension that is under way. Gives how
-  // much was added to its store in all.
+  // After it the guard does not touch the lease any more; an extension that is under way is told to stop, and
+  // waited for. Gives how much was added to its store in all.
   std::uint64_t forget(const SnapshotLease& lease);
-  // Throws what made the guard give up: Error(overflow), or Error(no_space) of a pool.
+  // Throws what made the guard give up: Error(overflow), or Error(no_space) of a pool. Waits for nothing.
   void check() const;
 
  private:
@@ -74,25 +74,36 @@ class SnapshotGuard {
     FillRate rate;
     std::uint64_t added = 0;
     double next_try = 0;  // of extending, after one that failed
-    bool warned = false, pool_warned = false;
+    bool warned = false, pool_warned = false, leaving = false;
+  };
+  // An extension: one at a time, as lvm2 would have it in a group anyway.
+  struct Growing {
+    Watched& of;
+    CowFigures before;
+    std::uint64_t wanted;
+    double since;
+    std::stop_source stop{};
   };
   void run(const std::stop_token& stop);
   void look(Watched& watched, double now);
   void look_at_store(Watched& watched, const CowFigures& cow, double now);
   void look_at_pool(Watched& watched, const PoolFigures& pool);
-  void extend(Watched& watched, const CowFigures& cow, std::uint64_t wanted, double now);
+  void extend(const std::stop_token& stop);
+  void settle(const Growing& growing, const SnapshotLease::Growth& growth);
   void give_up(Error error);
 
   const GuardOptions options_;
   Progress& progress_;
   GaugeDisplay* const display_;
   const std::function<std::optional<double>()> seconds_needed_;
-  mutable std::mutex mutex_;
-  std::condition_variable_any wake_;
+  std::mutex mutex_;  // never held while a store grows
+  std::condition_variable_any wake_, growing_changed_;
   std::list<Watched> watched_;
+  std::optional<Growing> growing_;
+  mutable std::mutex failure_mutex_;  // its own: looking may take a while
   std::optional<Error> failure_;
   std::optional<double> worst_;  // seconds to full of what is shown
-  std::jthread thread_;
+  std::jthread looking_, extending_;
 };
 
 }  // namespace respaldo::engine

@@ -83,7 +83,12 @@ class FakeLease final : public SnapshotLease {
     return store(size, used);
   }
   std::optional<PoolFigures> pool() const override { return pool_now; }
-  Growth grow(std::uint64_t bytes) override {
+  std::atomic<bool> stuck{false}, growing{false};
+  Growth grow(std::uint64_t bytes, const std::stop_token& stop) override {
+    growing = true;
+    while (stuck && !stop.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    growing = false;
+    if (stop.stop_requested()) throw Cancelled();
     const std::uint64_t added = std::min<std::uint64_t>(bytes, room);
     if (added == 0) return {0, "there are no free extents"};
     room -= added;
@@ -176,6 +181,43 @@ TEST_F(SnapshotGuardTest, gives_up_before_it_is_full_when_told_to) {
     }
   }));
   EXPECT_EQ(kind, ErrorKind::overflow);
+}
+
+TEST_F(SnapshotGuardTest, an_extension_that_waits_holds_nobody) {
+  lease_.stuck = true;
+  SnapshotGuard guard(options_, notes_, [] { return 100.0; });
+  guard.watch(lease_, "vg0/root");
+  lease_.used = 92 * kMiB;
+  ASSERT_TRUE(soon([&] { return lease_.growing.load(); }));
+  // The run asks; others are watched meanwhile, and may go; so may it.
+  EXPECT_NO_THROW(guard.check());
+  FakeLease other;
+  other.pool_now = PoolFigures{"vg0/pool", kGiB, 990 * kMiB, 4 * kMiB, kMiB, true};
+  guard.watch(other, "vg0/thin");
+  EXPECT_TRUE(soon([&] {
+    try {
+      guard.check();
+      return false;
+    } catch (const Error& error) {
+      return error.kind() == ErrorKind::no_space;
+    }
+  }));
+  EXPECT_EQ(guard.forget(other), 0U);
+  EXPECT_TRUE(lease_.growing) << "still";
+  EXPECT_EQ(guard.forget(lease_), 0U);
+  EXPECT_FALSE(lease_.growing);
+  EXPECT_THAT(notes_.text(), testing::Not(HasSubstr("vg0/root"))) << "nobody needs it any more";
+}
+
+TEST_F(SnapshotGuardTest, an_extension_that_waits_ends_with_the_guard) {
+  lease_.stuck = true;
+  {
+    SnapshotGuard guard(options_, notes_, [] { return 100.0; });
+    guard.watch(lease_, "vg0/root");
+    lease_.used = 92 * kMiB;
+    ASSERT_TRUE(soon([&] { return lease_.growing.load(); }));
+  }
+  EXPECT_FALSE(lease_.growing);
 }
 
 TEST_F(SnapshotGuardTest, a_pool_that_runs_full_ends_the_run) {

@@ -25,7 +25,9 @@ class NewVolume {
  public:
   virtual ~NewVolume() = default;
   virtual std::uint64_t size() const = 0;  // bytes
-  virtual void keep() = 0;                 // from now on it is a volume like any other
+  // From now on it is a volume like any other. Error when that cannot be told to the group, for all patience:
+  // the volume stays nevertheless, and the hint names the command that is missing.
+  virtual void keep() = 0;
 };
 
 // What merging a snapshot would do.

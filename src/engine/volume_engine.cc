@@ -30,7 +30,9 @@ VolumeName VolumeName::parse(std::string_view text) {
   return {std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
 }
 
-SnapshotLease::Growth SnapshotLease::grow(std::uint64_t) { return {0, "this snapshot cannot be extended"}; }
+SnapshotLease::Growth SnapshotLease::grow(std::uint64_t, const std::stop_token&) {
+  return {0, "this snapshot cannot be extended"};
+}
 
 CleanReport VolumeEngine::clean(bool) { return {}; }
 

@@ -81,7 +81,8 @@ class SnapshotLease {
     std::uint64_t added = 0;
     std::string why;
   };
-  virtual Growth grow(std::uint64_t bytes);
+  // Cancelled when `stop` came before anything was begun. Runs beside the const functions, not beside itself.
+  virtual Growth grow(std::uint64_t bytes, const std::stop_token& stop = {});
   // Throws Error(overflow) when the snapshot died. Called during and after the last read.
   virtual void require_valid() const = 0;
   virtual void release() = 0;  // throws when the snapshot cannot be removed

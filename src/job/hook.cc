@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <condition_variable>
-#include <mutex>
-#include <thread>
+#include <functional>
 
 #include "base/printable.h"
+#include "job/watchdog.h"
 #include "os/process.h"
 #include "os/thread_group.h"
 
@@ -24,21 +23,18 @@ std::string last_line(std::string text) {
   return printable(text);
 }
 
-}  // namespace
+std::vector<std::string> environment_of(const std::string& name, const Facts& facts) {
+  std::vector<std::string> result = {"RESPALDO_HOOK=" + name};
+  for (const auto& [fact, value] : facts) result.push_back(fmt::format("RESPALDO_{}={}", fact, value));
+  return result;
+}
 
-void run_hook(const std::string& name, const config::Argv& argv, std::chrono::seconds deadline,
-              const Facts& facts, std::stop_token stop, const std::string& input) {
-  if (argv.empty()) return;
+// Runs it, whoever does, and throws when that was no success.
+void judge(const std::string& name, const config::Argv& argv, const std::function<os::CommandResult()>& run) {
   const std::string hint = fmt::format("the hook is: {}", printable(fmt::format("{}", fmt::join(argv, " "))));
-  os::CommandOptions options;
-  options.input = input;
-  options.limit = std::chrono::duration_cast<std::chrono::milliseconds>(deadline);
-  options.environment.push_back("RESPALDO_HOOK=" + name);
-  for (const auto& [fact, value] : facts)
-    options.environment.push_back(fmt::format("RESPALDO_{}={}", fact, value));
   os::CommandResult result;
   try {
-    result = os::run_command(argv, options, std::move(stop));
+    result = run();
   } catch (Error& error) {
     throw Error(ErrorKind::io, fmt::format("the {} hook: {}", name, error.what()), hint);
   }
@@ -50,14 +46,19 @@ void run_hook(const std::string& name, const config::Argv& argv, std::chrono::se
               hint);
 }
 
-// Waits for the end of the freeze, or for its deadline.
-struct SnapshotFreeze::Watch {
-  std::mutex mutex;
-  std::condition_variable_any changed;
-  bool done = false, late = false;
-  std::exception_ptr failure;  // of the hook that the watchdog ran
-  std::jthread thread;
-};
+constexpr const char* kThaw = "after-snapshot";
+
+}  // namespace
+
+void run_hook(const std::string& name, const config::Argv& argv, std::chrono::seconds deadline,
+              const Facts& facts, std::stop_token stop, const std::string& input) {
+  if (argv.empty()) return;
+  os::CommandOptions options;
+  options.input = input;
+  options.limit = std::chrono::duration_cast<std::chrono::milliseconds>(deadline);
+  options.environment = environment_of(name, facts);
+  judge(name, argv, [&] { return os::run_command(argv, options, std::move(stop)); });
+}
 
 SnapshotFreeze::SnapshotFreeze(config::Hooks hooks, Facts facts, std::stop_token stop)
     : hooks_(std::move(hooks)), facts_(std::move(facts)), stop_(std::move(stop)) {}
@@ -72,47 +73,25 @@ SnapshotFreeze::~SnapshotFreeze() {
 }
 
 void SnapshotFreeze::before() {
+  if (!hooks_.after_snapshot.empty())
+    watchdog_ = std::make_unique<Watchdog>(
+        hooks_.after_snapshot, os::environment_with(environment_of(kThaw, facts_)), hooks_.deadline);
   frozen_ = true;
   run_hook("before-snapshot", hooks_.before_snapshot, hooks_.deadline, facts_, stop_);
   os::throw_if_stopped(stop_);  // a hook may end well all the same
-  if (hooks_.after_snapshot.empty()) return;
-  watch_ = std::make_unique<Watch>();
-  watch_->thread = std::jthread([this, watch = watch_.get()] {
-    {
-      std::unique_lock lock(watch->mutex);
-      if (watch->changed.wait_for(lock, hooks_.thaw_after, [&] { return watch->done; })) return;
-      watch->late = true;
-    }
-    try {
-      thaw();
-    } catch (...) {
-      watch->failure = std::current_exception();
-    }
-  });
+  if (watchdog_) watchdog_->start(hooks_.thaw_after);
 }
-
-// Not to be interrupted: what is frozen must thaw.
-void SnapshotFreeze::thaw() { run_hook("after-snapshot", hooks_.after_snapshot, hooks_.deadline, facts_); }
 
 void SnapshotFreeze::after() {
   if (!frozen_) return;
   frozen_ = false;
-  if (!watch_) {
-    thaw();  // before() failed half-way, or there is nothing to wait for
+  const auto watchdog = std::move(watchdog_);  // goes when what is frozen has thawed
+  if (!watchdog || watchdog->stand_by()) {
+    // Not to be interrupted: what is frozen must thaw.
+    run_hook(kThaw, hooks_.after_snapshot, hooks_.deadline, facts_);
     return;
   }
-  {
-    const std::lock_guard lock(watch_->mutex);
-    watch_->done = true;
-  }
-  watch_->changed.notify_all();
-  watch_->thread.join();
-  const auto watch = std::move(watch_);
-  if (!watch->late) {
-    thaw();
-    return;
-  }
-  if (watch->failure) std::rethrow_exception(watch->failure);
+  judge(kThaw, hooks_.after_snapshot, [&] { return watchdog->result(); });
   throw Error(
       ErrorKind::io,
       fmt::format(

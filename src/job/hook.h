@@ -9,6 +9,7 @@
 
 #include "backup/snapshot_hooks.h"
 #include "config/config.h"
+#include "job/watchdog.h"
 
 namespace respaldo::job {
 
@@ -22,8 +23,8 @@ void run_hook(const std::string& name, const config::Argv& argv, std::chrono::se
               const Facts& facts, std::stop_token stop = {}, const std::string& input = {});
 
 // The hooks around the snapshot. What was frozen is thawed whatever happens: after() or the destructor does
-// it, and a watchdog when the snapshot takes longer than thaw_after; after() throws then, since the snapshot
-// may be of a moment after the thaw.
+// it, and a watchdog when our process ends before, or the snapshot takes longer than thaw_after; after()
+// throws then, since the snapshot may be of a moment after the thaw.
 class SnapshotFreeze final : public backup::SnapshotHooks {
  public:
   SnapshotFreeze(config::Hooks hooks, Facts facts, std::stop_token stop);
@@ -35,14 +36,11 @@ class SnapshotFreeze final : public backup::SnapshotHooks {
   void after() override;
 
  private:
-  struct Watch;
-  void thaw();
-
   const config::Hooks hooks_;
   const Facts facts_;
   const std::stop_token stop_;
   bool frozen_ = false;  // before() was called, and after() was not
-  std::unique_ptr<Watch> watch_;
+  std::unique_ptr<Watchdog> watchdog_;
 };
 
 }  // namespace respaldo::job

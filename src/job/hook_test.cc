@@ -1,7 +1,11 @@
 #include "job/hook.h"
 
 #include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <thread>
 
 #include "os/file.h"
@@ -36,6 +40,25 @@ class Hooks : public ::testing::Test {
     hooks.after_snapshot = say("thaw");
     hooks.deadline = seconds(20);
     return hooks;
+  }
+  bool thaws() const {
+    for (int i = 0; i < 200 && logged().find("thaw") == std::string::npos; ++i)
+      std::this_thread::sleep_for(milliseconds(100));
+    return logged().find("thaw after-snapshot vg0/root vg0/home\n") != std::string::npos;
+  }
+  // A process that has frozen, and sleeps.
+  pid_t freezer(const config::Hooks& hooks) const {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      SnapshotFreeze freeze(hooks, facts_, {});
+      freeze.before();
+      std::ofstream(folder_.path() / "frozen");
+      ::sleep(60);
+      ::_exit(0);
+    }
+    for (int i = 0; i < 200 && !std::filesystem::exists(folder_.path() / "frozen"); ++i)
+      std::this_thread::sleep_for(milliseconds(50));
+    return pid;
   }
   os::TemporaryFolder folder_;
   const Facts facts_ = {{"VOLUMES", "vg0/root vg0/home"}};
@@ -100,6 +123,83 @@ TEST_F(Hooks, the_watchdog_thaws_in_time_and_the_snapshot_does_not_count) {
   EXPECT_THAT(error_of([&] { freeze.after(); }), HasSubstr("was not there 1 s after the freeze"));
   const std::string all = logged();
   EXPECT_EQ(all.find("thaw"), all.rfind("thaw")) << "thawed twice";
+}
+
+TEST_F(Hooks, what_was_frozen_thaws_when_we_are_killed) {
+  const pid_t pid = freezer(both());
+  EXPECT_THAT(logged(), ::testing::Not(HasSubstr("thaw")));
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+  EXPECT_TRUE(thaws()) << logged();
+}
+
+TEST_F(Hooks, what_was_frozen_thaws_in_time_when_we_are_stopped) {
+  config::Hooks hooks = both();
+  hooks.thaw_after = seconds(2);
+  const pid_t pid = freezer(hooks);
+  ::kill(pid, SIGSTOP);
+  EXPECT_TRUE(thaws()) << logged();
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+}
+
+TEST_F(Hooks, what_is_being_thawed_thaws_when_we_are_killed) {
+  config::Hooks hooks = both();
+  hooks.after_snapshot = {"sh",
+                          "-c",
+                          "if mkdir \"$1\"; then kill -9 $PPID; fi; echo thaw >>\"$2\"",
+                          "sh",
+                          (folder_.path() / "first").native(),
+                          log()};
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    SnapshotFreeze freeze(hooks, facts_, {});
+    freeze.before();
+    freeze.after();
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  for (int i = 0; i < 200 && !logged().ends_with("thaw\nthaw\n"); ++i)
+    std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_THAT(logged(), HasSubstr("thaw\nthaw\n")) << "the first may have died with us";
+}
+
+TEST_F(Hooks, the_watchdog_holds_nothing_of_ours_and_leaves_nothing_behind) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  SnapshotFreeze freeze(both(), facts_, {});
+  freeze.before();
+  ::close(ends[1]);
+  char byte = 0;
+  EXPECT_EQ(::read(ends[0], &byte, 1), 0);
+  ::close(ends[0]);
+  freeze.after();
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "no child is left";
+}
+
+TEST_F(Hooks, a_late_thaw_that_fails_is_told) {
+  config::Hooks hooks = both();
+  hooks.thaw_after = seconds(1);
+  hooks.after_snapshot = {"sh", "-c", "echo thaw >>\"$1\"; echo no server >&2; exit 3", "sh", log()};
+  SnapshotFreeze freeze(hooks, facts_, {});
+  freeze.before();
+  for (int i = 0; i < 200 && logged().find("thaw") == std::string::npos; ++i)
+    std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_EQ(error_of([&] { freeze.after(); }), "the after-snapshot hook ended with exit code 3: no server");
+}
+
+TEST_F(Hooks, a_late_thaw_that_takes_too_long_is_killed) {
+  config::Hooks hooks = both();
+  hooks.thaw_after = seconds(1);
+  hooks.deadline = seconds(2);
+  hooks.after_snapshot = {"sleep", "60"};
+  SnapshotFreeze freeze(hooks, facts_, {});
+  freeze.before();
+  std::this_thread::sleep_for(milliseconds(1500));
+  EXPECT_EQ(error_of([&] { freeze.after(); }),
+            "the after-snapshot hook: it did not finish within 2 s and was killed");
 }
 
 TEST_F(Hooks, a_stop_request_ends_the_freeze_and_not_the_thaw) {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "journal/names.h"
 #include "os/crash_point.h"
@@ -20,6 +21,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view kSuffix = ".journal";
+constexpr int kLockAttempts = 100;  // 10 ms apart
 constexpr std::uint64_t kMostRead = 16U << 20;
 
 os::Path folder_of(const os::Path& state) { return state / "journal"; }
@@ -34,6 +36,17 @@ bool still_named(int fd, const os::Path& path) {
   }, by_name{};
   return ::fstat(fd, &by_fd) == 0 && ::stat(path.c_str(), &by_name) == 0 && by_fd.st_ino == by_name.st_ino &&
          by_fd.st_dev == by_name.st_dev;
+}
+
+// False when a cleaner that took the file for a dead run's, and looks into it, does not let go of it.
+bool lock_patiently(int fd, const os::Path& path) {
+  for (int i = 0; i < kLockAttempts; ++i) {
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno != EWOULDBLOCK && errno != EINTR) throw os::system_error(errno, "flock", path);
+    if (!still_named(fd, path)) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
 }
 
 Facts facts_of(const Json& json) {
@@ -67,9 +80,8 @@ Journal::Journal(const os::Path& state) {
   do {
     path_ = folder / (random_hex(16) + std::string(kSuffix));
     fd_ = os::open_file(path_, O_RDWR | O_CREAT | O_EXCL | O_APPEND, 0600);
-    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0 && errno != EWOULDBLOCK)
-      throw os::system_error(errno, "flock", path_);
-  } while (!still_named(fd_.get(), path_));
+    os::crash_point("journal made");
+  } while (!lock_patiently(fd_.get(), path_) || !still_named(fd_.get(), path_));
   os::sync_folder(folder);
 }
 

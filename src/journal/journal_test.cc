@@ -37,6 +37,38 @@ class JournalTest : public testing::Test {
   }
 };
 
+// First of all: what is held, and where, is read once in a process.
+TEST_F(JournalTest, a_cleaner_that_looks_into_a_new_journal_does_not_take_its_lock_away) {
+  const os::Path held = state() / "held";
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::setenv("RESPALDO_HOLD_AT", "journal made", 1);
+    ::setenv("RESPALDO_HOLD_FILE", held.c_str(), 1);
+    Journal journal(state());
+    journal.begin("snapshot", {});
+    std::ofstream(state() / "begun") << "x";
+    ::pause();
+  }
+  const auto wait_for = [](const os::Path& path) {
+    for (int i = 0; i < 200 && !std::filesystem::exists(path); ++i) ::usleep(50'000);
+    return std::filesystem::exists(path);
+  };
+  EXPECT_TRUE(wait_for(held));
+  {
+    const auto file = *std::filesystem::directory_iterator(state() / "journal");
+    const auto cleaner = os::FileLock::try_lock(file.path(), os::FileLock::Mode::exclusive, O_RDWR);
+    EXPECT_TRUE(cleaner);
+    std::filesystem::remove(held);
+    ::usleep(200'000);
+  }
+  EXPECT_TRUE(wait_for(state() / "begun"));
+  EXPECT_TRUE(dead_journals(state()).empty()) << "its run lives";
+  ::kill(pid, SIGKILL);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(dead_journals(state()).size(), 1U);
+}
+
 TEST_F(JournalTest, a_run_that_ends_its_intents_leaves_nothing) {
   {
     Journal journal(state());

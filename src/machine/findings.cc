@@ -225,7 +225,12 @@ Findings stale_respaldo_snapshots(const Picture& picture) {
            owner->here()
                ? fmt::format("{} was made by a run of respaldo that has ended, and was left behind", lv.str())
                : fmt::format("{} was made by respaldo on another machine, and was left behind", lv.str()),
-           "`respaldo clean` removes it"});
+           // Whether that machine still works with it cannot be seen from here.
+           owner->here()
+               ? std::string("`respaldo clean` removes it")
+               : fmt::format("`respaldo clean` leaves it alone: when nobody works with it there any more, "
+                             "`lvremove {}` removes it",
+                             lv.str())});
     }
   }
   return found;

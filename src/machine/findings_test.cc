@@ -111,6 +111,12 @@ TEST(Findings, what_a_dead_run_left_is_told_and_what_a_live_one_has_is_not) {
   dead.start += 1;
   host.lvs[1].tags = {"respaldo", dead.tag()};
   EXPECT_EQ(kinds(stale_respaldo_snapshots(host)), "stale_snapshot");
+  EXPECT_NE(stale_respaldo_snapshots(host).at(0).advice.find("`respaldo clean` removes it"),
+            std::string::npos);
+  dead.machine = dead.machine == "00000000" ? "00000001" : "00000000";
+  host.lvs[1].tags = {"respaldo", dead.tag()};
+  EXPECT_NE(stale_respaldo_snapshots(host).at(0).advice.find("`lvremove vg0/snap`"), std::string::npos)
+      << "clean never touches what another machine made";
 }
 
 TEST(Findings, a_filesystem_mounted_from_a_snapshot) {

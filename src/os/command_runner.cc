@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+
 namespace respaldo::os {
 
 namespace {
@@ -13,7 +15,9 @@ class SystemCommands final : public CommandRunner {
     try {
       return run_command(argv, options, stop);
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::not_found || argv[0].find('/') != std::string::npos) throw;
+      // EACCES: a folder of $PATH may not be looked into, and nothing was found in the others.
+      const bool absent = error.kind() == ErrorKind::not_found || error.error_number() == EACCES;
+      if (!absent || argv[0].find('/') != std::string::npos) throw;
       for (const char* folder : {"/usr/sbin/", "/sbin/"}) {
         std::vector<std::string> there = argv;
         there[0] = folder + argv[0];

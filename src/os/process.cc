@@ -13,9 +13,10 @@
 #include <cerrno>
 #include <cstring>
 #include <string_view>
+#include <thread>
 
 #include "base/error.h"
-#include "os/unique_fd.h"
+#include "os/file.h"
 
 extern char** environ;
 
@@ -71,6 +72,20 @@ ssize_t write_quietly(int fd, std::string_view bytes) {
   return n;
 }
 
+constexpr std::chrono::seconds kPatience{3};  // for what was killed to end
+
+// The status of a program that has ended or will soon. Absent when the kernel does not let it go: it waits
+// for a device that does not answer, and takes no signal before that does. It is left behind then.
+std::optional<int> status_of(pid_t pid) {
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    int status = 0;
+    if (::waitpid(pid, &status, WNOHANG) != 0) return status;
+    if (std::chrono::steady_clock::now() > until) return std::nullopt;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
 // The next bytes of input into the program; closes fd after the last, or when nobody reads them.
 void give(UniqueFd& fd, std::string_view input, std::size_t& sent) {
   const ssize_t n = write_quietly(fd.get(), input.substr(sent));
@@ -79,6 +94,19 @@ void give(UniqueFd& fd, std::string_view input, std::size_t& sent) {
 }
 
 }  // namespace
+
+std::vector<std::string> environment_with(std::vector<std::string> own) {
+  const std::size_t count = own.size();
+  for (char** e = environ; *e != nullptr; ++e) {
+    const std::string_view entry(*e);
+    const std::string_view name = entry.substr(0, entry.find('=') + 1);
+    const bool given = std::any_of(own.begin(), own.begin() + static_cast<std::ptrdiff_t>(count),
+                                   [&](const std::string& one) { return one.starts_with(name); });
+    if (name != "LC_ALL=" && !given) own.emplace_back(entry);
+  }
+  own.emplace_back("LC_ALL=C");
+  return own;
+}
 
 CommandResult run_command(const std::vector<std::string>& argv, const CommandOptions& options,
                           std::stop_token stop) {
@@ -100,16 +128,7 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   posix_spawnattr_setflags(&attributes,
                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 
-  std::vector<std::string> environment = options.environment;
-  const auto given = [&](std::string_view name) {
-    return std::ranges::any_of(options.environment, [&](const std::string& e) { return e.starts_with(name); });
-  };
-  for (char** e = environ; *e != nullptr; ++e) {
-    const std::string_view entry(*e);
-    const std::string_view name = entry.substr(0, entry.find('=') + 1);
-    if (name != "LC_ALL=" && !given(name)) environment.emplace_back(entry);
-  }
-  environment.emplace_back("LC_ALL=C");
+  const std::vector<std::string> environment = environment_with(options.environment);
   std::vector<char*> args, env;
   for (const auto& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
   for (const auto& e : environment) env.push_back(const_cast<char*>(e.c_str()));
@@ -120,9 +139,13 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   const int failed = ::posix_spawnp(&pid, args[0], &actions, &attributes, args.data(), env.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  if (failed != 0)
-    throw Error(ErrorKind::not_found, fmt::format("cannot run {}: {}", argv[0], std::strerror(failed)),
-                "install it, or correct PATH");
+  if (failed != 0) {
+    Error error = system_error(failed, "cannot run", argv[0]);
+    if (error.kind() == ErrorKind::not_found) error.set_hint("install it, or correct PATH");
+    if (failed == EAGAIN || failed == ENOMEM)
+      error.set_hint("the machine has no room for another process: see `free` and `ulimit -u`");
+    throw error;
+  }
   in.read.reset();
   out.write.reset();
   err.write.reset();
@@ -145,8 +168,12 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
     if (out.read && fds[0].revents != 0) take(out.read, result.out, options.output_limit);
     if (err.read && fds[1].revents != 0) take(err.read, result.err, options.output_limit);
     if (in.write && fds[2].revents != 0) give(in.write, options.input, sent);
-    // Without pidfd_open (an old container runtime) the end of the output has to do.
-    if (fds[3].revents != 0 || (!process && !out.read && !err.read)) ended = true;
+    // Without pidfd_open (an old container runtime) we ask. The status stays for later.
+    siginfo_t info{};
+    if (fds[3].revents != 0 ||
+        (!process && ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid))
+      ended = true;
     if (ended && !out.read && !err.read) break;
     if (ended) in.write.reset();
     const auto now = std::chrono::steady_clock::now();
@@ -161,9 +188,15 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
       break;
     }
   }
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  const auto left = status_of(pid);
+  if (!left && stopped) throw Cancelled();
+  if (!left)
+    throw CommandTimeout(
+        ErrorKind::io,
+        fmt::format("{} did not finish{}, and could not be ended: a device does not answer", argv[0],
+                    late ? fmt::format(" within {} ms", options.limit->count()) : ""),
+        fmt::format("process {} is left behind; `dmesg` may say which device", pid));
+  const int status = *left;
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   if (interrupted && result.exit_code == 0) return result;
   if (stopped) throw Cancelled();

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <thread>
 
+#include "os/prompt.h"
+
 namespace respaldo::os {
 
 namespace {
@@ -31,7 +33,10 @@ void install_stop_signals() {
     for (;;) {
       int signal = 0;
       if (sigwait(&set, &signal) != 0) continue;
-      if (received.exchange(signal) != 0 && signal == SIGINT) ::_exit(128 + SIGINT);
+      if (received.exchange(signal) != 0 && signal == SIGINT) {
+        end_secrecy();
+        ::_exit(128 + SIGINT);
+      }
       source().request_stop();
     }
   }).detach();

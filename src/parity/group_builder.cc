@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/hex.h"
+#include "parity/repair.h"
 
 namespace respaldo::parity {
 
@@ -146,7 +147,7 @@ std::vector<std::uint8_t*> GroupBuilder::row_pointers() {
 
 namespace {
 
-// The group without those members, out of its parity and them; nothing when either is damaged.
+// The group without those members, out of its parity and them; false when either is damaged.
 bool subtract(store::Backend& backend, const std::string& name, const std::set<std::string>& packs) {
   const auto group = load_group(backend, name);
   if (!group || !group->intact()) return false;
@@ -172,29 +173,82 @@ bool subtract(store::Backend& backend, const std::string& name, const std::set<s
   return true;
 }
 
+// One group that packs leave.
+class Leaving {
+ public:
+  Leaving(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs,
+          std::string group, GroupHead head)
+      : backend_(backend),
+        builder_(builder),
+        packs_(packs),
+        group_(std::move(group)),
+        members_(std::move(head.members)) {
+    for (const GroupMember& member : members_)
+      (packs.contains(member.pack) ? leaving_ : staying_).push_back(member.pack);
+  }
+
+  bool any() const { return !leaving_.empty(); }
+
+  void run(LeftGroups& left) {
+    const bool few = staying_.size() <= 2 * leaving_.size();
+    // Reading the fewer; small remains join other groups.
+    if ((!few && subtract(backend_, group_, packs_)) || join_others() || (heal_all() && join_others()) ||
+        (few && subtract(backend_, group_, packs_))) {
+      left.emptied.push_back(group_);
+      return;
+    }
+    left.damaged.insert(staying_.begin(), staying_.end());
+    // A damaged one is of no more use to the group than a missing one.
+    for (const std::string& pack : leaving_)
+      if (try_load_pack(backend_, pack)) left.needed.insert(pack);
+  }
+
+ private:
+  bool is_there(const std::string& pack) { return backend_.stat({store::FileType::pack, pack}).has_value(); }
+
+  // False when damaged ones are left. What is not there was removed by another program.
+  bool join_others() {
+    std::erase_if(staying_, [&](const std::string& pack) {
+      const auto bytes = try_load_pack(backend_, pack);
+      if (bytes) builder_.add(pack, *bytes);
+      return bytes || !is_there(pack);
+    });
+    return staying_.empty();
+  }
+
+  bool heal_all() {
+    RepairOptions options;
+    for (const GroupMember& member : members_)
+      if (is_there(member.pack)) options.only.push_back({store::FileType::pack, member.pack});
+    SilentProgress silent;
+    return repair(backend_, options, silent, {}).count(Outcome::healed) > 0;
+  }
+
+  store::Backend& backend_;
+  GroupBuilder& builder_;
+  const std::set<std::string>& packs_;
+  const std::string group_;
+  const std::vector<GroupMember> members_;
+  std::vector<std::string> leaving_, staying_;
+};
+
 }  // namespace
 
-std::vector<std::string> leave_groups(store::Backend& backend, GroupBuilder& builder,
-                                      const std::set<std::string>& packs) {
+LeftGroups leave_groups(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs) {
   builder.leave({});
-  std::vector<std::string> left;
-  std::vector<GroupMember> regrouped;
+  std::vector<std::string> names;
+  std::vector<Leaving> groups;
   for (const store::FileInfo& file : backend.list(store::FileType::parity_group)) {
-    const auto head = load_group_head(backend, file);
+    auto head = load_group_head(backend, file);
     if (!head) continue;
-    std::size_t leaving = 0;
-    for (const GroupMember& member : head->members) leaving += packs.contains(member.pack) ? 1 : 0;
-    if (leaving == 0) continue;
-    left.push_back(file.name);
-    const std::size_t staying = head->members.size() - leaving;
-    // Reading the fewer; small remains join other groups.
-    if (staying == 0 || (staying > 2 * leaving && subtract(backend, file.name, packs))) continue;
-    for (const GroupMember& member : head->members)
-      if (!packs.contains(member.pack)) regrouped.push_back(member);
+    Leaving group(backend, builder, packs, file.name, std::move(*head));
+    if (!group.any()) continue;
+    names.push_back(file.name);
+    groups.push_back(std::move(group));
   }
-  builder.leave(left);
-  for (const GroupMember& member : regrouped)
-    if (const auto bytes = try_load_pack(backend, member.pack)) builder.add(member.pack, *bytes);
+  builder.leave(names);
+  LeftGroups left;
+  for (Leaving& group : groups) group.run(left);
   builder.flush();
   backend.sync();
   return left;

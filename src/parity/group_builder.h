@@ -54,10 +54,15 @@ class GroupBuilder {
 // The code that all groups with so many rows share: columns do not depend on how many there are.
 ErasureCode group_code(std::uint32_t rows);
 
-// Takes packs that are about to be removed out of their groups, so that the others stay protected. What
-// replaces the old groups is durable when this returns; the caller removes the packs and then the groups
-// returned.
-std::vector<std::string> leave_groups(store::Backend& backend, GroupBuilder& builder,
-                                      const std::set<std::string>& packs);
+// What becomes of the groups whose packs are about to be removed.
+struct LeftGroups {
+  std::vector<std::string> emptied;  // of no use any more: to be removed after the packs
+  std::set<std::string> needed;   // packs that must not go: out of them a damaged member may still be healed
+  std::set<std::string> damaged;  // members that nothing healed; their groups stay
+};
+// Takes packs out of their groups, so that the others stay protected: a member that stays and is damaged is
+// healed first, or keeps the group's parity without those that go. What replaces the old groups is durable
+// when this returns. REQUIRES the exclusive lock.
+LeftGroups leave_groups(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs);
 
 }  // namespace respaldo::parity

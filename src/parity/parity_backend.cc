@@ -1,5 +1,7 @@
 #include "parity/parity_backend.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <set>
 
@@ -23,6 +25,7 @@ class Keeping final : public ParityBackend {
   const Settings& settings() const override { return settings_; }
   bool settings_damaged() const override { return damaged_; }
   store::Backend& plain() override { return *below_; }
+  void warn_with(std::function<void(std::string_view)> warn) override { warn_ = std::move(warn); }
 
   std::string location() const override { return below_->location(); }
   void create() override {
@@ -70,17 +73,21 @@ class Keeping final : public ParityBackend {
   void remove(const Handle& handle) override { remove_many({&handle, 1}); }
   void remove_many(std::span<const Handle> handles) override {
     std::set<std::string> packs;
-    std::vector<Handle> sidecars, emptied;
-    for (const Handle& handle : handles) {
-      if (object_type_of(handle.type)) sidecars.push_back(sidecar_of(handle));
+    for (const Handle& handle : handles)
       if (handle.type == FileType::pack) packs.insert(handle.name);
+    LeftGroups left;
+    if (!packs.empty() && groups_) left = leave_groups(*below_, *groups_, packs);
+    std::vector<Handle> gone, sidecars, emptied;
+    for (const Handle& handle : handles) {
+      if (handle.type == FileType::pack && left.needed.contains(handle.name)) continue;
+      gone.push_back(handle);
+      if (object_type_of(handle.type)) sidecars.push_back(sidecar_of(handle));
     }
-    if (!packs.empty() && groups_)
-      for (const std::string& name : leave_groups(*below_, *groups_, packs))
-        emptied.push_back({FileType::parity_group, name});
+    for (const std::string& name : left.emptied) emptied.push_back({FileType::parity_group, name});
     below_->remove_many(sidecars);
-    below_->remove_many(handles);
+    below_->remove_many(gone);
     below_->remove_many(emptied);
+    if (warn_) tell(left);
   }
 
  private:
@@ -96,10 +103,22 @@ class Keeping final : public ParityBackend {
     return joined;
   }
 
+  void tell(const LeftGroups& left) const {
+    for (const std::string& pack : left.damaged)
+      warn_(
+          fmt::format("{} is damaged and could not be healed; its group stays, in case more comes back. "
+                      "`respaldo repair packs {}` gives it up",
+                      Handle{FileType::pack, pack}.str(), pack.substr(0, 8)));
+    if (!left.needed.empty())
+      warn_(fmt::format("{} packs of such groups were not removed: the next prune tries again",
+                        left.needed.size()));
+  }
+
   const std::unique_ptr<store::Backend> below_;
   const Settings settings_;
   const bool damaged_;
   std::unique_ptr<GroupBuilder> groups_;
+  std::function<void(std::string_view)> warn_;
 };
 
 }  // namespace

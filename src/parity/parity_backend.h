@@ -1,7 +1,9 @@
 // A store that keeps the parity of everything that passes through it.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string_view>
 
 #include "parity/settings.h"
 #include "store/backend.h"
@@ -12,13 +14,16 @@ namespace respaldo::parity {
 // again), packs join groups, what is removed leaves them. Whoever writes through it (backup, prune, repair,
 // copy, keys) keeps parity right without knowing of it. Order: a sidecar is stored before its object, so a
 // kill leaves at worst a sidecar without an object; groups and sidecars are durable before a snapshot is
-// stored. An object's sidecar goes before the object: a removed key never comes back.
+// stored. An object's sidecar goes before the object: a removed key never comes back. A pack whose group is
+// all that can still heal another stays when it is removed, in no index: the next prune tries again.
 class ParityBackend : public store::Backend {
  public:
   virtual const Settings& settings() const = 0;
   // The settings could not be read: those in use are out of their parity, or the defaults.
   virtual bool settings_damaged() const = 0;
   virtual store::Backend& plain() = 0;
+  // Is told in sentences what could not be done as asked: packs that stay for the sake of damaged ones.
+  virtual void warn_with(std::function<void(std::string_view)> warn) = 0;
 };
 
 // For a new repository: create() stores the settings as well.

@@ -93,6 +93,82 @@ TEST(ParityBackend, groups_fill_up_over_several_runs) {
   expect_each_pack_comes_back(*shared);
 }
 
+// A group of 4+1, and one of its packs zeroed beyond what its sidecar can bring back.
+struct OneDamaged {
+  OneDamaged() {
+    for (unsigned i = 0; i < 4; ++i) packs.push_back(save_new(*store, FileType::pack, 200000, i));
+    save_new(*store, FileType::index, 300, 9);
+    good = as_text(store->load_all(packs[0]));
+    zero(packs[0], 0, 100000);
+    store->warn_with([this](std::string_view text) { warnings.emplace_back(text); });
+  }
+  void zero(const Handle& object, std::size_t offset, std::size_t length) {
+    std::string bytes(as_text(store->load_all(object)));
+    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), length, '\0');
+    testing::put(store->plain(), object, as_bytes(bytes));
+  }
+  Handle group() { return {FileType::parity_group, store->list(FileType::parity_group).at(0).name}; }
+  std::string now() { return std::string(as_text(store->load_all(packs[0]))); }
+
+  std::unique_ptr<ParityBackend> store = new_store({50, 4, 1});
+  std::vector<Handle> packs;
+  std::string good;
+  std::vector<std::string> warnings;
+};
+
+TEST(ParityBackend, a_damaged_pack_is_healed_before_others_leave_its_group) {
+  OneDamaged there;
+  there.store->remove_many(std::span(there.packs).subspan(1, 2));
+  EXPECT_EQ(there.now(), there.good);
+  EXPECT_FALSE(there.store->stat(there.packs[1]));
+  EXPECT_TRUE(look_at_coverage(*there.store).complete(there.store->settings()));
+  EXPECT_THAT(there.warnings, IsEmpty());
+  expect_each_pack_comes_back(*there.store);
+}
+
+TEST(ParityBackend, two_damaged_packs_of_a_group_keep_it_when_others_leave) {
+  OneDamaged there;
+  there.zero(there.packs[1], 0, 100000);
+  const Bytes copy = testing::random_bytes(200000, 1);
+  there.store->remove_many(std::span(there.packs).subspan(2, 2));
+  EXPECT_TRUE(look_at_coverage(*there.store).complete(there.store->settings()));
+  // One of them comes back from elsewhere.
+  testing::put(there.store->plain(), there.packs[1], copy);
+  SilentProgress silent;
+  EXPECT_TRUE(repair(*there.store, {}, silent, {}).ok());
+  EXPECT_EQ(there.now(), there.good);
+}
+
+TEST(ParityBackend, packs_that_a_damaged_one_may_still_need_stay) {
+  OneDamaged there;
+  // The group's own damage is where the pack's is.
+  const auto head =
+      load_group_head(there.store->plain(), {there.group().name, there.store->stat(there.group())->size});
+  const Bytes whole = there.store->load_all(there.group());
+  there.zero(there.group(), head->rows_offset(), 100000);
+  const Handle group = there.group();
+  there.store->remove_many(std::span(there.packs).subspan(1, 2));
+  EXPECT_TRUE(there.store->stat(there.packs[1]));
+  EXPECT_TRUE(there.store->stat(sidecar_of(there.packs[1])));
+  EXPECT_TRUE(there.store->stat(group));
+  ASSERT_THAT(there.warnings, SizeIs(2));
+  EXPECT_THAT(there.warnings[0], ::testing::HasSubstr(there.packs[0].str()));
+  testing::put(there.store->plain(), group, whole);
+  there.store->remove_many(std::span(there.packs).subspan(1, 2));
+  EXPECT_FALSE(there.store->stat(there.packs[1]));
+  EXPECT_EQ(there.now(), there.good);
+}
+
+TEST(ParityBackend, a_damaged_pack_can_be_given_up) {
+  OneDamaged there;
+  there.zero(there.packs[1], 0, 100000);
+  there.store->remove(there.packs[0]);
+  EXPECT_FALSE(there.store->stat(there.packs[0]));
+  there.store->remove(there.packs[1]);
+  EXPECT_FALSE(there.store->stat(there.packs[1]));
+  EXPECT_TRUE(look_at_coverage(*there.store).complete(there.store->settings()));
+}
+
 TEST(ParityBackend, an_index_is_stored_after_the_groups_of_its_packs) {
   auto store = new_store({50, 20, 1});
   for (unsigned i = 0; i < 5; ++i) save_new(*store, FileType::pack, 50000, i);
@@ -166,6 +242,21 @@ TEST(ParityBackend, no_parity_is_made_of_damage) {
   SilentProgress silent;
   EXPECT_THAT(update(*store, {}, silent, {}).damaged, ::testing::ElementsAre(pack));
   EXPECT_FALSE(store->stat(sidecar_of(pack)));
+}
+
+TEST(ParityBackend, update_keeps_the_group_that_may_heal_a_damaged_pack) {
+  for (const Settings& settings : {Settings{50, 3, 1}, Settings{50, 0, 0}, Settings{50, 4, 2}}) {
+    OneDamaged there;
+    save_settings(there.store->plain(), settings);
+    SilentProgress silent;
+    const UpdateReport report = update(*there.store, {}, silent, {});
+    EXPECT_THAT(report.damaged, ::testing::ElementsAre(there.packs[0]));
+    EXPECT_EQ(report.groups_kept, 1U);
+    EXPECT_TRUE(repair(*there.store, {}, silent, {}).ok());
+    EXPECT_EQ(there.now(), there.good);
+    EXPECT_EQ(update(*there.store, {}, silent, {}).groups_kept, 0U);
+    EXPECT_TRUE(look_at_coverage(*there.store).complete(settings));
+  }
 }
 
 TEST(ParityBackend, disabled_it_leaves_nothing) {

@@ -108,6 +108,23 @@ Coverage look_at_coverage(store::Backend& outer) {
   return coverage;
 }
 
+bool is_sound(store::Backend& outer, const store::Handle& file) {
+  store::Backend& backend = plain(outer);
+  try {
+    if (file.type == FileType::parity_group) {
+      const auto group = load_group(backend, file.name);
+      return group && group->intact();
+    }
+    const auto sidecar = Sidecar::parse(backend.load_all(file));
+    if (!sidecar || !sidecar->intact()) return false;
+    const auto type = file_type_of(sidecar->header().type);
+    return type &&
+           sidecar_of({*type, is_named_by_hash(*type) ? to_hex(sidecar->header().sha256) : ""}) == file;
+  } catch (const Error& error) {
+    return error.kind() == ErrorKind::not_found;
+  }
+}
+
 namespace {
 
 class Updating {
@@ -127,7 +144,8 @@ class Updating {
     std::uint64_t total = 0;
     std::vector<Handle> work;
     for (const auto& [object, size] : objects)
-      if (wants_sidecar_.contains(object) || wants_group_.contains(object.name)) {
+      if (wants_sidecar_.contains(object) || wants_group_.contains(object.name) ||
+          wants_look_.contains(object.name)) {
         work.push_back(object);
         total += size;
       }
@@ -139,6 +157,7 @@ class Updating {
     backend_.sync();
     // What was replaced goes when its replacement is durable; what was made anew has its old name.
     if (builder_) std::erase_if(dissolved_, [&](const std::string& name) { return builder_->wrote(name); });
+    keep_what_may_heal();
     for (const std::string& name : dissolved_) backend_.remove({FileType::parity_group, name});
     report_.groups_removed = dissolved_.size();
     if (!options_.keep_stale) remove_stale(objects);
@@ -183,6 +202,11 @@ class Updating {
     dissolved_ = groups.stale;
     if (!settings_.has_groups()) {
       for (const auto& [name, head] : groups.whole) dissolved_.push_back(name);
+      // Nothing else may read them, and then it would not be known that a group is still needed.
+      for (const std::string& name : dissolved_) {
+        const auto members = members_of(name);
+        wants_look_.insert(members.begin(), members.end());
+      }
       return;
     }
     builder_ = std::make_unique<GroupBuilder>(backend_, settings_);
@@ -207,6 +231,26 @@ class Updating {
     builder_->leave(dissolved_);
     for (const auto& [pack, size] : packs)
       if (!covered.contains(pack) && size > 0 && size <= kLongestObject) wants_group_.insert(pack);
+  }
+
+  std::vector<std::string> members_of(const std::string& group) {
+    std::vector<std::string> members;
+    const auto info = backend_.stat({FileType::parity_group, group});
+    const auto head = info ? load_group_head(backend_, *info) : std::nullopt;
+    if (head)
+      for (const GroupMember& member : head->members) members.push_back(member.pack);
+    return members;
+  }
+
+  void keep_what_may_heal() {
+    std::set<std::string> damaged;
+    for (const Handle& object : report_.damaged)
+      if (object.type == FileType::pack) damaged.insert(object.name);
+    if (damaged.empty()) return;
+    report_.groups_kept = std::erase_if(dissolved_, [&](const std::string& name) {
+      return std::ranges::any_of(members_of(name),
+                                 [&](const std::string& pack) { return damaged.contains(pack); });
+    });
   }
 
   void make(const std::vector<Handle>& work) {
@@ -263,7 +307,7 @@ class Updating {
   const std::stop_token stop_;
   std::mutex mutex_;
   std::set<Handle> wants_sidecar_;
-  std::set<std::string> wants_group_;
+  std::set<std::string> wants_group_, wants_look_;
   std::vector<std::string> dissolved_;
   std::unique_ptr<GroupBuilder> builder_;
   UpdateReport report_;

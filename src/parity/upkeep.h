@@ -24,6 +24,10 @@ struct Coverage {
 // By names and sizes alone: what a sidecar holds is not read. Needs no key.
 Coverage look_at_coverage(store::Backend& backend);
 
+// A sidecar as it lies there is that of its object, and a group is whole. By `file`: a sidecar or a group.
+// What does not exist any more is sound. Reads it wholly.
+bool is_sound(store::Backend& backend, const store::Handle& file);
+
 struct UpdateOptions {
   bool keep_stale = false;     // sidecars whose objects do not exist stay: they may be what is left of them
   bool check_sidecars = true;  // read each sidecar's header: damaged ones, and other settings
@@ -34,6 +38,7 @@ struct UpdateReport {
   std::uint64_t made = 0, removed = 0;  // sidecars
   std::uint64_t groups_made = 0, groups_removed = 0;
   std::vector<store::Handle> damaged;  // objects that do not match their names: they get no parity
+  std::uint64_t groups_kept = 0;       // to be replaced, but they may be what heals one of these
 };
 // Brings parity up to date with what is there: after another program wrote or pruned, and after the settings
 // were changed. Objects are read to be protected, and checked by their names before. May be stopped and

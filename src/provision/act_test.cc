@@ -56,6 +56,12 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
   }
 
   Ends save(const std::string&) override { return {Bytes::zeroed(16), Bytes::zeroed(16)}; }
+  void wipe(const DiskNode& disk, const std::vector<DiskNode>& parts) override {
+    calls.push_back("wipe");
+    for (const DiskNode& part : parts) wiped.push_back(part.path);
+    wiped.push_back(disk.path);
+    if (fail_at == "wipe") throw Error(ErrorKind::busy, "somebody has it");
+  }
   void restore(const std::string&, const Ends&) override { partition = false; }
   void write(const std::string&, const PartitionPlan&) override {
     calls.push_back("fdisk");
@@ -74,7 +80,7 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
   bool partition = false, filesystem = false;
   std::map<std::string, std::string> pvs, before;  // PV -> group
   std::set<std::string> lvs, mounted;
-  std::vector<std::string> calls;
+  std::vector<std::string> calls, wiped;
 
  private:
   void write_mounts() {
@@ -214,6 +220,47 @@ TEST_F(Acting, a_stop_between_two_steps_undoes_them) {
   EXPECT_EQ(observer.undone.front(), "lvremove backup/backups") << "newest first";
 }
 
+TEST_F(Acting, a_disk_goes_by_the_door_that_holds_it_alone) {
+  machine::Device part = machine::make_disk("sdb1", kGiB);
+  part.kind = machine::DeviceKind::partition;
+  part.parents = {"sdb"};
+  host.devices.back().children = {"sdb1"};
+  host.devices.push_back(part);
+  options.destroy = "/dev/sdb";
+  machine.fail_at = "wipe";
+  try {
+    create();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.hint(), HasSubstr("everything that was done has been undone"));
+    EXPECT_THAT(error.hint(), ::testing::Not(HasSubstr("gone")));
+  }
+  EXPECT_THAT(machine.calls, ::testing::ElementsAre("wipe")) << "nothing is written before, nor after";
+  machine.fail_at.clear();
+  machine.wiped.clear();
+  create();
+  EXPECT_THAT(machine.wiped, ::testing::ElementsAre("/dev/sdb1", "/dev/sdb"));
+  EXPECT_THAT(machine.calls, ::testing::Not(::testing::Contains("wipefs")));
+}
+
+TEST_F(Acting, what_a_finished_step_destroyed_is_gone) {
+  const Action destroys{.text = "destroy", .apply = [](std::stop_token) {}, .final = true};
+  const auto fails = [](ErrorKind kind) { return [kind](std::stop_token) { throw Error(kind, "no"); }; };
+  const auto hint_of = [&](const ActionList& actions) {
+    try {
+      run_actions(actions, observer, {});
+    } catch (const Error& error) {
+      return error.hint();
+    }
+    return std::string();
+  };
+  EXPECT_THAT(hint_of({destroys, {.text = "next", .apply = fails(ErrorKind::io)}}), HasSubstr("is gone"));
+  EXPECT_THAT(hint_of({{.text = "destroy", .apply = fails(ErrorKind::io), .final = true}}),
+              HasSubstr("may be gone"));
+  EXPECT_EQ(hint_of({{.text = "destroy", .apply = fails(ErrorKind::busy), .final = true}}),
+            "everything that was done has been undone");
+}
+
 TEST_F(Acting, surroundings_that_do_not_fit_are_refused_before_anything_is_done) {
   std::filesystem::create_directories(path("mnt/backups"));
   check_surroundings(plan(), doors);
@@ -262,12 +309,14 @@ TEST_F(Acting, a_removal_that_fails_puts_back_what_it_took) {
                       .in_fstab = true,
                       .fstab = plan().fstab};
   machine.fail_at = "lvremove";
-  EXPECT_THROW(
-      run_actions(
-          removal_actions({.target = target, .wipe = "backup/backups", .free_pvs = {}, .whole_group = true},
-                          doors),
-          observer, {}),
-      Error);
+  try {
+    run_actions(removal_actions(
+                    {.target = target, .wipe = "backup/backups", .free_pvs = {}, .whole_group = true}, doors),
+                observer, {});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.hint(), ::testing::Not(HasSubstr("is gone"))) << "the backups are there";
+  }
   EXPECT_EQ(os::read_text(path("fstab")), with_line);
   EXPECT_TRUE(machine.mounted.contains(path("mnt/backups")));
 }
@@ -303,6 +352,8 @@ TEST_F(Fstab, comments_bad_lines_mode_and_links_stay) {
   EXPECT_EQ(os::read_text(path("real")), before + fstab_line(entry));
   EXPECT_TRUE(std::filesystem::is_symlink(path("fstab")));
   EXPECT_EQ(std::filesystem::status(path("fstab")).permissions(), static_cast<std::filesystem::perms>(0640));
+  ASSERT_TRUE(change.backup);
+  EXPECT_EQ(std::filesystem::status(*change.backup).permissions(), static_cast<std::filesystem::perms>(0640));
   undo_fstab(path("fstab"), change, entry);
   EXPECT_EQ(os::read_text(path("fstab")), before);
 }

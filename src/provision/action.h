@@ -17,7 +17,8 @@ struct Action {
   // nothing to take back. Absent: nothing is left behind, or it cannot be taken back (then `final` says so).
   std::function<void()> undo{};
   std::string undo_text{};  // "remove the volume group backup"
-  bool final = false;       // what it destroys stays destroyed
+  // What it destroys stays destroyed. When apply() fails with busy or refused, nothing was.
+  bool final = false;
 };
 using ActionList = std::vector<Action>;
 

@@ -55,6 +55,12 @@ std::optional<FstabEntry> entry_of(const std::string& line) {
   return std::move(table.entries.front());
 }
 
+// A file with passwords (of cifs) is read by those alone who could read it before. Before the first byte.
+void look_like(os::AtomicFile& file, const struct stat& facts, const os::Path& name) {
+  if (::fchown(file.fd(), facts.st_uid, facts.st_gid) != 0) throw os::system_error(errno, "fchown", name);
+  if (::fchmod(file.fd(), facts.st_mode & 07777) != 0) throw os::system_error(errno, "fchmod", name);
+}
+
 // Renames the new text over the old once `verify` agrees to the file that holds it.
 void replace(const os::Path& fstab, const std::string& text,
              const std::function<void(const os::Path&)>& verify) {
@@ -65,10 +71,8 @@ void replace(const os::Path& fstab, const std::string& text,
   const os::Path trial = real.native() + ".respaldo-new";
   try {
     {
-      os::AtomicFile file(trial, existed ? facts.st_mode & 07777 : 0644);
-      if (existed && (::fchown(file.fd(), facts.st_uid, facts.st_gid) != 0 ||
-                      ::fchmod(file.fd(), facts.st_mode & 07777) != 0))
-        throw os::system_error(errno, "fchown", trial);
+      os::AtomicFile file(trial, existed ? 0600 : 0644);
+      if (existed) look_like(file, facts, trial);
       file.write(as_bytes(text));
       file.commit();
     }
@@ -87,7 +91,10 @@ os::Path keep_copy(const os::Path& fstab, const std::string& text) {
   os::Path path = stem;
   std::error_code ignored;
   for (int i = 2; std::filesystem::exists(path, ignored); ++i) path = fmt::format("{}.{}", stem, i);
-  os::AtomicFile file(path, 0644);
+  struct stat facts {};
+  if (::stat(fstab.c_str(), &facts) != 0) throw os::system_error(errno, "stat", fstab);
+  os::AtomicFile file(path, 0600);
+  look_like(file, facts, path);
   file.write(as_bytes(text));
   file.commit();
   return path;

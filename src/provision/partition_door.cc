@@ -31,17 +31,6 @@ void require(int result, std::string_view call, const std::string& disk) {
   if (result < 0) throw os::system_error(-result, call, disk);
 }
 
-// O_EXCL on a block device: nobody has it mounted, in a mapping or in an array.
-os::UniqueFd open_alone(const std::string& disk) {
-  struct stat facts {};
-  const bool block = ::stat(disk.c_str(), &facts) == 0 && S_ISBLK(facts.st_mode);
-  const int fd = ::open(disk.c_str(), O_RDWR | O_CLOEXEC | (block ? O_EXCL : 0));
-  if (fd < 0 && errno == EBUSY)
-    throw Error(ErrorKind::busy, fmt::format("{} is in use", disk), "`lsblk` and `fuser -vm` tell by what");
-  if (fd < 0) throw os::system_error(errno, "open", disk);
-  return os::UniqueFd(fd);
-}
-
 // Tells the kernel that the table changed. The kernel refuses while a partition is in use; udev may look at
 // the disk for a moment.
 void reread(int fd, const std::string& disk) {
@@ -69,6 +58,10 @@ class RealPartitions final : public PartitionDoor {
     os::read_exactly_at(fd.get(), 0, ends.head.span(), disk);
     os::read_exactly_at(fd.get(), size - end, ends.tail.span(), disk);
     return ends;
+  }
+
+  void wipe(const DiskNode& disk, const std::vector<DiskNode>& partitions) override {
+    wipe_signatures(disk, partitions);
   }
 
   void restore(const std::string& disk, const Ends& ends) override {

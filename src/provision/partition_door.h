@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "provision/disk_node.h"
 #include "provision/partition_plan.h"
 
 namespace respaldo::provision {
@@ -19,6 +20,8 @@ class PartitionDoor {
     Bytes head, tail;
   };
   virtual Ends save(const std::string& disk) = 0;
+  // As wipe_signatures().
+  virtual void wipe(const DiskNode& disk, const std::vector<DiskNode>& partitions) = 0;
   // Puts the bytes back and tells the kernel.
   virtual void restore(const std::string& disk, const Ends& ends) = 0;
   // A new table with one partition of type LVM (GPT e6d6d379-..., or MBR 8e). The kernel is told. Error(busy)

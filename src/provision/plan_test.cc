@@ -112,6 +112,27 @@ TEST_P(Image, gets_the_planned_partition_and_gives_it_back) {
 INSTANTIATE_TEST_SUITE_P(BothKinds, Image, ::testing::Values(TableKind::gpt, TableKind::mbr),
                          [](const auto& one) { return std::string(to_string(one.param)); });
 
+TEST_P(Image, loses_every_signature_and_another_one_none) {
+  const auto door = real_partitions();
+  const std::string part = (folder_.path() / "part.img").native();
+  std::filesystem::copy_file(path_, part);
+  for (const std::string& one : {path_, part})
+    door->write(one, plan_partition(make_disk("sdb", 64 * kMiB), GetParam()));
+  const auto table = [](const std::string& of) {
+    return fs::read_partition_table(block::FileDevice(of, block::FileDevice::Access::read_only));
+  };
+  EXPECT_EQ(failure_of([&] { door->wipe({.path = path_, .size = 63 * kMiB}, {}); }).kind(),
+            ErrorKind::refused);
+  EXPECT_TRUE(table(path_)) << "of another size: not the one that was meant";
+  EXPECT_EQ(
+      failure_of([&] { door->wipe({.path = path_, .size = 64 * kMiB}, {{.path = part, .size = 1}}); }).kind(),
+      ErrorKind::refused);
+  EXPECT_TRUE(table(path_)) << "all are looked at before one is written";
+  door->wipe({.path = path_, .size = 64 * kMiB}, {{.path = part, .size = 64 * kMiB}});
+  EXPECT_FALSE(table(path_));
+  EXPECT_FALSE(table(part));
+}
+
 class TargetPlanning : public ::testing::Test {
  protected:
   TargetPlan plan() { return plan_target(host, options, "0000", unknown); }
@@ -144,6 +165,27 @@ TEST_F(TargetPlanning, refuses_what_is_in_use_whatever_is_said) {
   host.swaps.clear();
   host.devices.back().content.unreadable = "Input/output error";
   EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::busy);
+}
+
+TEST_F(TargetPlanning, what_changed_since_it_was_shown_is_not_touched) {
+  machine::Device& disk = host.devices.back();
+  disk.serial = "S1";
+  disk.content = {.type = "ext4", .uuid = "U1"};
+  options.destroy = "/dev/sdb";
+  const TargetPlan shown = plan();
+  require_unchanged(shown, plan());
+  const machine::Device before = disk;
+  const auto refused = [&](auto change) {
+    change(disk);
+    const Error error = failure_of([&] { require_unchanged(shown, plan()); });
+    disk = before;
+    return error.kind() == ErrorKind::refused;
+  };
+  EXPECT_TRUE(refused([](machine::Device& d) { d.serial = "S2"; }));
+  EXPECT_TRUE(refused([](machine::Device& d) { d.minor = 16; }));
+  EXPECT_TRUE(refused([](machine::Device& d) { d.size += 512; }));
+  EXPECT_TRUE(refused([](machine::Device& d) { d.content.uuid = "U2"; }));
+  EXPECT_TRUE(refused([](machine::Device& d) { d.content = {}; }));
 }
 
 TEST_F(TargetPlanning, refuses_a_disk_that_holds_anything_unless_it_is_named_twice) {

@@ -19,11 +19,11 @@ void check_surroundings(const TargetPlan& plan, Doors& doors) {
     try {
       doors.commands.run({program, "-V"});
     } catch (const Error& error) {
+      if (error.kind() != ErrorKind::not_found) throw;
       throw Error(ErrorKind::not_found, fmt::format("the program {} is missing", program),
                   program == "mkfs.xfs" ? "install xfsprogs" : "install e2fsprogs and util-linux");
     }
   }
-  if (!plan.now.empty()) doors.commands.run({"wipefs", "--version"});
 
   std::error_code error;
   const os::Path point = plan.mount_point;

@@ -83,6 +83,19 @@ void require_mount_point(const Picture& picture, const std::string& point) {
                   "choose another mount point with --mount");
 }
 
+DiskNode node_of(const Device& device) { return {device.path, device.major, device.minor, device.size}; }
+
+// All that tells one device from another that took its name.
+std::string look_of(const Device& device) {
+  const machine::Content& c = device.content;
+  std::string text =
+      fmt::format("{} ({}:{}), {}", device.path, device.major, device.minor, format_size(device.size));
+  for (const std::string* word : {&device.model, &device.serial, &device.part_uuid, &c.partition_table,
+                                  &c.type, &c.label, &c.uuid, &device.detail})
+    if (!word->empty()) text += ", " + *word;
+  return text + fmt::format(", {} bytes from {} on", device.size, device.start);
+}
+
 std::uint64_t smallest(const std::string& filesystem) {
   // xfsprogs 5.19 and newer refuse less than 300 MiB.
   if (filesystem == "xfs") return 300 * kMiB;
@@ -107,6 +120,8 @@ TargetPlan plan_target(const Picture& picture, const TargetOptions& options, con
 
   TargetPlan plan;
   plan.disk = disk.path;
+  plan.node = node_of(disk);
+  for (const Device* device : machine::all_above(picture, disk)) plan.looks.push_back(look_of(*device));
   plan.partition = partition_path(disk.path, 1);
   plan.group = options.group;
   plan.volume = options.volume;
@@ -120,7 +135,7 @@ TargetPlan plan_target(const Picture& picture, const TargetOptions& options, con
   plan.now = use.holds;
   if (!use.holds.empty()) {
     for (const Device* device : machine::all_above(picture, disk))
-      if (device->kind == machine::DeviceKind::partition) plan.old_nodes.push_back(device->path);
+      if (device->kind == machine::DeviceKind::partition) plan.old_nodes.push_back(node_of(*device));
     plan.warnings.push_back(fmt::format("everything on {} will be lost", disk.path));
   }
   const std::uint64_t room =
@@ -144,6 +159,17 @@ TargetPlan plan_target(const Picture& picture, const TargetOptions& options, con
                 0,
                 options.filesystem == "xfs" ? 0 : 2};
   return plan;
+}
+
+void require_unchanged(const TargetPlan& shown, const TargetPlan& now) {
+  if (shown.looks == now.looks && shown.now == now.now) return;
+  const auto words = [](const TargetPlan& plan) {
+    return lines(plan.looks) + (plan.now.empty() ? std::string() : fmt::format(" [{}]", lines(plan.now)));
+  };
+  throw Error(ErrorKind::refused,
+              fmt::format("{} is not as it was shown any more: it was {}, and is {}", shown.disk,
+                          words(shown), words(now)),
+              "nothing was done; run again, and look at the new plan");
 }
 
 }  // namespace respaldo::provision

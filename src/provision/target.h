@@ -13,6 +13,7 @@
 #include "os/command_runner.h"
 #include "os/file.h"
 #include "provision/action.h"
+#include "provision/disk_node.h"
 #include "provision/partition_door.h"
 #include "provision/partition_plan.h"
 
@@ -43,7 +44,9 @@ struct TargetPlan {
   PartitionPlan place{};
   machine::FstabEntry fstab{};
   std::vector<std::string> now{};        // what is on the disk; empty: nothing
-  std::vector<std::string> old_nodes{};  // partitions whose signatures go first
+  DiskNode node{};                       // the disk
+  std::vector<DiskNode> old_nodes{};     // partitions whose signatures go first
+  std::vector<std::string> looks{};  // the disk and all on it, one line each, as require_unchanged() compares
   std::vector<std::string> warnings{};
   std::string full_name() const { return group + "/" + volume; }
 };
@@ -53,6 +56,11 @@ struct TargetPlan {
 // said), usage, no_space.
 TargetPlan plan_target(const machine::Picture& picture, const TargetOptions& options, const std::string& uuid,
                        bool unknown_data);
+
+// Between the question and the first step somebody may have plugged, mounted or written: Error(refused) when
+// the disk is not the one that `shown` was planned for, or does not hold what it held. Both plans are of the
+// same options.
+void require_unchanged(const TargetPlan& shown, const TargetPlan& now);
 
 struct Doors {
   os::CommandRunner& commands;

@@ -21,12 +21,9 @@ namespace {
 using engine::LvmCommand;
 
 Action wipe(const TargetPlan& plan, Doors& doors) {
-  std::vector<std::string> words = {"wipefs", "--all", "--force"};
-  words.insert(words.end(), plan.old_nodes.begin(), plan.old_nodes.end());
-  words.push_back(plan.disk);
   return {.text = fmt::format("destroy what is on {}", plan.disk),
           .command = fmt::format("wipefs --all {}", plan.disk),
-          .apply = [words, &doors](std::stop_token) { run_tool(doors.commands, words); },
+          .apply = [plan, &doors](std::stop_token) { doors.partitions.wipe(plan.node, plan.old_nodes); },
           .final = true};
 }
 

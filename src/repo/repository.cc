@@ -7,6 +7,7 @@
 #include <atomic>
 #include <mutex>
 #include <thread>
+#include <unordered_set>
 
 #include "base/endian.h"
 #include "base/printable.h"
@@ -31,8 +32,8 @@ constexpr std::uint64_t kLongestKeyFile = 1U << 20, kLongestConfig = 1U << 20;
 constexpr std::uint64_t kLongestDocument = 256U << 20;
 // Plain bytes of a blob. restic cuts data at 8 MiB; trees grow with the entries of a folder.
 constexpr std::uint64_t kLongestData = 256U << 20, kLongestTree = 1U << 30;
-constexpr std::uint64_t kLargeIndex = 4U << 20;  // stored bytes
-constexpr unsigned kIndexReaders = 4;            // each holds one file, unpacked
+constexpr std::uint64_t kLargeIndex = 4U << 20;                   // stored bytes
+constexpr unsigned kIndexReaders = 4;                             // each holds one file, unpacked
 constexpr std::size_t kJsonPadding = simdjson::SIMDJSON_PADDING;  // whoever reads JSON need not copy it
 constexpr int kUnpackedLevel = 3;
 constexpr std::uint8_t kCompressedMark = 2;
@@ -272,7 +273,20 @@ std::vector<NamedSnapshot> Repository::snapshots(std::vector<std::string>* damag
 }
 
 Index Repository::load_index(Progress& progress, std::vector<std::string>* damaged, std::stop_token stop) {
+  return load_index(false, progress, damaged, std::move(stop));
+}
+
+Index Repository::load_stored_index(Progress& progress, std::stop_token stop) {
+  return load_index(true, progress, nullptr, std::move(stop));
+}
+
+Index Repository::load_index(bool stored_only, Progress& progress, std::vector<std::string>* damaged,
+                             std::stop_token stop) {
   const std::vector<store::FileInfo> files = impl_->backend->list(FileType::index);
+  // After the index files: a pack is there before any of them names it.
+  std::unordered_set<std::string> stored;
+  if (stored_only)
+    for (store::FileInfo& pack : impl_->backend->list(FileType::pack)) stored.insert(std::move(pack.name));
   std::uint64_t total = 0;
   for (const store::FileInfo& file : files) total += file.size;
   ProgressPhase phase(progress, "loading the index", total);
@@ -294,7 +308,8 @@ Index Repository::load_index(Progress& progress, std::vector<std::string>* damag
               in_context([&] { return "index " + files[i].name.substr(0, 8); },
                          [&] { return parse_index(std::move(json)); });
           std::lock_guard lock(mutex);
-          for (const PackContents& pack : packs) index.add(pack);
+          for (const PackContents& pack : packs)
+            if (!stored_only || stored.contains(pack.pack.hex())) index.add(pack);
         } catch (const Error& error) {
           std::lock_guard lock(mutex);
           if (damaged == nullptr) throw;

@@ -71,6 +71,8 @@ class Repository {
   // Loads all index files, in parallel. Damaged ones are told in `damaged`, or thrown when null.
   Index load_index(Progress& progress, std::vector<std::string>* damaged = nullptr,
                    std::stop_token stop = {});
+  // The same without packs that are not there, for who adds blobs: what they held is stored again.
+  Index load_stored_index(Progress& progress, std::stop_token stop = {});
 
   // One blob out of one location: read, open, decompress, hash checked. Error(corrupt) names pack, offset,
   // blob.
@@ -84,6 +86,8 @@ class Repository {
  private:
   struct Impl;
   explicit Repository(std::unique_ptr<Impl> impl);
+  Index load_index(bool stored_only, Progress& progress, std::vector<std::string>* damaged,
+                   std::stop_token stop);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -57,6 +57,8 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
     report.bytes_read = check_pack_data(indexed, options.subset, threads, places, findings, progress, stop);
   if (!places.empty()) tell_losses(indexed, backups, places, findings, stop);
   check_parity(repository, findings);
+  if (options.read_data)
+    report.bytes_read += check_parity_data(repository, options.subset, threads, findings, progress, stop);
   std::set<store::Handle> objects = findings.take_damaged();
   if (metadata_damaged)
     for (const store::FileType type : {store::FileType::index, store::FileType::snapshot})

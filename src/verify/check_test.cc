@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "parity/parity_backend.h"
 #include "repo/pack.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
@@ -135,6 +136,33 @@ TEST_F(Check, a_damaged_tree_is_found_without_reading_data) {
   const CheckReport report = check(false);
   EXPECT_THAT(report.findings, Contains(Kind("bad_tree")));
   EXPECT_THAT(report.findings, Contains(Kind("bad_backup")));
+}
+
+TEST_F(Check, damaged_parity_is_told_when_it_is_read) {
+  repo::Repository::CreateOptions options;
+  options.scrypt = crypto::ScryptParameters{1024, 1, 1};
+  repository_ =
+      repo::Repository::create(parity::with_parity(store::open_memory(), {50, 2, 1}), "secret", options);
+  store();
+  EXPECT_THAT(check(true).findings, IsEmpty());
+  store::Backend& plain = parity::plain(repository_->backend());
+  for (const store::FileType type : {store::FileType::parity, store::FileType::parity_group}) {
+    const store::Handle file{
+        type, type == store::FileType::parity ? first_blob().pack.hex() : plain.list(type).at(0).name};
+    const Bytes good = plain.load_all(file);
+    Bytes bad = plain.load_all(file);
+    bad.data()[bad.size() / 2] ^= 1;
+    const ByteView whole = good, flipped = bad;
+    plain.save(file, {&flipped, 1}, store::Durability::now);
+    EXPECT_THAT(check(false).findings, IsEmpty());
+    const CheckReport report = check(true);
+    EXPECT_TRUE(report.ok());
+    EXPECT_THAT(report.findings, ::testing::ElementsAre(AllOf(
+                                     Kind("parity_damaged"), Field(&Finding::severity, Severity::warning),
+                                     Field(&Finding::message, HasSubstr(file.str())),
+                                     Field(&Finding::advice, HasSubstr("check --repair")))));
+    plain.save(file, {&whole, 1}, store::Durability::now);
+  }
 }
 
 TEST_F(Check, missing_index_files_make_missing_trees) {

@@ -198,9 +198,6 @@ void check_pack_list(repo::Repository& repository, const repo::Index& index, Dam
                  "it does no harm; `respaldo prune` tells it once");
 }
 
-namespace {
-
-// True for packs to be read.
 std::unordered_map<repo::PackId, std::uint64_t> select(std::unordered_map<repo::PackId, std::uint64_t> stored,
                                                        const ReadSubset& subset) {
   if (subset.kind == ReadSubset::Kind::all) return stored;
@@ -224,8 +221,6 @@ std::unordered_map<repo::PackId, std::uint64_t> select(std::unordered_map<repo::
   }
   return stored;
 }
-
-}  // namespace
 
 std::uint64_t check_pack_data(const repo::IndexedRepository& repository, const ReadSubset& subset,
                               unsigned threads, DamagedPlaces& damaged, Findings& findings,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <stop_token>
+#include <unordered_map>
 
 #include "base/progress.h"
 #include "repo/repository.h"
@@ -14,6 +15,10 @@ namespace respaldo::verify {
 // Presence and size of every pack that the index names; packs that no index names, or several. Reads no data.
 void check_pack_list(repo::Repository& repository, const repo::Index& index, DamagedPlaces& damaged,
                      Findings& findings);
+
+// What is to be read of so many files, by name and size.
+std::unordered_map<repo::PackId, std::uint64_t> select(std::unordered_map<repo::PackId, std::uint64_t> stored,
+                                                       const ReadSubset& subset);
 
 // Reads every pack that the index names: its name is the SHA-256 of its bytes, its header tells the same
 // blobs as the index, and each of them opens, decompresses and hashes to its id. Packs that are missing or of

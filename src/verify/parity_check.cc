@@ -3,10 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <unordered_map>
 
+#include "os/thread_group.h"
 #include "parity/parity_backend.h"
 #include "parity/repair.h"
 #include "parity/upkeep.h"
+#include "verify/pack_check.h"
 
 namespace respaldo::verify {
 
@@ -52,6 +57,45 @@ void check_parity(repo::Repository& repository, Findings& findings) {
     findings.add(Severity::warning, "parity_group_stale",
                  fmt::format("{} groups of packs are damaged, or miss members", coverage.stale_groups.size()),
                  kUpdate);
+}
+
+std::uint64_t check_parity_data(repo::Repository& repository, const ReadSubset& subset, unsigned threads,
+                                Findings& findings, Progress& progress, const std::stop_token& stop) {
+  store::Backend& backend = repository.backend();
+  if (parity::parity_of(backend) == nullptr) return 0;
+  std::vector<std::pair<store::Handle, std::uint64_t>> files;
+  std::uint64_t total = 0;
+  for (const store::FileType type : {store::FileType::parity, store::FileType::parity_group}) {
+    std::unordered_map<repo::PackId, std::uint64_t> sizes;
+    for (const store::FileInfo& file : backend.list(type))
+      sizes.emplace(*repo::PackId::parse(file.name), file.size);
+    for (const auto& [id, size] : select(std::move(sizes), subset)) {
+      files.emplace_back(store::Handle{type, id.hex()}, size);
+      total += size;
+    }
+  }
+  const ProgressPhase phase(progress, "check parity", total);
+  std::mutex mutex;
+  std::vector<store::Handle> damaged;
+  std::atomic<std::size_t> next = 0;
+  os::ThreadGroup workers(stop);
+  for (unsigned i = 0; i < threads; ++i)
+    workers.spawn([&](const std::stop_token& token) {
+      for (std::size_t at = next++; at < files.size(); at = next++) {
+        os::throw_if_stopped(token);
+        const bool sound = parity::is_sound(backend, files[at].first);
+        progress.advance(files[at].second);
+        if (sound) continue;
+        std::lock_guard lock(mutex);
+        damaged.push_back(files[at].first);
+      }
+    });
+  workers.join();
+  for (const store::Handle& file : damaged)
+    findings.add(Severity::warning, "parity_damaged",
+                 fmt::format("{} is damaged: what it protects could not be healed with it", file.str()),
+                 "`respaldo check --repair` makes it anew while what it protects is whole");
+  return total;
 }
 
 void check_healing(repo::Repository& repository, const std::set<store::Handle>& damaged, Findings& findings,

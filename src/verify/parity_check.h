@@ -14,6 +14,11 @@ namespace respaldo::verify {
 // data.
 void check_parity(repo::Repository& repository, Findings& findings);
 
+// Reads the parity itself: of the packs in the subset, or so much of it, and of as many groups. Damaged
+// parity heals nothing, and nothing else tells of it. Returns the bytes read.
+std::uint64_t check_parity_data(repo::Repository& repository, const ReadSubset& subset, unsigned threads,
+                                Findings& findings, Progress& progress, const std::stop_token& stop);
+
 // Tries, without writing, whether the damaged objects can be healed, and tells each.
 void check_healing(repo::Repository& repository, const std::set<store::Handle>& damaged, Findings& findings,
                    Progress& progress, const std::stop_token& stop);

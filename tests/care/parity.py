@@ -84,6 +84,7 @@ def main():
         largest = max((repository / "data").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
         run([*ours, "repair", "packs", largest.name[:12], "--save-in", work], expect=None)
         run([*ours, "repair", "snapshots", "--forget"])
+        run([*ours, "repair", "index"])
         run([*ours, "prune", "--max-unused", "0"])
         judge(repository, "after repair of packs and backups", lost)
         restored(repository)

@@ -66,6 +66,9 @@ def main():
         need(len(said["lost"]) == 1 and said["salvaged"] > 3, f"salvaged {said}")
         need(file_sum(work / f"pack-{largest.name}") == file_sum(pathlib.Path(said["saved_as"][0])), "no copy was kept")
         need(not largest.exists(), "the damaged pack is still there")
+        need("repair index" in run([*ours, "check"], expect=20).stdout, "check does not say what follows")
+        need("repair index" in run([*ours, "prune"], expect=1).stderr, "prune does not say what follows")
+        restic(repository, "check", expect=1)
         said = json.loads(run([*ours, "--json", "repair", "snapshots", "--dry-run"]).stdout)
         need(len(backups(repository)) == 1 and len(said["backups"]) == 1, "a dry run that writes")
         said = run([*ours, "repair", "snapshots"]).stdout
@@ -74,6 +77,7 @@ def main():
         run([*ours, "repair", "snapshots", "--forget"])
         left = backups(repository)
         need(len(left) == 1 and left[0]["tags"] == ["repaired"], f"after --forget: {left}")
+        run([*ours, "repair", "index"])
         restic(repository, "check", "--read-data")
         run([*ours, "check", "--read-data"])
         after = restored()[1]

@@ -101,6 +101,52 @@ dd if=/dev/zero of="$fourth" bs=1k seek=8 count=1 conv=notrunc,fsync status=none
 mkdir /run/full && touch /run/full/file
 fails 1 "is not empty" target create "$fourth" --mount /run/full --vg two -y
 
+# What only the kernel knows of: the second disk of a mounted btrfs, and a partition that a program holds. Nothing is wiped.
+mkfs.btrfs -q -f -d single -m raid1 "$fourth" "$fifth"
+mkdir /run/pair && mount -o device="$fifth" "$fourth" /run/pair
+fails 11 "is in use" target create "$fifth" --destroy "$fifth" --mount /run/two --vg two -y
+[ "$(blkid -p -s TYPE -o value "$fifth")" = btrfs ]
+umount /run/pair
+wipefs -qa "$fourth"
+echo "2048,100000" | sfdisk -q "$fifth"
+mkfs.ext4 -q -F "${fifth}1"
+python3 -c 'import os, sys, time; held = os.open(sys.argv[1], os.O_RDWR | os.O_EXCL); print("held", flush=True); time.sleep(100)' "${fifth}1" >held &
+holder=$!
+while [ ! -s held ]; do sleep 0.2; done
+fails 11 "is in use" target create "$fifth" --destroy "$fifth" --mount /run/two --vg two -y
+[ "$(blkid -p -s TYPE -o value "${fifth}1")" = ext4 ]
+kill $holder
+wait $holder || true
+# What another put there while the question waited is not destroyed; what was shown is.
+cat >asked.py <<'END'
+import os, pty, subprocess, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(os.environ["RESPALDO"], ["respaldo"] + sys.argv[2:])
+said = b""
+while b"[y/N]" not in said:
+    said += os.read(terminal, 4096)
+subprocess.run(["mkfs.ext4", "-q", "-F", sys.argv[1]], check=True)
+os.write(terminal, b"y\n")
+try:
+    while more := os.read(terminal, 4096):
+        said += more
+except OSError:
+    pass
+print(said.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+END
+status=0
+python3 asked.py "${fifth}1" target create "$fifth" --destroy "$fifth" --mount /run/two --vg two >said || status=$?
+grep -q "not as it was shown" said || { cat said && false; }
+[ $status = 1 ]
+[ "$(blkid -p -s TYPE -o value "${fifth}1")" = ext4 ]
+dd if=/dev/zero of="$fourth" bs=1M count=1 conv=notrunc,fsync status=none
+respaldo target create "$fifth" --destroy "$fifth" --mount /run/five --vg five --no-init -y
+mountpoint -q /run/five
+respaldo target remove five/backups --wipe five/backups -y
+refused pvs "${fifth}1"
+
 # Destroyed by name; an MBR; into an existing group.
 respaldo target create "$third" --destroy "$third" --mount /run/two --vg two --mbr --fs ext3 -y
 [ "$(blkid -p -s PART_ENTRY_TYPE -o value "${third}1")" = 0x8e ]

@@ -36,9 +36,13 @@ const LvRow* volume_of(const journal::Intent& intent, const std::vector<LvRow>& 
   return found == rows.end() ? nullptr : &*found;
 }
 
-}  // namespace
-
-namespace {
+bool says_whole(const std::vector<journal::DeadJournal>& dead, const LvRow& row) {
+  return std::ranges::any_of(dead, [&](const journal::DeadJournal& journal) {
+    return std::ranges::any_of(journal.open_intents(), [&](const journal::Intent& intent) {
+      return !fact(intent, kWholeFact).empty() && fact(intent, "lv_uuid") == row.uuid;
+    });
+  });
+}
 
 // A pool's metadata snapshot; false while it is still there.
 bool released(World& world, const journal::Intent& intent, CleanReport& report) {
@@ -58,6 +62,18 @@ bool released(World& world, const journal::Intent& intent, CleanReport& report) 
 
 bool is_leftover(const LvRow& row) { return is_leftover(row.tags); }
 
+bool is_whole(World& world, const LvRow& row) {
+  return says_whole(journal::dead_journals(world.state()), row);
+}
+
+std::vector<std::string> untag_words(const LvRow& row) {
+  std::vector<std::string> words = {"lvchange", "--deltag", std::string(journal::kTag)};
+  for (const std::string& tag : row.tags)
+    if (journal::Owner::from_tag(tag)) words.insert(words.end(), {"--deltag", tag});
+  words.push_back(row.str());
+  return words;
+}
+
 CleanReport clean_leftovers(World& world, bool dry_run) {
   CleanReport report;
   std::vector<journal::DeadJournal> dead;
@@ -70,9 +86,11 @@ CleanReport clean_leftovers(World& world, bool dry_run) {
   std::vector<std::string> failed;  // UUIDs
   for (const LvRow& row : rows) {
     if (!is_leftover(row)) continue;
-    CleanReport::Item item{title(row), ""};
+    const bool whole = says_whole(dead, row);
+    CleanReport::Item item{whole ? fmt::format("tags of the restored {}", title(row)) : title(row), ""};
     try {
-      if (!dry_run) world.remove_volume(row.vg, row.vg_uuid, row.uuid, kPatience);
+      if (whole && !dry_run) world.lvm().change(untag_words(row));
+      if (!whole && !dry_run) world.remove_volume(row.vg, row.vg_uuid, row.uuid, kPatience);
     } catch (const Error& error) {
       item.problem = error.what();
       failed.push_back(row.uuid);

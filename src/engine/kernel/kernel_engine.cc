@@ -165,7 +165,10 @@ class KernelEngine final : public VolumeEngine, public BaseEngine, public Volume
 
   CleanReport clean(bool dry_run) override { return clean_leftovers(*world_, dry_run); }
 
-  bool is_half_made(const VolumeName& name) override { return is_leftover(row_of(name)); }
+  bool is_half_made(const VolumeName& name) override {
+    const LvRow row = row_of(name);
+    return is_leftover(row) && !is_whole(*world_, row);
+  }
   std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) override {
     return make_live_volume(world_, request);
   }

@@ -89,7 +89,7 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
     }
   }
 
-  Growth grow(std::uint64_t bytes) override {
+  Growth grow(std::uint64_t bytes, const std::stop_token& stop) override {
     const auto now = cow();
     if (!now || !now->valid) return {0, "it has no COW store that works"};
     // Asking the group takes as long as extending does, and a store may be full by then: where there is plenty of room,
@@ -97,7 +97,7 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
     CowSpace& space = snapshot_.space;
     constexpr std::uint64_t kPlenty = 4;
     const std::uint64_t room = space.vg_free - std::min(space.vg_free, snapshot_.kept_free);
-    if (room / kPlenty < bytes) space.vg_free = world_->group(snapshot_.name.vg).free;
+    if (room / kPlenty < bytes) space.vg_free = world_->group(snapshot_.name.vg, stop).free;
     const std::uint64_t more = cow_growth(space, now->size, bytes, snapshot_.kept_free);
     if (more == 0) {
       if (now->size >= largest_cow(space)) return {0, "it is as large as can ever be used"};
@@ -107,7 +107,7 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
                                    printable(snapshot_.name.vg), format_size(space.vg_free))};
     }
     space.vg_free -= std::min(space.vg_free, more);
-    world_->lvm().change({"lvextend", "-y", "-L", fmt::format("+{}b", more), snapshot_.name.str()});
+    world_->lvm().change({"lvextend", "-y", "-L", fmt::format("+{}b", more), snapshot_.name.str()}, stop);
     // Somebody else (dmeventd) may have been quicker.
     const auto after = cow();
     if (!after || !after->valid) return {0, "it overflowed while it was being extended"};

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <thread>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -17,6 +19,9 @@ namespace respaldo::engine {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience = std::chrono::seconds(15);
+// Each waits a minute for the group's lock. A finished restore is worth some of them.
+constexpr int kAttempts = 5;
+constexpr int kPauses = 10;  // of 100 ms, between two
 
 class LiveVolume final : public NewVolume {
  public:
@@ -34,14 +39,45 @@ class LiveVolume final : public NewVolume {
   std::uint64_t size() const override { return row_.size; }
   void keep() override {
     os::crash_point("volume written");
-    // One change of the group: it is ours, or it is the user's.
-    world_->lvm().change({"lvchange", "--deltag", std::string(journal::kTag), "--deltag",
-                          journal::Owner::self().tag(), row_.str()});
-    kept_ = true;
+    kept_ = true;  // it is whole: whatever comes now, it is not thrown away
+    for (int attempt = 1;; ++attempt) {
+      try {
+        // One change of the group: it is ours, or it is the user's. The first look at the lock is never
+        // stopped.
+        world_->lvm().change(untag_words(row_), attempt == 1 ? std::stop_token() : world_->stop());
+        break;
+      } catch (const Error& error) {
+        const bool passes = error.kind() == ErrorKind::busy || error.kind() == ErrorKind::io;
+        if (!passes || attempt == kAttempts || !pause()) not_untagged(error.kind(), error.what());
+      } catch (const Cancelled& stopped) {
+        not_untagged(ErrorKind::busy, stopped.what());
+      }
+    }
     world_->end(intent_);
   }
 
  private:
+  // False when a stop was asked for.
+  bool pause() const {
+    for (int i = 0; i < kPauses && !world_->stop().stop_requested(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return !world_->stop().stop_requested();
+  }
+  // The journal tells `clean` that this is no leftover.
+  [[noreturn]] void not_untagged(ErrorKind kind, const std::string& why) const {
+    std::string clean = "; `respaldo clean` does the same";
+    try {
+      world_->add(intent_, {{kWholeFact, "yes"}});
+      if (intent_ == 0) throw Error(ErrorKind::io, "no journal");
+    } catch (const Error&) {
+      clean = "; before that `respaldo clean` would take it for a leftover, and remove it";
+    }
+    throw Error(kind,
+                fmt::format("{} is whole and stays, but the tags of its restore could not be taken off: {}",
+                            printable(row_.str()), why),
+                fmt::format("take them off: {}{}", fmt::join(untag_words(row_), " "), clean));
+  }
+
   const std::shared_ptr<World> world_;
   const LvRow row_;
   const std::uint64_t intent_;
@@ -112,7 +148,7 @@ std::unique_ptr<NewVolume> make_live_volume(std::shared_ptr<World> world, const 
                 "see `vgs`");
   if (vg.extent_size == 0) throw Error(ErrorKind::corrupt, "lvm2 does not tell the size of an extent");
   if (const auto old = row_named(*world, name, vg.uuid)) {
-    if (!is_leftover(*old))
+    if (!is_leftover(*old) || is_whole(*world, *old))
       throw Error(ErrorKind::refused, fmt::format("there is a volume {} already", printable(name.str())));
     world->remove_volume(old->vg, old->vg_uuid, old->uuid, kPatience);
   }

@@ -63,9 +63,9 @@ std::vector<std::string> World::take_warnings() {
   return std::exchange(warnings_, {});
 }
 
-VgRow World::group(const std::string& vg) {
+VgRow World::group(const std::string& vg, const std::stop_token& stop) {
   std::optional<VgRow> found;
-  for (VgRow& row : lvm_.vgs({}, stop()).rows) {
+  for (VgRow& row : lvm_.vgs({}, stop).rows) {
     if (row.name != vg) continue;
     if (found)
       throw Error(ErrorKind::refused, fmt::format("two volume groups have the name {}", printable(vg)),
@@ -80,14 +80,16 @@ VgRow World::group(const std::string& vg) {
 
 void World::remove_volume(const std::string& vg, const std::string& vg_uuid, const std::string& lv_uuid,
                           std::chrono::milliseconds patience) {
+  const auto has_device = [&] { return dm().info(DmRef::by_uuid(dm_uuid(vg_uuid, lv_uuid))).has_value(); };
   const auto started = std::chrono::steady_clock::now();
   for (std::chrono::milliseconds pause{50};; pause = std::min(pause * 2, std::chrono::milliseconds(1000))) {
     try {
       lvm_.change({"lvremove", "-y", "-f", "-S", fmt::format("lv_uuid={}", lv_uuid), vg});
-      if (!dm().info(DmRef::by_uuid(dm_uuid(vg_uuid, lv_uuid)))) return;
+      if (!has_device()) return;
       throw Error(ErrorKind::busy, "its device is still there");
     } catch (const Error& error) {
-      if (error.kind() == ErrorKind::not_found) return;  // the group itself has gone
+      // The group itself has gone; or lvm2 does not see it, and the volume lives.
+      if (error.kind() == ErrorKind::not_found && !has_device()) return;
       if (std::chrono::steady_clock::now() - started + pause > patience) throw;
     }
     std::this_thread::sleep_for(pause);

@@ -33,10 +33,11 @@ class World {
   std::vector<std::string> take_warnings();
 
   // The group of that name. Error(not_found); Error(refused) when several have it.
-  VgRow group(const std::string& vg);
+  VgRow group(const std::string& vg) { return group(vg, stop()); }
+  VgRow group(const std::string& vg, const std::stop_token& stop);
   // Removes a volume, whatever its name is by now, and waits until its device is gone. One that is not there
-  // is fine. lvremove is known to race with udev and others who look at a volume: it is tried until
-  // `patience` is over.
+  // is fine: lvm2 does not find it, and it has no device. lvremove is known to race with udev and others who
+  // look at a volume: it is tried until `patience` is over.
   void remove_volume(const std::string& vg, const std::string& vg_uuid, const std::string& lv_uuid,
                      std::chrono::milliseconds patience);
 

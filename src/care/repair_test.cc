@@ -1,0 +1,179 @@
+#include "care/repair.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "care/prune.h"
+#include "care/repair_snapshots.h"
+#include "repo/blob_writer.h"
+#include "testing/memory_repository.h"
+#include "testing/temp.h"
+#include "view/volume_view.h"
+
+namespace respaldo::care {
+namespace {
+
+using namespace respaldo::testing;
+using repo::BlobType;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr std::size_t kChunk = 100'000, kChunks = 30;
+
+std::string facts() {
+  view::VolumeFacts facts;
+  facts.vg = "vg0";
+  facts.lv = "root";
+  facts.size = kChunk * kChunks;
+  return facts.to_json();
+}
+
+// A medium with a sector that it does not give back.
+class BadSector final : public store::Backend {
+ public:
+  explicit BadSector(std::unique_ptr<store::Backend> below) : below_(std::move(below)) {}
+  std::string pack;
+  std::uint64_t at = 0;
+
+  std::string location() const override { return below_->location(); }
+  void create() override { below_->create(); }
+  void save(const store::Handle& handle, std::span<const ByteView> parts,
+            store::Durability durability) override {
+    below_->save(handle, parts, durability);
+  }
+  void sync() override { below_->sync(); }
+  Bytes load(const store::Handle& handle, std::uint64_t offset, std::uint64_t length) override {
+    if (!pack.empty() && handle.name == pack && offset < at + 512 && at < offset + length)
+      throw Error(ErrorKind::io, "Input/output error");
+    return below_->load(handle, offset, length);
+  }
+  Bytes load_all(const store::Handle& handle, std::uint64_t limit) override {
+    if (!pack.empty() && handle.name == pack) throw Error(ErrorKind::io, "Input/output error");
+    return below_->load_all(handle, limit);
+  }
+  std::optional<store::FileInfo> stat(const store::Handle& handle) override { return below_->stat(handle); }
+  std::vector<store::FileInfo> list(store::FileType type) override { return below_->list(type); }
+  void remove(const store::Handle& handle) override { below_->remove(handle); }
+  bool is_permanent(const Error&) const override { return true; }
+  Bytes plain_copy() { return below_->load_all({store::FileType::pack, pack}); }
+
+ private:
+  const std::unique_ptr<store::Backend> below_;
+};
+
+// One image in one pack of data, and a hand that damages it.
+class RepairPacks : public ::testing::Test {
+ protected:
+  RepairPacks() { store(); }
+
+  void store() { store_image(*repository_, image_, facts(), kChunk, {}); }
+  repo::BlobId chunk(std::size_t n) const { return {crypto::sha256(image_.view(n * kChunk, kChunk))}; }
+  repo::BlobLocation place(std::size_t n) {
+    return *indexed(*repository_)->index().find(BlobType::data, chunk(n));
+  }
+  void damage(std::size_t n) {
+    const auto there = place(n);
+    flip(*repository_, {store::FileType::pack, there.pack.hex()}, there.offset + 1000);
+  }
+  RepairPacksReport repair(const repo::PackId& pack) {
+    return repair_packs(*repository_, {pack},
+                        [&](const repo::PackId&, ByteView bytes) { kept_ = as_text(bytes); }, progress_, {});
+  }
+  void repair_backups() {
+    for (const RepairedBackup& one :
+         repair_snapshots(*repository_, repository_->snapshots(), {.forget = true}, progress_, {}).backups)
+      losses_.insert(losses_.end(), one.losses.begin(), one.losses.end());
+  }
+  std::string image() {
+    const auto repo = indexed(*repository_);
+    const auto volumes = view::stored_volumes(*repo, repository_->snapshots().back().snapshot);
+    const auto stored = view::open_image(repo, volumes.at(0));
+    return std::string(as_text(block::read(*stored, 0, stored->size())));
+  }
+
+  std::unique_ptr<repo::Repository> make() {
+    auto medium = std::make_unique<BadSector>(store::open_memory());
+    medium_ = medium.get();
+    repo::Repository::CreateOptions options;
+    options.scrypt = crypto::ScryptParameters{1024, 1, 1};
+    return repo::Repository::create(std::move(medium), "secret", options);
+  }
+
+  const Bytes image_ = random_bytes(kChunk * kChunks, 7);
+  BadSector* medium_ = nullptr;
+  std::unique_ptr<repo::Repository> repository_ = make();
+  SilentProgress progress_;
+  std::string kept_;
+  std::vector<std::string> losses_;
+};
+
+TEST_F(RepairPacks, several_lost_blobs_cost_an_image_no_more_than_themselves) {
+  damage(3);
+  damage(20);
+  EXPECT_THAT(repair(place(3).pack).lost, SizeIs(2));
+  EXPECT_THROW(prune(*repository_, {}, nullptr, progress_, {}), Error);
+  repair_backups();
+  EXPECT_THAT(losses_, SizeIs(2));
+  EXPECT_THAT(repair_index(*repository_, {}, progress_, {}).missing, SizeIs(1));
+  std::string expected(as_text(image_));
+  for (const std::size_t n : {3U, 20U})
+    std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(n * kChunk), kChunk, '\0');
+  EXPECT_TRUE(image() == expected);
+  EXPECT_EQ(prune(*repository_, {}, nullptr, progress_, {}).missing_packs, 0U);
+  EXPECT_TRUE(image() == expected);
+}
+
+TEST_F(RepairPacks, what_is_lost_is_stored_again_by_who_still_has_it) {
+  damage(3);
+  damage(20);
+  repair(place(3).pack);
+  {
+    const repo::IndexedRepository stored(*repository_, repository_->load_stored_index(progress_));
+    repo::BlobWriter writer(stored, {});
+    const auto lane = writer.open_lane();
+    for (std::size_t n = 0; n < kChunks; ++n)
+      EXPECT_EQ(lane->save(BlobType::data, image_.view(n * kChunk, kChunk)).is_new, n == 3 || n == 20);
+    lane->close();
+    writer.finish();
+  }
+  repair_backups();
+  EXPECT_THAT(losses_, IsEmpty());
+  repair_index(*repository_, {}, progress_, {});
+  EXPECT_TRUE(image() == as_text(image_));
+}
+
+TEST_F(RepairPacks, a_pack_without_losses_leaves_nothing_in_the_index) {
+  const auto pack = place(0).pack;
+  flip(*repository_, {store::FileType::pack, pack.hex()},
+       repository_->backend().stat({store::FileType::pack, pack.hex()})->size - 1);
+  EXPECT_EQ(repair(pack).lost.size(), 0U);
+  EXPECT_THAT(repair_index(*repository_, {}, progress_, {}).missing, IsEmpty());
+  EXPECT_TRUE(image() == as_text(image_));
+}
+
+TEST_F(RepairPacks, a_sector_that_cannot_be_read_costs_its_blob_alone) {
+  const auto there = place(5);
+  medium_->pack = there.pack.hex();
+  medium_->at = (there.offset + 4096) / 512 * 512;
+  const std::string whole(as_text(medium_->plain_copy()));
+  const RepairPacksReport report = repair(there.pack);
+  ASSERT_THAT(report.lost, SizeIs(1));
+  EXPECT_EQ(report.lost[0].id, chunk(5));
+  ASSERT_THAT(report.unreadable, SizeIs(1));
+  EXPECT_EQ(report.unreadable[0].second, ExtentSet({{medium_->at, 512}}));
+  std::string expected = whole;
+  std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(medium_->at), 512, '\0');
+  EXPECT_TRUE(kept_ == expected);
+}
+
+TEST_F(RepairPacks, a_header_that_cannot_be_read_costs_nothing) {
+  const auto pack = place(0).pack;
+  medium_->pack = pack.hex();
+  medium_->at = (repository_->backend().stat({store::FileType::pack, pack.hex()})->size - 1) / 512 * 512;
+  EXPECT_THAT(repair(pack).lost, IsEmpty());
+  EXPECT_TRUE(image() == as_text(image_));
+}
+
+}  // namespace
+}  // namespace respaldo::care
