@@ -58,5 +58,5 @@ expect 0 "$RESPALDO" -q backup --from-snapshot vg-a.b/by-hand
 expect 1 "$RESPALDO" snapshot remove $V --yes
 says "is not a snapshot"
 expect 0 "$RESPALDO" snapshot remove vg-a.b/by-hand --yes
-! lvs vg-a.b/by-hand
+refused lvs vg-a.b/by-hand
 expect 0 "$RESPALDO" --json show latest

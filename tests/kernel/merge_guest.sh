@@ -17,7 +17,7 @@ change() { # what the filesystem holds, thoroughly
 # as_before: the volume is what the snapshot was ($sum), and the snapshot has gone.
 as_before() {
   [ "$(sha256sum </dev/$V)" = "$sum" ]
-  ! lvs vg-a.b/before
+  refused lvs vg-a.b/before
   [ "$(lvs --noheadings -o lv_name -S 'lv_merging=1' vg-a.b | wc -l)" = 0 ]
 }
 

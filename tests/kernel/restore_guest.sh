@@ -78,7 +78,7 @@ for step in "volume made" "volume written"; do
   if [ "$step" = "volume made" ]; then
     expect 0 "$RESPALDO" clean
     says "removed volume vg-a.b/new"
-    ! lvs vg-a.b/new
+    refused lvs vg-a.b/new
     nothing_left
   fi
 done
@@ -92,7 +92,7 @@ hold "volume made" "$RESPALDO" restore latest --to vg-a.b/new --create
 kill -TERM $held
 release
 [ $status = 130 ]
-! lvs vg-a.b/new
+refused lvs vg-a.b/new
 nothing_left
 
 # A disk that loses what it is given: --verify tells. One that refuses: an error, and the new volume goes.
