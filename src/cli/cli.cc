@@ -93,8 +93,9 @@ const std::vector<Command> kCommands = {
      "respaldo -r /backups export latest:vg0/root --tar root.tar.gz\n"
      "  respaldo -r /backups export latest:vg0/root --raw - | ssh host 'cat > /dev/vg0/root'",
      configure_export},
-    {"migrate", "Bring back", "Move a volume to another disk of its group while it is used.",
-     "respaldo migrate vg0/root --to /dev/sdb1\n  respaldo migrate vg0/root --abort", configure_migrate},
+    {"migrate", "Bring back", "Move a volume to another disk of its group while it is used, or to another group.",
+     "respaldo migrate vg0/root --to /dev/sdb1\n  respaldo migrate vg0/data --to vg1\n  "
+     "respaldo migrate vg0/root --abort", configure_migrate},
     {"check", "Care of the repository", "Find damage in the repository.",
      "respaldo -r /backups check --read-data", configure_check},
     {"forget", "Care of the repository", "Remove old backups by a policy, or by their IDs.",

@@ -1,10 +1,11 @@
-// migrate: a volume goes to another physical volume of its group while it is used.
+// migrate: a volume goes to another physical volume of its group, or to another group.
 #include "cli/cmd_migrate.h"
 
 #include <fmt/ranges.h>
 
 #include "base/printable.h"
 #include "base/units.h"
+#include "cli/migrate_group.h"
 #include "cli/shared.h"
 #include "engine/volume_moves.h"
 
@@ -16,7 +17,7 @@ using engine::MoveOutcome;
 using engine::MovePlan;
 
 struct Options {
-  std::string volume, to;
+  std::string volume, to, cow;
   bool abort = false;
 };
 
@@ -73,9 +74,16 @@ app::ExitCode abort_move(app::Context& context, const engine::VolumeName& volume
 
 app::ExitCode migrate(app::Context& context, const Options& options) {
   if (options.abort == !options.to.empty())
-    throw Error(ErrorKind::usage, "say where to with --to, or --abort", "`pvs` lists the physical volumes");
+    throw Error(ErrorKind::usage, "say where to with --to, or --abort",
+                "`pvs` lists the physical volumes, `vgs` the groups");
   const auto volume = engine::VolumeName::parse(options.volume);
-  return options.abort ? abort_move(context, volume) : move(context, volume, options.to);
+  if (options.abort)
+    return abort_migration_to_group(context, volume) ? app::ExitCode::ok : abort_move(context, volume);
+  if (is_other_group(context, volume, options.to))
+    return migrate_to_group(context, volume, options.to, options.cow);
+  if (!options.cow.empty())
+    throw Error(ErrorKind::usage, "--cow is for moves to another group", "inside a group nothing is snapshotted");
+  return move(context, volume, options.to);
 }
 
 }  // namespace
@@ -83,7 +91,11 @@ app::ExitCode migrate(app::Context& context, const Options& options) {
 Action configure_migrate(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("volume", options->volume, "the volume")->required()->type_name("VG/LV");
-  app.add_option("--to", options->to, "the physical volume of its group to move it to")->type_name("PV");
+  app.add_option("--to", options->to, "a physical volume of its group, another group, or a name there")
+      ->type_name("PV|VG|VG/LV");
+  app.add_option("--cow", options->cow,
+                 "to another group: the size of the snapshot's COW store, as of `backup`; auto when not given")
+      ->type_name("SIZE");
   app.add_flag("--abort", options->abort, "take back a move that is not over");
   return [options](app::Context& context) { return migrate(context, *options); };
 }

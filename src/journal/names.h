@@ -22,6 +22,13 @@ inline constexpr std::string_view kBaseTokenTagPrefix = "respaldo_base_";
 // Made by hand with `snapshot create`.
 inline constexpr std::string_view kManualTag = "respaldo_manual";
 
+// On a volume that is the copy of another one, until it takes its place: + the other one's UUID.
+inline constexpr std::string_view kCopyOfTagPrefix = "respaldo_copy_of_";
+// + the token of the base that tells what was written to the other one since.
+inline constexpr std::string_view kCopyBaseTagPrefix = "respaldo_copy_base_";
+// On a volume whose place another one has taken.
+inline constexpr std::string_view kMovedTag = "respaldo_moved";
+
 std::string random_hex(std::size_t digits);
 inline std::string new_run_tag() { return std::string(kRunTagPrefix) + random_hex(16); }
 // "respaldo_0123456789abcdef": 64 random bits, so that names do not collide.

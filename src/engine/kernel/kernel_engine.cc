@@ -18,6 +18,7 @@
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/kernel_lease.h"
 #include "engine/kernel/live_changes.h"
+#include "engine/kernel/live_copies.h"
 #include "engine/kernel/live_moves.h"
 #include "engine/kernel/world.h"
 #include "engine/snapshot_guard.h"
@@ -75,7 +76,11 @@ Error no_such_volume(const VolumeName& name, const std::vector<LvRow>& rows) {
   return Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(name.str())), hint);
 }
 
-class KernelEngine final : public VolumeEngine, public BaseEngine, public VolumeChanges, public VolumeMoves {
+class KernelEngine final : public VolumeEngine,
+                           public BaseEngine,
+                           public VolumeChanges,
+                           public VolumeMoves,
+                           public VolumeCopies {
  public:
   explicit KernelEngine(KernelEngineOptions options) : world_(std::make_shared<World>(std::move(options))) {}
 
@@ -186,6 +191,26 @@ class KernelEngine final : public VolumeEngine, public BaseEngine, public Volume
     return move_live_volume(*world_, row_of(plan.volume), plan, progress, stop);
   }
   MovePlan abort_move(const VolumeName& volume) override { return abort_live_move(*world_, row_of(volume)); }
+
+  bool has_group(const std::string& vg) override {
+    const auto groups = world_->lvm().vgs({}, world_->stop()).rows;
+    return std::ranges::any_of(groups, [&](const VgRow& row) { return row.name == vg; });
+  }
+  std::vector<CopyInfo> copies_of(const std::string& source_uuid) override {
+    return live_copies_of(rows(), source_uuid);
+  }
+  void mark_copy(const VolumeName& copy, const std::string& source_uuid, const std::string& base_token) override {
+    mark_live_copy(*world_, row_of(copy), source_uuid, base_token);
+  }
+  void set_active(const VolumeName& copy, bool active) override {
+    activate_live_copy(*world_, row_of(copy), active);
+  }
+  void remove_copy(const VolumeName& copy, const std::string& source_uuid) override {
+    remove_live_copy(*world_, row_of(copy), source_uuid);
+  }
+  void retire(const VolumeName& source) override { retire_live_volume(*world_, row_of(source)); }
+  bool is_retired(const VolumeName& source) override { return engine::is_retired(row_of(source)); }
+  void take_over(const VolumeName& copy) override { take_over_live(*world_, row_of(copy)); }
 
   VolumeName create_snapshot(const VolumeName& origin, const std::string& name,
                              const AcquireOptions& options) override {

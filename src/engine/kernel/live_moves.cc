@@ -38,17 +38,10 @@ PvRow target_of(World& world, const LvRow& volume, const std::string& to) {
     if (pv.name == to || pv.uuid == to || resolved(pv.name) == resolved(to)) return std::move(pv);
     there += (there.empty() ? "" : ", ") + printable(pv.name);
   }
-  for (const VgRow& vg : world.lvm().vgs({}, world.stop()).rows)
-    if (vg.name == to)
-      throw Error(
-          ErrorKind::unsupported,
-          vg.uuid == volume.vg_uuid
-              ? fmt::format("{} is in the volume group {} already", printable(volume.str()), printable(to))
-              : fmt::format("moving to another volume group ({}) is not there yet", printable(to)),
-          vg.uuid == volume.vg_uuid ? "name a physical volume of it: " + there
-                                    : fmt::format("back {} up and bring it back there: respaldo restore "
-                                                  "latest:{} --to {}/{} --create --verify",
-                                                  volume.str(), volume.str(), to, volume.name));
+  if (to == volume.vg)
+    throw Error(ErrorKind::refused,
+                fmt::format("{} is in the volume group {} already", printable(volume.str()), printable(to)),
+                "name a physical volume of it: " + there);
   throw Error(ErrorKind::not_found,
               fmt::format("volume group {} has no physical volume {}", printable(volume.vg), printable(to)),
               fmt::format("it has: {}; `vgextend {} {}` gives it one more", there, volume.vg, to));

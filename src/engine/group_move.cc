@@ -1,0 +1,339 @@
+#include "engine/group_move.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <ctime>
+#include <optional>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "base/units.h"
+#include "block/copy.h"
+#include "block/file_device.h"
+#include "engine/base.h"
+#include "engine/snapshot_guard.h"
+#include "engine/volume_changes.h"
+#include "journal/names.h"
+#include "os/crash_point.h"
+#include "os/thread_group.h"
+
+namespace respaldo::engine {
+
+namespace {
+
+using block::CopyMode;
+
+// A backup never takes such a base for one of its own: no backup recorded the token.
+constexpr std::string_view kTokenMark = "copy";
+std::string new_token() {
+  return fmt::format("{:08x}{}{}", static_cast<std::uint32_t>(std::time(nullptr)), kTokenMark,
+                     journal::random_hex(16));
+}
+bool is_ours(const std::string& token) { return token.find(kTokenMark) != std::string::npos; }
+
+BaseEngine& bases_of(VolumeEngine& engine) {
+  BaseEngine* const bases = base_engine(engine);
+  if (bases == nullptr) throw Error(ErrorKind::unsupported, "this engine keeps no bases");
+  return *bases;
+}
+
+void remove_our_bases(VolumeEngine& engine, const VolumeName& volume, const std::string& but) {
+  BaseEngine& bases = bases_of(engine);
+  for (const BaseInfo& base : bases.list_bases())
+    if (base.name.vg == volume.vg && base.volume == volume.lv && is_ours(base.token) && base.token != but)
+      bases.remove_base(base.name, base.uuid);
+}
+
+// What is held still of the source while it is read.
+class Held {
+ public:
+  Held(VolumeEngine& engine, const GroupMoveOptions& options, Progress& progress)
+      : lease_(bases_of(engine).acquire_for_base(options.from, options.how)),
+        guard_(std::in_place, GuardOptions{.min_pool_free = options.how.min_pool_free}, progress,
+               [] { return std::nullopt; }) {
+    guard_->watch(*lease_, options.from.str());
+  }
+  ~Held() {
+    if (guard_) guard_->forget(*lease_);
+  }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+  const block::Device& device() const { return lease_->device(); }
+  void require_valid() const {
+    guard_->check();
+    lease_->require_valid();
+  }
+  std::vector<std::unique_ptr<Base>> bases() {
+    BaseKeeper* const keeps = keeper(*lease_);
+    return keeps == nullptr ? std::vector<std::unique_ptr<Base>>() : keeps->bases();
+  }
+  // The token; empty when it cannot be kept.
+  std::string keep_as_base() {
+    BaseKeeper* const keeps = keeper(*lease_);
+    if (keeps == nullptr || !keeps->as_base()) return {};
+    std::string token = new_token();
+    keeps->keep_as_base(token);
+    return token;
+  }
+  void release() {
+    guard_->forget(*lease_);
+    guard_.reset();
+    lease_->release();
+  }
+
+ private:
+  const std::unique_ptr<SnapshotLease> lease_;
+  std::optional<SnapshotGuard> guard_;
+};
+
+void copy_ranges(const Held& held, block::WritableDevice& target, const ExtentSet& ranges, CopyMode mode,
+                 std::string_view phase, const GroupMoveOptions& options, Progress& progress,
+                 const std::stop_token& stop, std::uint64_t& changed) {
+  {
+    const ProgressPhase shown(progress, phase, ranges.total());
+    changed += block::copy(held.device(), target, ranges, mode, options.threads, progress, stop).changed;
+  }
+  held.require_valid();
+}
+
+// What is compared shall come from the disk.
+void drop_cache(const block::Device& device) {
+  if (const auto* file = dynamic_cast<const block::FileDevice*>(&device))
+    ::posix_fadvise(file->fd(), 0, 0, POSIX_FADV_DONTNEED);
+}
+
+class GroupMove {
+ public:
+  GroupMove(VolumeEngine& engine, const GroupMoveOptions& options, Progress& progress, const std::stop_token& stop)
+      : engine_(engine), copies_(volume_copies(engine)), options_(options), progress_(progress), stop_(stop),
+        source_(engine.find(options.from)) {
+    result_.size = source_.size;
+  }
+
+  GroupMoveResult run() {
+    if (source_.origin)
+      throw Error(ErrorKind::unsupported, fmt::format("{} is a snapshot", printable(from())),
+                  fmt::format("move its origin: {}/{}", options_.from.vg, *source_.origin));
+    std::optional<CopyInfo> copy = find_copy();
+    if (copies_.is_retired(options_.from)) {
+      if (!copy) {
+        remove_our_bases(engine_, options_.from, "");
+        throw Error(ErrorKind::refused,
+                    fmt::format("{} was moved to another group, and is kept out of use", printable(from())),
+                    fmt::format("when nobody needs its content any more: lvremove {0}; to use it again: lvchange -kn "
+                                "--deltag {1} {0} && lvchange -ay {0}",
+                                from(), journal::kMovedTag));
+      }
+      switch_over(*copy);
+      return result_;
+    }
+    if (!copy) {
+      first_copy();
+      copy = find_copy();
+      if (!copy) throw Error(ErrorKind::io, fmt::format("the copy {} is gone", printable(options_.to.str())));
+    }
+    catch_up(*copy);
+    return result_;
+  }
+
+ private:
+  std::string from() const { return options_.from.str(); }
+
+  std::optional<CopyInfo> find_copy() {
+    std::optional<CopyInfo> found;
+    for (CopyInfo& copy : copies_.copies_of(source_.uuid)) {
+      if (copy.name == options_.to) {
+        found = std::move(copy);
+        continue;
+      }
+      throw Error(ErrorKind::busy,
+                  fmt::format("moving {} to {} was begun", printable(from()), printable(copy.name.str())),
+                  fmt::format("go on with that (--to {}), or end it: respaldo migrate {} --abort", copy.name.str(),
+                              from()));
+    }
+    return found;
+  }
+
+  void first_copy() {
+    remove_our_bases(engine_, options_.from, "");
+    const auto made = volume_changes(engine_).make_volume({options_.to, source_.size, ""});
+    std::string token;
+    {
+      Held held(engine_, options_, progress_);
+      const auto target = engine_.open_write(options_.to);
+      const std::uint64_t size = held.device().size();
+      os::crash_point("copy begun");
+      copy_ranges(held, *target, {{0, size}}, CopyMode::all, "copy", options_, progress_, stop_, result_.copied);
+      if (target->size() > size) target->zero({size, target->size() - size});
+      target->flush();
+      token = held.keep_as_base();
+      os::crash_point("copy has a base");
+      held.release();
+    }
+    copies_.mark_copy(options_.to, source_.uuid, token);
+    made->keep();
+    os::crash_point("copy made");
+  }
+
+  // Nobody can mount the source while this is held; nothing when somebody has.
+  block::WritableDevicePtr hold_source() {
+    try {
+      return engine_.open_write(options_.from);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::busy) throw;
+      result_.in_use = error.what();
+      return nullptr;
+    }
+  }
+
+  void catch_up(const CopyInfo& copy) {
+    remove_our_bases(engine_, options_.from, copy.base_token);
+    copies_.set_active(copy.name, true);
+    bool switched = false;
+    try {
+      block::WritableDevicePtr source = hold_source();
+      std::string token;
+      {
+        const auto target = engine_.open_write(copy.name);
+        Held held(engine_, options_, progress_);
+        os::crash_point("catching up");
+        bring_up_to_date(held, copy, *target);
+        if (source)
+          make_sure(held, *target);
+        else
+          token = held.keep_as_base();
+        held.release();
+      }
+      if (source) {
+        os::crash_point("copy compared");
+        source.reset();
+        copies_.retire(options_.from);
+        os::crash_point("volume retired");
+        switch_over(copy);
+        switched = true;
+        return;
+      }
+      copies_.mark_copy(copy.name, source_.uuid, token);
+      remove_our_bases(engine_, options_.from, token);
+      copies_.set_active(copy.name, false);
+    } catch (...) {
+      if (!switched) rest(copy);
+      throw;
+    }
+  }
+
+  void rest(const CopyInfo& copy) noexcept {
+    try {
+      copies_.set_active(copy.name, false);
+    } catch (...) {
+      // It stays active until the next boot; the failure itself is being told.
+    }
+  }
+
+  void bring_up_to_date(Held& held, const CopyInfo& copy, block::WritableDevice& target) {
+    const std::uint64_t size = held.device().size();
+    if (size > target.size())
+      throw Error(ErrorKind::refused,
+                  fmt::format("{} has grown since its copy {} was made", printable(from()), printable(copy.name.str())),
+                  fmt::format("make it anew: respaldo migrate {} --abort, then this command again", from()));
+    if (size != source_.size) throw Error(ErrorKind::busy, fmt::format("{} is being resized", printable(from())));
+    const auto changed = changes(held, copy);
+    if (changed)
+      copy_ranges(held, target, changed->within({0, size}), CopyMode::all, "copy what changed", options_, progress_,
+                  stop_, result_.caught_up);
+    else
+      copy_ranges(held, target, {{0, size}}, CopyMode::differing, "find and copy what changed", options_, progress_,
+                  stop_, result_.caught_up);
+    if (target.size() > size) target.zero({size, target.size() - size});
+    target.flush();
+  }
+
+  // Absent: nobody can tell, and result_.why_all says why.
+  std::optional<ExtentSet> changes(Held& held, const CopyInfo& copy) {
+    result_.why_all = "no snapshot was kept that tells it";
+    if (copy.base_token.empty()) return std::nullopt;
+    for (const auto& base : held.bases()) {
+      if (base->identity().token != copy.base_token) continue;
+      try {
+        if (base->identity().size != held.device().size()) throw Error(ErrorKind::refused, "it was resized");
+        change::ChangeMap map = base->changes();
+        held.require_valid();
+        result_.why_all.clear();
+        return std::move(map.changed);
+      } catch (const Error& error) {
+        result_.why_all = error.what();
+        progress_.note(fmt::format("what changed on {} is not told by {}: {}", printable(from()),
+                                   printable(base->name()), error.what()));
+      }
+    }
+    return std::nullopt;
+  }
+
+  // Both are read, whatever was told before.
+  void make_sure(const Held& held, block::WritableDevice& target) {
+    const ExtentSet all{{0, held.device().size()}};
+    const auto differ = [&] {
+      drop_cache(target);
+      std::uint64_t differing = 0;
+      copy_ranges(held, target, all, CopyMode::compare, "compare", options_, progress_, stop_, differing);
+      result_.compared = all.total();
+      return differing;
+    };
+    const std::uint64_t differing = differ();
+    if (differing == 0) return;
+    progress_.note(fmt::format("{} of the copy differ from {}, and are copied again", format_size(differing),
+                               printable(from())));
+    copy_ranges(held, target, all, CopyMode::differing, "copy again", options_, progress_, stop_, result_.caught_up);
+    target.flush();
+    if (const std::uint64_t still = differ(); still != 0)
+      throw Error(ErrorKind::io,
+                  fmt::format("{} does not read back as it was written: {} differ", printable(options_.to.str()),
+                              format_size(still)),
+                  fmt::format("the disk below it is not to be trusted: see dmesg and smartctl; {} is as it was",
+                              from()));
+  }
+
+  void switch_over(const CopyInfo& copy) {
+    copies_.take_over(copy.name);
+    os::crash_point("copy took over");
+    result_.moved = true;
+    try {
+      remove_our_bases(engine_, options_.from, "");
+    } catch (const Error& error) {
+      progress_.note(fmt::format("a snapshot of the old volume {} stays: {}", printable(from()), error.what()));
+    }
+  }
+
+  VolumeEngine& engine_;
+  VolumeCopies& copies_;
+  const GroupMoveOptions& options_;
+  Progress& progress_;
+  const std::stop_token& stop_;
+  const VolumeInfo source_;
+  GroupMoveResult result_;
+};
+
+}  // namespace
+
+GroupMoveResult move_to_group(VolumeEngine& engine, const GroupMoveOptions& options, Progress& progress,
+                              const std::stop_token& stop) {
+  return GroupMove(engine, options, progress, stop).run();
+}
+
+bool abort_group_move(VolumeEngine& engine, const VolumeName& from) {
+  VolumeCopies& copies = volume_copies(engine);
+  const VolumeInfo source = engine.find(from);
+  const auto begun = copies.copies_of(source.uuid);
+  if (begun.empty()) return false;
+  if (copies.is_retired(from))
+    throw Error(ErrorKind::refused,
+                fmt::format("{} has taken the place of {} already", printable(begun[0].name.str()), printable(from.str())),
+                "the same move again brings it to its end");
+  for (const CopyInfo& copy : begun) copies.remove_copy(copy.name, source.uuid);
+  remove_our_bases(engine, from, "");
+  return true;
+}
+
+}  // namespace respaldo::engine

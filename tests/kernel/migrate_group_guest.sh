@@ -1,0 +1,164 @@
+# migrate to another group: unused and used volumes, thick and thin; stopped, killed, overflowed, damaged behind our back.
+. "${GUEST%/*}/words.sh"
+set -- $DISKS
+vgcreate -qq vg-a.b "$1"
+vgcreate -qq --physicalextentsize 8M vault "$2"
+lvcreate -qqy -n ro-ot -L 50M vg-a.b
+V=vg-a.b/ro-ot N=vault/ro-ot
+mke2fs -q -t ext4 /dev/$V
+mkdir -p /run/m
+mount /dev/$V /run/m
+cp -a /usr/share/common-licenses /run/m/
+(cd /run/m && find . -type f -exec sha256sum {} +) >/run/sums
+
+is() { [ "$(lvs --noheadings -o "$2" "$1" | xargs)" = "$3" ]; }  # is VOLUME FIELD VALUE
+bases() { lvs --noheadings -o lv_tags vg-a.b | grep -c respaldo_base_ || true; }
+gone() { refused lvs $N; [ "$(bases)" = 0 ]; nothing_left; }
+# What was there goes back to where it began.
+again() {
+  umount /run/m 2>/dev/null || true
+  lvremove -qqy vault
+  lvchange -kn --deltag respaldo_moved $V
+  lvchange -ay $V
+  mount /dev/$V /run/m
+}
+
+# What cannot be is told, and nothing is changed.
+expect 1 "$RESPALDO" migrate $V --to nothing
+says "has no physical volume nothing"
+expect 1 "$RESPALDO" migrate vg-a.b/no --to vault
+lvcreate -qqy -n ro-ot -L 8M vault
+expect 1 "$RESPALDO" migrate $V --to vault
+says "there is a volume vault/ro-ot already"
+lvremove -qqy vault/ro-ot
+lvcreate -qqy -n full -L 160M vault
+expect 1 "$RESPALDO" migrate $V --to vault
+says "free, the volume needs"
+lvremove -qqy vault/full
+expect 2 "$RESPALDO" migrate $V --to "$1" --cow 8M
+gone
+
+# Stopped, or killed: the first copy leaves nothing, the source is as it was.
+hold "copy begun" "$RESPALDO" migrate $V --to vault
+kill -TERM $held
+release
+[ $status = 130 ]
+gone
+for point in "copy begun" "copy has a base" "volume written"; do
+  hold "$point" "$RESPALDO" migrate $V --to vault
+  kill -KILL $held
+  release
+  "$RESPALDO" clean
+done
+expect 11 "$RESPALDO" migrate $V --to vault
+says "$N is a copy of $V"
+says "$V is in use: .*mounted on /run/m"
+says "run this command again"
+is $N lv_active "" && is $N lv_skip_activation "skip activation"
+[ "$(bases)" = 1 ]
+expect 11 "$RESPALDO" migrate $V --to vault/other
+says "moving $V to $N was begun"
+
+# Used, and written to: caught up with as often as wanted; killed in between; and taken back.
+head -c 3M /dev/urandom >/run/m/one
+sync
+hold "catching up" "$RESPALDO" migrate $V --to vault
+kill -KILL $held
+release
+"$RESPALDO" clean
+expect 11 "$RESPALDO" --json migrate $V --to vault
+says '"outcome":"copied"'
+says '"copied":0'
+caught=$(sed -n 's/.*"caught_up":\([0-9]*\).*/\1/p' /run/stdout)
+[ "$caught" -ge 3000000 ] && [ "$caught" -le 9000000 ]
+[ "$(bases)" = 1 ]
+expect 0 "$RESPALDO" migrate $V --abort
+says "the copy of $V is removed"
+gone
+
+# The whole way: copied while it is written to, unmounted, moved.
+(set +x; n=0; while [ ! -e /run/enough ]; do n=$((n + 1)); echo $n; sync -d /run/m/lines; sleep 0.3; done >/run/m/lines
+ echo $n >/run/count) &
+writer=$!
+expect 11 "$RESPALDO" migrate $V --to vault
+touch /run/enough
+wait $writer
+head -c 2M /dev/urandom >/run/m/two
+umount /run/m
+sum=$(sha256sum </dev/$V)
+# Killed at each step of the end: the same command brings it to its end, and never is there a second one of both.
+for point in "catching up" "copy compared" "volume marked as moved" "volume retired" "copy took over"; do
+  hold "$point" "$RESPALDO" migrate $V --to vault
+  kill -KILL $held
+  release
+  "$RESPALDO" clean
+done
+expect 1 "$RESPALDO" migrate $V --to vault
+says "was moved to another group"
+is $V lv_active "" && is $V lv_skip_activation "skip activation"
+is $N lv_active active && is $N lv_skip_activation ""
+[ "$(head -c 52428800 /dev/$N | sha256sum)" = "$sum" ]
+[ "$(bases)" = 0 ]
+nothing_left
+mount /dev/$N /run/m
+(cd /run/m && sha256sum --quiet -c /run/sums)
+seq "$(cat /run/count)" | cmp - /run/m/lines
+umount /run/m
+e2fsck -fn /dev/$N
+# The old one is what it was.
+lvchange -ay -K $V
+[ "$(sha256sum </dev/$V)" = "$sum" ]
+again
+
+# Nobody uses it: at once, under another name; fstab is told.
+umount /run/m
+echo "/dev/$V /data ext4 defaults 0 2" >/run/fstab
+mount --bind /run/fstab /etc/fstab
+expect 0 "$RESPALDO" migrate $V --to vault/new
+says "is now vault/new: 50.00 MiB compared, all equal"
+says "lvremove $V"
+says "/etc/fstab still says /dev/$V on /data: name /dev/vault/new there"
+umount /etc/fstab
+[ "$(head -c 52428800 /dev/vault/new | sha256sum)" = "$sum" ]
+again
+
+# The base overflows between two runs: everything is compared instead.
+expect 11 "$RESPALDO" migrate $V --to vault --cow 4M
+head -c 20M /dev/urandom >/run/m/three
+sync
+umount /run/m
+sum=$(sha256sum </dev/$V)
+expect 0 "$RESPALDO" migrate $V --to vault
+says "what changed on $V is not told by"
+[ "$(head -c 52428800 /dev/$N | sha256sum)" = "$sum" ]
+again
+
+# The copy is damaged between two runs: the comparison finds it.
+expect 11 "$RESPALDO" migrate $V --to vault
+umount /run/m
+sum=$(sha256sum </dev/$V)
+lvchange -ay -K $N
+printf x | dd of=/dev/$N bs=1 seek=31000000 conv=notrunc,fsync status=none
+lvchange -an $N
+expect 0 "$RESPALDO" migrate $V --to vault
+says "64.00 KiB of the copy differ from $V, and are copied again"
+[ "$(head -c 52428800 /dev/$N | sha256sum)" = "$sum" ]
+again
+umount /run/m
+nothing_left
+
+# Thin, out of its pool.
+lvremove -qqy $V
+lvcreate -qqy -L 60M -T vg-a.b/pool
+lvcreate -qqy -V 50M -T vg-a.b/pool -n ro-ot
+mke2fs -q -t ext4 /dev/$V
+mount /dev/$V /run/m
+cp -a /usr/share/common-licenses /run/m/
+expect 11 "$RESPALDO" migrate $V --to vault
+head -c 1M /dev/urandom >/run/m/four
+umount /run/m
+sum=$(sha256sum </dev/$V)
+expect 0 "$RESPALDO" migrate $V --to vault
+refused grep "is not told by" /run/stderr
+[ "$(head -c 52428800 /dev/$N | sha256sum)" = "$sum" ]
+nothing_left
