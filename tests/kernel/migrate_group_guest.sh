@@ -3,7 +3,7 @@
 set -- $DISKS
 vgcreate -qq vg-a.b "$1"
 vgcreate -qq --physicalextentsize 8M vault "$2"
-lvcreate -qqy -n ro-ot -L 50M vg-a.b
+lvcreate -qqy -n ro-ot -L 52M vg-a.b
 V=vg-a.b/ro-ot N=vault/ro-ot
 mke2fs -q -t ext4 /dev/$V
 mkdir -p /run/m
@@ -97,7 +97,7 @@ expect 1 "$RESPALDO" migrate $V --to vault
 says "was moved to another group"
 is $V lv_active "" && is $V lv_skip_activation "skip activation"
 is $N lv_active active && is $N lv_skip_activation ""
-[ "$(head -c 52428800 /dev/$N | sha256sum)" = "$sum" ]
+[ "$(head -c 54525952 /dev/$N | sha256sum)" = "$sum" ]
 [ "$(bases)" = 0 ]
 nothing_left
 mount /dev/$N /run/m
@@ -115,11 +115,11 @@ umount /run/m
 echo "/dev/$V /data ext4 defaults 0 2" >/run/fstab
 mount --bind /run/fstab /etc/fstab
 expect 0 "$RESPALDO" migrate $V --to vault/new
-says "is now vault/new: 50.00 MiB compared, all equal"
+says "is now vault/new: 52.00 MiB compared, all equal"
 says "lvremove $V"
 says "/etc/fstab still says /dev/$V on /data: name /dev/vault/new there"
 umount /etc/fstab
-[ "$(head -c 52428800 /dev/vault/new | sha256sum)" = "$sum" ]
+[ "$(head -c 54525952 /dev/vault/new | sha256sum)" = "$sum" ]
 again
 
 # The base overflows between two runs: everything is compared instead.
@@ -130,7 +130,7 @@ umount /run/m
 sum=$(sha256sum </dev/$V)
 expect 0 "$RESPALDO" migrate $V --to vault
 says "what changed on $V is not told by"
-[ "$(head -c 52428800 /dev/$N | sha256sum)" = "$sum" ]
+[ "$(head -c 54525952 /dev/$N | sha256sum)" = "$sum" ]
 again
 
 # The copy is damaged between two runs: the comparison finds it.
@@ -142,7 +142,7 @@ printf x | dd of=/dev/$N bs=1 seek=31000000 conv=notrunc,fsync status=none
 lvchange -an $N
 expect 0 "$RESPALDO" migrate $V --to vault
 says "64.00 KiB of the copy differ from $V, and are copied again"
-[ "$(head -c 52428800 /dev/$N | sha256sum)" = "$sum" ]
+[ "$(head -c 54525952 /dev/$N | sha256sum)" = "$sum" ]
 again
 umount /run/m
 nothing_left
@@ -150,7 +150,7 @@ nothing_left
 # Thin, out of its pool.
 lvremove -qqy $V
 lvcreate -qqy -L 60M -T vg-a.b/pool
-lvcreate -qqy -V 50M -T vg-a.b/pool -n ro-ot
+lvcreate -qqy -V 52M -T vg-a.b/pool -n ro-ot
 mke2fs -q -t ext4 /dev/$V
 mount /dev/$V /run/m
 cp -a /usr/share/common-licenses /run/m/
@@ -160,5 +160,5 @@ umount /run/m
 sum=$(sha256sum </dev/$V)
 expect 0 "$RESPALDO" migrate $V --to vault
 refused grep "is not told by" /run/stderr
-[ "$(head -c 52428800 /dev/$N | sha256sum)" = "$sum" ]
+[ "$(head -c 54525952 /dev/$N | sha256sum)" = "$sum" ]
 nothing_left

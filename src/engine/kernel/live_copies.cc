@@ -17,9 +17,10 @@ std::string copy_tag(const std::string& source_uuid) {
   return std::string(journal::kCopyOfTagPrefix) + source_uuid;
 }
 
-void remove_tags_of_copies(const LvRow& row, std::vector<std::string>& words) {
+// lvm2 adds tags before it takes others off: `but` shall stay.
+void remove_tags_of_copies(const LvRow& row, std::vector<std::string>& words, const std::string& but = {}) {
   for (const std::string& tag : row.tags)
-    if (tag.starts_with(journal::kCopyOfTagPrefix) || tag.starts_with(journal::kCopyBaseTagPrefix))
+    if ((tag.starts_with(journal::kCopyOfTagPrefix) || tag.starts_with(journal::kCopyBaseTagPrefix)) && tag != but)
       words.insert(words.end(), {"--deltag", tag});
 }
 
@@ -41,7 +42,7 @@ std::vector<CopyInfo> live_copies_of(const std::vector<LvRow>& rows, const std::
 void mark_live_copy(World& world, const LvRow& copy, const std::string& source_uuid,
                     const std::string& base_token) {
   std::vector<std::string> words = {"lvchange", "-ky"};
-  remove_tags_of_copies(copy, words);
+  remove_tags_of_copies(copy, words, copy_tag(source_uuid));
   words.insert(words.end(), {"--addtag", copy_tag(source_uuid)});
   if (!base_token.empty())
     words.insert(words.end(), {"--addtag", std::string(journal::kCopyBaseTagPrefix) + base_token});
