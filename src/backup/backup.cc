@@ -384,6 +384,12 @@ class Run {
         job.facts.cow_used = cow->used;
         job.facts.cow_chunk = cow->chunk;
       }
+      if (const auto pool = job.lease->pool()) {
+        job.facts.pool_size = pool->data_size;
+        job.facts.pool_used = pool->data_used;
+        job.facts.pool_metadata_size = pool->metadata_size;
+        job.facts.pool_metadata_used = pool->metadata_used;
+      }
       os::crash_point("volume read");
       if (!job.token) release(job);
     }

@@ -176,8 +176,11 @@ void report_base(app::Context& context, const backup::VolumeResult& volume) {
   if (!volume.base.refused.empty())
     context.print(fmt::format("{}: everything was read: {}", name, printable(volume.base.refused)));
   if (volume.base_kept)
-    context.print(
-        fmt::format("{}: a base is kept for the next backup; `respaldo base list` shows how it fills", name));
+    context.print(fmt::format(
+        "{}: a base is kept for the next backup; {}; `respaldo base list` shows how it fills", name,
+        facts.cow_size ? fmt::format("its store takes {}, and until then each block's first write is copied there",
+                                     format_size(*facts.cow_size))
+                       : std::string("what is overwritten until then stays in the pool")));
 }
 
 void report(app::Context& context, const backup::BackupSummary& summary, const Verification* verification) {

@@ -171,7 +171,7 @@ class Runner {
     for (const engine::VolumeInfo& info : nested.engine().list()) {
       const std::string name = info.name.str();
       const bool named = std::ranges::find(job_.volumes, name) != job_.volumes.end();
-      if (named || (!info.origin && info.kind != "thin-pool" && info.kind != "cache-pool"))
+      if (named || (!info.origin && !info.set_aside && info.kind != "thin-pool" && info.kind != "cache-pool"))
         names.push_back(name);
     }
     return config::select_volumes(job_, names);

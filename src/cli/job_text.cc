@@ -48,7 +48,7 @@ std::string check_summary(const Json& result) {
                      count(result, "packs"), count(result, "blobs"));
 }
 
-// Ratios of the volumes' COW stores, as far as the backup recorded them.
+// Ratios of the volumes' COW stores and pools, as far as the backup recorded them.
 void add_ratios(const Json& backup, job::Metrics& metrics) {
   const auto volumes = backup.find("volumes");
   if (volumes == backup.end() || !volumes->is_array()) return;
@@ -57,9 +57,13 @@ void add_ratios(const Json& backup, job::Metrics& metrics) {
     if (!volume.is_object()) continue;
     read += number(volume, "bytes_read");
     const std::string name = volume.value("vg", "") + "/" + volume.value("lv", "");
-    if (const std::uint64_t size = number(volume, "cow_size"); size > 0)
-      metrics.cow_peak.emplace_back(
-          name, static_cast<double>(number(volume, "cow_used")) / static_cast<double>(size));
+    const auto add = [&](std::vector<std::pair<std::string, double>>& to, const char* used, const char* size) {
+      if (const std::uint64_t whole = number(volume, size); whole > 0)
+        to.emplace_back(name, static_cast<double>(number(volume, used)) / static_cast<double>(whole));
+    };
+    add(metrics.cow_peak, "cow_used", "cow_size");
+    add(metrics.pool_data, "pool_used", "pool_size");
+    add(metrics.pool_metadata, "pool_metadata_used", "pool_metadata_size");
   }
   metrics.bytes_read = read;
   metrics.bytes_new = number(backup, "new_bytes");

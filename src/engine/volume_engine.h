@@ -51,6 +51,7 @@ struct VolumeInfo {
   std::string unreadable;        // why it cannot be read; empty when it can
   std::vector<std::string> missing_pvs;
   bool in_use = false;           // served by an activation, or open in the kernel
+  bool set_aside = false;        // a copy that is not in use yet, or what a move to another group left
 };
 
 struct AcquireOptions {

@@ -60,6 +60,7 @@ TEST(Metrics, have_names_types_and_escaped_labels) {
   metrics.state.last_check = 1780000000;
   metrics.bytes_read = 42;
   metrics.cow_peak = {{"vg0/root", 0.25}};
+  metrics.pool_data = {{"vg0/thin", 0.5}};
   const std::string text = metrics_text(metrics);
   EXPECT_THAT(
       text,
@@ -68,6 +69,8 @@ TEST(Metrics, have_names_types_and_escaped_labels) {
   EXPECT_THAT(text, HasSubstr("respaldo_job_duration_seconds{job=\"night\\\"ly\"} 12.5\n"));
   EXPECT_THAT(text, HasSubstr("respaldo_job_read_bytes{job=\"night\\\"ly\"} 42\n"));
   EXPECT_THAT(text, HasSubstr("respaldo_job_cow_peak_ratio{job=\"night\\\"ly\",volume=\"vg0/root\"} 0.25\n"));
+  EXPECT_THAT(text, HasSubstr("respaldo_job_pool_data_ratio{job=\"night\\\"ly\",volume=\"vg0/thin\"} 0.5\n"));
+  EXPECT_THAT(text, Not(HasSubstr("pool_metadata"))) << "what is not known is left out";
   EXPECT_THAT(text, Not(HasSubstr("last_success"))) << "a job that never went well has no such time";
 }
 

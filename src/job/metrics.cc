@@ -69,6 +69,10 @@ std::string metrics_text(const Metrics& metrics) {
   text.one("respaldo_job_stored_bytes", "Added to the repository by the last backup.", metrics.bytes_stored);
   text.ratios("respaldo_job_cow_peak_ratio", "Use of the snapshot's COW store at the end of the last backup.",
               metrics.cow_peak);
+  text.ratios("respaldo_job_pool_data_ratio", "Use of the volume's thin pool at the end of the last backup.",
+              metrics.pool_data);
+  text.ratios("respaldo_job_pool_metadata_ratio",
+              "Use of the metadata of the volume's thin pool at the end of the last backup.", metrics.pool_metadata);
   return text.take();
 }
 

@@ -21,6 +21,7 @@ struct Metrics {
   // Of this run's backup; absent when there is none.
   std::optional<std::uint64_t> bytes_read, bytes_new, bytes_stored;
   std::vector<std::pair<std::string, double>> cow_peak;  // volume, 0 to 1
+  std::vector<std::pair<std::string, double>> pool_data, pool_metadata;  // of a thin volume's pool; likewise
 };
 
 std::string metrics_text(const Metrics& metrics);

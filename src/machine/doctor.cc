@@ -8,7 +8,9 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "engine/base.h"
 #include "engine/volume_engine.h"
+#include "journal/names.h"
 
 namespace respaldo::machine {
 
@@ -61,6 +63,23 @@ void check_thick(const Picture& picture, const DoctorFacts& facts, const engine:
                      fmt::format("{}: {} has {} free, and {} of COW store", lv.str(), vg->name,
                                  format_size(vg->free), expected_words(expected, known)),
                      ""});
+  }
+}
+
+// What bases cost: nobody should have to wonder where room and speed have gone.
+void check_bases(const Picture& picture, Findings& found) {
+  for (const engine::LvRow& lv : picture.lvs) {
+    if (!lv.has_tag(engine::kBaseTag) || lv.snapshot_invalid) continue;
+    const std::string origin = lv.vg + "/" + lv.origin;
+    found.push_back(
+        {Severity::ok, "base", lv.str(),
+         lv.is_thick_snapshot()
+             ? fmt::format("{} is the base of {}: it takes {} of {} ({:.2f}% used), and the first write to each block of "
+                           "{} since the last backup is copied there",
+                           lv.str(), origin, format_size(lv.size), lv.vg, lv.data_percent_x100.value_or(0) / 100.0, origin)
+             : fmt::format("{} is the base of {}: what was overwritten since the last backup stays in the pool {}/{}",
+                           lv.str(), origin, lv.vg, lv.pool),
+         ""});
   }
 }
 
@@ -153,6 +172,11 @@ std::vector<const engine::LvRow*> volumes_to_save(const Picture& picture) {
   for (const engine::LvRow& lv : picture.lvs) {
     if (lv.hidden || lv.is_thick_snapshot() || lv.is_pool() || lv.has_tag("backup_target")) continue;
     if (lv.is_thin_volume() && !lv.origin.empty()) continue;
+    // Neither of a move that is under way, nor what it left.
+    if (lv.has_tag(journal::kMovedTag) || std::ranges::any_of(lv.tags, [](const std::string& tag) {
+          return tag.starts_with(journal::kCopyOfTagPrefix);
+        }))
+      continue;
     const Device* device = device_of(picture, lv);
     if (device != nullptr && device->content.type == "swap") continue;
     volumes.push_back(&lv);
@@ -175,6 +199,7 @@ Findings examine_host(const Picture& picture, const DoctorFacts& facts) {
     found.push_back(ok("lvm2", fmt::format("lvm2 {} answers", facts.lvm_version)));
   if (!picture.lvm_known) return found;
   check_volumes(picture, facts, found);
+  check_bases(picture, found);
   check_settings(picture, facts.settings, found);
   family(found, missing_pvs(picture), "group_partial", "all PVs are there");
   family(found, duplicates(picture), "duplicates", "no group's name and no PV is there twice");

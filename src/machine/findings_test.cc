@@ -202,6 +202,31 @@ TEST(Doctor, says_of_each_volume_whether_a_snapshot_would_have_room) {
   EXPECT_EQ(severity_of("lvm2"), "problem");
 }
 
+TEST(Doctor, tells_what_bases_cost_and_leaves_moved_volumes_alone) {
+  Picture host = make_host();
+  const DoctorFacts facts{.root = true, .lvm_version = "2.03.16(2)"};
+  const auto base = [&] {
+    for (const Finding& finding : examine_host(host, facts))
+      if (finding.kind == "base") return finding.message;
+    return std::string();
+  };
+  EXPECT_EQ(base(), "");
+  engine::LvRow snapshot = host.lvs[0];
+  snapshot.name = "respaldo_0123456789abcdef";
+  snapshot.attr = "swi-a-s---";
+  snapshot.origin = host.lvs[0].name;
+  snapshot.size = 64U << 20;
+  snapshot.tags = {"respaldo_base"};
+  host.lvs.push_back(snapshot);
+  EXPECT_THAT(base(), AllOf(HasSubstr("is the base of vg0/root"), HasSubstr("64.00 MiB")));
+
+  const std::size_t before = volumes_to_save(host).size();
+  host.lvs[0].tags.push_back("respaldo_moved");
+  EXPECT_EQ(volumes_to_save(host).size(), before - 1);
+  host.lvs[0].tags = {"respaldo_copy_of_0123"};
+  EXPECT_EQ(volumes_to_save(host).size(), before - 1);
+}
+
 TEST(Doctor, reads_lvm2s_settings) {
   const LvmSettings settings = parse_lvm_settings(
       "activation/monitoring=1\n# comment\n\tactivation/snapshot_autoextend_threshold=70\nno line\n");

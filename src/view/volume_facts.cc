@@ -68,6 +68,10 @@ std::string VolumeFacts::to_json() const {
   if (cow_size) json["cow_size"] = *cow_size;
   if (cow_used) json["cow_used"] = *cow_used;
   if (cow_chunk) json["cow_chunk"] = *cow_chunk;
+  if (pool_size) json["pool_size"] = *pool_size;
+  if (pool_used) json["pool_used"] = *pool_used;
+  if (pool_metadata_size) json["pool_metadata_size"] = *pool_metadata_size;
+  if (pool_metadata_used) json["pool_metadata_used"] = *pool_metadata_used;
   if (!filesystem.empty()) json["filesystem"] = filesystem;
   if (!filesystem_uuid.empty()) json["filesystem_uuid"] = filesystem_uuid;
   if (!filesystem_label.empty()) json["filesystem_label"] = filesystem_label;
@@ -114,6 +118,10 @@ VolumeFacts VolumeFacts::parse(std::string_view source) {
   facts.cow_size = number(json, "cow_size");
   facts.cow_used = number(json, "cow_used");
   facts.cow_chunk = number(json, "cow_chunk");
+  facts.pool_size = number(json, "pool_size");
+  facts.pool_used = number(json, "pool_used");
+  facts.pool_metadata_size = number(json, "pool_metadata_size");
+  facts.pool_metadata_used = number(json, "pool_metadata_used");
   facts.filesystem = text(json, "filesystem");
   facts.filesystem_uuid = text(json, "filesystem_uuid");
   facts.filesystem_label = text(json, "filesystem_label");

@@ -47,6 +47,8 @@ struct VolumeFacts {
   std::string segment_type, engine, how;  // how: "direct", "snapshot", "given"
   std::string filesystem, filesystem_uuid, filesystem_label;
   std::optional<std::uint64_t> cow_size, cow_used, cow_chunk;
+  // Thin: of its pool when all was read, bytes.
+  std::optional<std::uint64_t> pool_size, pool_used, pool_metadata_size, pool_metadata_used;
   std::string snapshot_name;
   std::vector<LostRange> lost;
   std::vector<FileViewFacts> file_views;

@@ -43,6 +43,8 @@ TEST(VolumeFacts, come_back_as_they_were_written) {
   facts.cow_size = 10;
   facts.cow_used = 0;
   facts.cow_chunk = 4096;
+  facts.pool_size = 100;
+  facts.pool_used = 0;
   facts.filesystem = "ext4";
   facts.filesystem_label = "\xff\n";
   facts.lost = {{{4096, 512}, "Input/output error"}};
@@ -52,6 +54,8 @@ TEST(VolumeFacts, come_back_as_they_were_written) {
   EXPECT_EQ(again.to_json(), json);
   EXPECT_EQ(again.lv, "ro-ot");
   EXPECT_EQ(again.cow_used, 0U);
+  EXPECT_EQ(again.pool_used, 0U);
+  EXPECT_EQ(again.pool_metadata_size, std::nullopt);
   ASSERT_EQ(again.lost.size(), 1U);
   EXPECT_EQ(again.lost[0].extent, (Extent{4096, 512}));
 }

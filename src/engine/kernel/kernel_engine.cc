@@ -42,6 +42,7 @@ VolumeInfo info_of(const LvRow& row, DmControl& dm) {
   info.kind = row.is_thick_snapshot() ? "snapshot" : row.segment_type;
   if (row.is_snapshot() && !row.origin.empty()) info.origin = row.origin;
   info.in_use = row.open;
+  info.set_aside = is_set_aside(row);
   if (!row.is_active()) {
     info.unreadable = "it is not active";
   } else if (row.suspended) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/printable.h"
 #include "journal/names.h"
@@ -82,6 +84,12 @@ void retire_live_volume(World& world, const LvRow& source) {
 
 // Marked and active: retiring it did not come to its end.
 bool is_retired(const LvRow& source) { return source.has_tag(journal::kMovedTag) && !source.is_active(); }
+
+bool is_set_aside(const LvRow& row) {
+  return is_retired(row) || std::ranges::any_of(row.tags, [](const std::string& tag) {
+           return tag.starts_with(journal::kCopyOfTagPrefix);
+         });
+}
 
 void take_over_live(World& world, const LvRow& copy) {
   // First the last thing that can fail: the record of the copy stays until it can be used.

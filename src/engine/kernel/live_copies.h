@@ -13,6 +13,7 @@ void activate_live_copy(World& world, const LvRow& copy, bool active);
 void remove_live_copy(World& world, const LvRow& copy, const std::string& source_uuid);
 void retire_live_volume(World& world, const LvRow& source);
 bool is_retired(const LvRow& source);
+bool is_set_aside(const LvRow& row);  // a copy, or retired
 void take_over_live(World& world, const LvRow& copy);
 
 }  // namespace respaldo::engine
