@@ -10,6 +10,7 @@
 namespace respaldo::machine {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 

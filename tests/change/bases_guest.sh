@@ -56,7 +56,7 @@ for lv in thick thin; do
     if [ $night = 2 ]; then [ "$read" -lt $((256 * 1048576 * 6 / 100)) ] || fail "$lv: $read bytes are read"; fi
     increment=$(field $lv "b['backup']")
     backup $lv --full
-    echo "$lv $increment $(field $lv "b['backup']") $read" >>"$OUT/pairs"
+    echo "vg/$lv $increment $(field $lv "b['backup']") $read" >>"$OUT/pairs"
     mount "$device" /run/mnt
   done
   umount /run/mnt
