@@ -80,7 +80,8 @@ class Worker {
 }  // namespace
 
 CopyTotals copy(const Device& from, WritableDevice& to, const ExtentSet& ranges, CopyMode mode,
-                unsigned threads, Progress& progress, const std::stop_token& stop) {
+                unsigned threads, Progress& progress, const std::stop_token& stop,
+                const std::function<void()>& check) {
   const std::vector<Extent> pieces = pieces_of(ranges);
   if (!pieces.empty()) {
     require_within(from, 0, pieces.back().end());
@@ -96,6 +97,7 @@ CopyTotals copy(const Device& from, WritableDevice& to, const ExtentSet& ranges,
       Worker worker(from, to, mode);
       for (std::size_t at = next++; at < pieces.size(); at = next++) {
         os::throw_if_stopped(token);
+        if (check) check();
         worker.piece(pieces[at]);
         progress.advance(pieces[at].length);
       }

@@ -103,6 +103,9 @@ TEST(Copy, ends_with_the_error_of_the_source_and_when_told_to) {
   stop.request_stop();
   EXPECT_THROW(run(*random_device(1), *to, {{0, kSize}}, CopyMode::all, stop.get_token()), Cancelled);
   EXPECT_THROW(run(*random_device(1), *to, {{0, kSize + 1}}, CopyMode::all), Error);
+  SilentProgress progress;
+  const auto check = [] { throw Error(ErrorKind::overflow, "the snapshot is dead"); };
+  EXPECT_THROW(copy(*random_device(1), *to, {{0, kSize}}, CopyMode::all, 2, progress, {}, check), Error);
 }
 
 }  // namespace

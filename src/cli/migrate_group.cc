@@ -77,7 +77,8 @@ bool is_other_group(app::Context& context, const VolumeName& volume, const std::
   if (to.empty() || to.starts_with("/")) return false;
   const std::string group = to.substr(0, to.find('/'));
   if (group == volume.vg) return false;
-  return engine::volume_copies(context.engine()).has_group(group);
+  engine::VolumeCopies* const copies = engine::volume_copies(context.engine());
+  return copies != nullptr && copies->has_group(group);
 }
 
 app::ExitCode migrate_to_group(app::Context& context, const VolumeName& volume, const std::string& to,

@@ -22,6 +22,10 @@ inline std::string base_token(const std::vector<std::string>& tags) {
   return {};
 }
 
+// Bases of moves to another group (engine/group_move.h) have such tokens: no backup uses or removes them.
+inline constexpr std::string_view kMoveTokenMark = "move";
+inline bool is_base_of_move(const std::string& token) { return token.find(kMoveTokenMark) != std::string::npos; }
+
 // What tells one base from every other snapshot. Recorded in the backup that was read from it, and compared
 // when the base is found again: all of it must be the same.
 struct BaseIdentity {
@@ -54,6 +58,8 @@ class BaseKeeper {
   virtual ~BaseKeeper() = default;
   // Bases of the volume, newest first; found after what this lease shows was held still.
   virtual std::vector<std::unique_ptr<Base>> bases() = 0;
+  // The same of moves.
+  virtual std::vector<std::unique_ptr<Base>> bases_of_moves() { return {}; }
   // What this lease's snapshot would be as a base, without a token. Absent when it cannot become one:
   // base_problem() says why.
   virtual std::optional<BaseIdentity> as_base() const = 0;

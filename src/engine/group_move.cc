@@ -24,13 +24,18 @@ namespace {
 
 using block::CopyMode;
 
-// A backup never takes such a base for one of its own: no backup recorded the token.
-constexpr std::string_view kTokenMark = "copy";
 std::string new_token() {
-  return fmt::format("{:08x}{}{}", static_cast<std::uint32_t>(std::time(nullptr)), kTokenMark,
+  return fmt::format("{:08x}{}{}", static_cast<std::uint32_t>(std::time(nullptr)), kMoveTokenMark,
                      journal::random_hex(16));
 }
-bool is_ours(const std::string& token) { return token.find(kTokenMark) != std::string::npos; }
+
+VolumeCopies& copies_in(VolumeEngine& engine) {
+  VolumeCopies* const copies = volume_copies(engine);
+  if (copies == nullptr)
+    throw Error(ErrorKind::unsupported, "volumes move to other groups on the running system only",
+                "on disk images: back the volume up, and respaldo restore --create it there");
+  return *copies;
+}
 
 BaseEngine& bases_of(VolumeEngine& engine) {
   BaseEngine* const bases = base_engine(engine);
@@ -38,11 +43,17 @@ BaseEngine& bases_of(VolumeEngine& engine) {
   return *bases;
 }
 
-void remove_our_bases(VolumeEngine& engine, const VolumeName& volume, const std::string& but) {
+// But one; false when there was none.
+bool remove_bases(VolumeEngine& engine, const VolumeName& volume, const std::string& but) {
   BaseEngine& bases = bases_of(engine);
-  for (const BaseInfo& base : bases.list_bases())
-    if (base.name.vg == volume.vg && base.volume == volume.lv && is_ours(base.token) && base.token != but)
-      bases.remove_base(base.name, base.uuid);
+  bool any = false;
+  for (const BaseInfo& base : bases.list_bases()) {
+    const bool ours = base.name.vg == volume.vg && base.volume == volume.lv && is_base_of_move(base.token);
+    if (!ours || base.token == but) continue;
+    bases.remove_base(base.name, base.uuid);
+    any = true;
+  }
+  return any;
 }
 
 // What is held still of the source while it is read.
@@ -61,13 +72,15 @@ class Held {
   Held& operator=(const Held&) = delete;
 
   const block::Device& device() const { return lease_->device(); }
+  // Waits for nothing.
+  void check() const { guard_->check(); }
   void require_valid() const {
     guard_->check();
     lease_->require_valid();
   }
   std::vector<std::unique_ptr<Base>> bases() {
     BaseKeeper* const keeps = keeper(*lease_);
-    return keeps == nullptr ? std::vector<std::unique_ptr<Base>>() : keeps->bases();
+    return keeps == nullptr ? std::vector<std::unique_ptr<Base>>() : keeps->bases_of_moves();
   }
   // The token; empty when it cannot be kept.
   std::string keep_as_base() {
@@ -91,9 +104,14 @@ class Held {
 void copy_ranges(const Held& held, block::WritableDevice& target, const ExtentSet& ranges, CopyMode mode,
                  std::string_view phase, const GroupMoveOptions& options, Progress& progress,
                  const std::stop_token& stop, std::uint64_t& changed) {
-  {
+  try {
     const ProgressPhase shown(progress, phase, ranges.total());
-    changed += block::copy(held.device(), target, ranges, mode, options.threads, progress, stop).changed;
+    changed += block::copy(held.device(), target, ranges, mode, options.threads, progress, stop,
+                           [&] { held.check(); })
+                   .changed;
+  } catch (const Error&) {
+    held.require_valid();  // a dead snapshot cannot be read, and that is what should be told
+    throw;
   }
   held.require_valid();
 }
@@ -107,8 +125,8 @@ void drop_cache(const block::Device& device) {
 class GroupMove {
  public:
   GroupMove(VolumeEngine& engine, const GroupMoveOptions& options, Progress& progress, const std::stop_token& stop)
-      : engine_(engine), copies_(volume_copies(engine)), options_(options), progress_(progress), stop_(stop),
-        source_(engine.find(options.from)) {
+      : engine_(engine), copies_(copies_in(engine)), options_(options), progress_(progress), stop_(stop),
+        source_(engine.find(options.from)), lock_(copies_.lock_move(source_.uuid)) {
     result_.size = source_.size;
   }
 
@@ -117,19 +135,12 @@ class GroupMove {
       throw Error(ErrorKind::unsupported, fmt::format("{} is a snapshot", printable(from())),
                   fmt::format("move its origin: {}/{}", options_.from.vg, *source_.origin));
     std::optional<CopyInfo> copy = find_copy();
-    if (copies_.is_retired(options_.from)) {
-      if (!copy) {
-        remove_our_bases(engine_, options_.from, "");
-        throw Error(ErrorKind::refused,
-                    fmt::format("{} was moved to another group, and is kept out of use", printable(from())),
-                    fmt::format("when nobody needs its content any more: lvremove {0}; to use it again: lvchange -kn "
-                                "--deltag {1} {0} && lvchange -ay {0}",
-                                from(), journal::kMovedTag));
-      }
-      switch_over(*copy);
-      return result_;
-    }
-    if (!copy) {
+    if (const auto retired = copies_.retired(options_.from); retired && !copy) was_moved(*retired);
+    if (copy) {
+      // Whatever ended the last run: nothing takes over that was not compared with what is here now.
+      copies_.reinstate(options_.from);
+    } else {
+      engine_.open_read(options_.from);  // what cannot be read is told before anything is made
       first_copy();
       copy = find_copy();
       if (!copy) throw Error(ErrorKind::io, fmt::format("the copy {} is gone", printable(options_.to.str())));
@@ -140,6 +151,22 @@ class GroupMove {
 
  private:
   std::string from() const { return options_.from.str(); }
+
+  [[noreturn]] void was_moved(const VolumeCopies::Retired& retired) {
+    remove_bases(engine_, options_.from, "");
+    const std::string again = fmt::format("lvchange -kn --deltag {0}{1} {2} && lvchange -ay {2}",
+                                          journal::kMovedTagPrefix, retired.copy_uuid, from());
+    if (retired.copy.empty())
+      throw Error(ErrorKind::refused,
+                  fmt::format("{} was moved, but the volume that took its place (UUID {}) is not here: this may be "
+                              "all that is left of it",
+                              printable(from()), printable(retired.copy_uuid)),
+                  "to use it again: " + again);
+    throw Error(ErrorKind::refused,
+                fmt::format("{} was moved: it is {} now, and the old volume is kept out of use", printable(from()),
+                            printable(retired.copy)),
+                fmt::format("when nobody needs the old one any more: lvremove {}; to use it again: {}", from(), again));
+  }
 
   std::optional<CopyInfo> find_copy() {
     std::optional<CopyInfo> found;
@@ -157,30 +184,44 @@ class GroupMove {
   }
 
   void first_copy() {
-    remove_our_bases(engine_, options_.from, "");
-    const auto made = volume_changes(engine_).make_volume({options_.to, source_.size, ""});
+    remove_bases(engine_, options_.from, "");
+    const auto made = volume_changes(engine_).make_volume({options_.to, source_.size, "", true});
     std::string token;
-    {
+    try {
       Held held(engine_, options_, progress_);
-      const auto target = engine_.open_write(options_.to);
-      const std::uint64_t size = held.device().size();
-      os::crash_point("copy begun");
-      copy_ranges(held, *target, {{0, size}}, CopyMode::all, "copy", options_, progress_, stop_, result_.copied);
-      if (target->size() > size) target->zero({size, target->size() - size});
-      target->flush();
+      {
+        const auto target = engine_.open_write(options_.to);
+        const std::uint64_t size = held.device().size();
+        os::crash_point("copy begun");
+        copy_ranges(held, *target, {{0, size}}, CopyMode::all, "copy", options_, progress_, stop_, result_.copied);
+        if (target->size() > size) target->zero({size, target->size() - size});
+        target->flush();
+      }
       token = held.keep_as_base();
       os::crash_point("copy has a base");
       held.release();
+      copies_.mark_copy(options_.to, source_.uuid, token);
+    } catch (...) {
+      if (!token.empty()) forget_bases();
+      throw;
     }
-    copies_.mark_copy(options_.to, source_.uuid, token);
+    os::crash_point("copy marked");
     made->keep();
     os::crash_point("copy made");
   }
 
-  // Nobody can mount the source while this is held; nothing when somebody has.
-  block::WritableDevicePtr hold_source() {
+  void forget_bases() noexcept {
     try {
-      return engine_.open_write(options_.from);
+      remove_bases(engine_, options_.from, "");
+    } catch (...) {
+      progress_.note(fmt::format("a snapshot of {0} stays: respaldo base remove {0}", printable(from())));
+    }
+  }
+
+  // Nothing when somebody uses the source.
+  std::unique_ptr<HeldVolume> hold_source() {
+    try {
+      return copies_.hold(options_.from);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::busy) throw;
       result_.in_use = error.what();
@@ -189,46 +230,48 @@ class GroupMove {
   }
 
   void catch_up(const CopyInfo& copy) {
-    remove_our_bases(engine_, options_.from, copy.base_token);
+    remove_bases(engine_, options_.from, copy.base_token);
     copies_.set_active(copy.name, true);
-    bool switched = false;
     try {
-      block::WritableDevicePtr source = hold_source();
+      // Before the snapshot: what is written from now on shows, or is in the snapshot.
+      std::unique_ptr<HeldVolume> source = hold_source();
       std::string token;
       {
-        const auto target = engine_.open_write(copy.name);
         Held held(engine_, options_, progress_);
-        os::crash_point("catching up");
-        bring_up_to_date(held, copy, *target);
-        if (source)
-          make_sure(held, *target);
-        else
-          token = held.keep_as_base();
+        {
+          const auto target = engine_.open_write(copy.name);
+          os::crash_point("catching up");
+          bring_up_to_date(held, copy, *target);
+          if (source) make_sure(held, *target);
+        }
+        if (!source) token = held.keep_as_base();
         held.release();
       }
       if (source) {
         os::crash_point("copy compared");
-        source.reset();
-        copies_.retire(options_.from);
+        copies_.retire(options_.from, std::move(source), copy.uuid);
         os::crash_point("volume retired");
-        switch_over(copy);
-        switched = true;
-        return;
+        copies_.take_over(copy.name);
+        os::crash_point("copy took over");
+        result_.moved = true;
+      } else {
+        copies_.mark_copy(copy.name, source_.uuid, token);
+        os::crash_point("copy caught up");
+        remove_bases(engine_, options_.from, token);
+        copies_.set_active(copy.name, false);
       }
-      copies_.mark_copy(copy.name, source_.uuid, token);
-      remove_our_bases(engine_, options_.from, token);
-      copies_.set_active(copy.name, false);
     } catch (...) {
-      if (!switched) rest(copy);
+      rest(copy);
       throw;
     }
+    if (result_.moved) forget_bases();
   }
 
   void rest(const CopyInfo& copy) noexcept {
     try {
       copies_.set_active(copy.name, false);
     } catch (...) {
-      // It stays active until the next boot; the failure itself is being told.
+      progress_.note(fmt::format("the copy {0} is active: lvchange -an {0}", printable(copy.name.str())));
     }
   }
 
@@ -295,23 +338,13 @@ class GroupMove {
                               from()));
   }
 
-  void switch_over(const CopyInfo& copy) {
-    copies_.take_over(copy.name);
-    os::crash_point("copy took over");
-    result_.moved = true;
-    try {
-      remove_our_bases(engine_, options_.from, "");
-    } catch (const Error& error) {
-      progress_.note(fmt::format("a snapshot of the old volume {} stays: {}", printable(from()), error.what()));
-    }
-  }
-
   VolumeEngine& engine_;
   VolumeCopies& copies_;
   const GroupMoveOptions& options_;
   Progress& progress_;
   const std::stop_token& stop_;
   const VolumeInfo source_;
+  const std::shared_ptr<void> lock_;
   GroupMoveResult result_;
 };
 
@@ -323,17 +356,16 @@ GroupMoveResult move_to_group(VolumeEngine& engine, const GroupMoveOptions& opti
 }
 
 bool abort_group_move(VolumeEngine& engine, const VolumeName& from) {
-  VolumeCopies& copies = volume_copies(engine);
+  VolumeCopies* const copies = volume_copies(engine);
+  if (copies == nullptr) return false;
   const VolumeInfo source = engine.find(from);
-  const auto begun = copies.copies_of(source.uuid);
-  if (begun.empty()) return false;
-  if (copies.is_retired(from))
-    throw Error(ErrorKind::refused,
-                fmt::format("{} has taken the place of {} already", printable(begun[0].name.str()), printable(from.str())),
-                "the same move again brings it to its end");
-  for (const CopyInfo& copy : begun) copies.remove_copy(copy.name, source.uuid);
-  remove_our_bases(engine, from, "");
-  return true;
+  const auto lock = copies->lock_move(source.uuid);
+  const auto begun = copies->copies_of(source.uuid);
+  // A source that was retired a moment before a crash comes back; a copy that took over is none any more.
+  if (!begun.empty()) copies->reinstate(from);
+  for (const CopyInfo& copy : begun) copies->remove_copy(copy.name, source.uuid);
+  const bool bases = remove_bases(engine, from, "");
+  return bases || !begun.empty();
 }
 
 }  // namespace respaldo::engine

@@ -28,13 +28,14 @@ struct GroupMoveResult {
 
 // Goes on with what an earlier call began, whenever that ended: nothing but the groups' metadata is asked.
 //
-// Errors: refused when there is another volume `to`, or `from` was moved already; no_space, busy, overflow and
+// Errors: unsupported by this engine; busy when another process moves the volume, or somebody wrote to it who does
+// not mount it; refused when there is another volume `to`, or `from` was moved already; no_space, busy, overflow and
 // others as VolumeEngine::acquire; io when the copy cannot be made equal. The source is never written. A first
 // copy that does not come to its end is removed, a later step leaves the copy as it was or newer.
 GroupMoveResult move_to_group(VolumeEngine& engine, const GroupMoveOptions& options, Progress& progress,
                               const std::stop_token& stop);
 
-// Removes the copies that were begun, and the bases of them. False when there was nothing.
+// Removes the copies that were begun, and their bases; the source is in use as it was. False when there was nothing.
 bool abort_group_move(VolumeEngine& engine, const VolumeName& from);
 
 }  // namespace respaldo::engine

@@ -17,6 +17,7 @@ struct NewVolumeRequest {
   VolumeName name;
   std::uint64_t size = 0;  // bytes; rounded up to extents
   std::string pv;          // the physical volume to take them from; empty: lvm2 chooses
+  bool skipped_at_boot = false;  // nothing activates it but who asks for it by name
 };
 
 // A volume that was just made. It carries its process's tag, so that it is known as a leftover when that dies, and is

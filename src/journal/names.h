@@ -26,8 +26,8 @@ inline constexpr std::string_view kManualTag = "respaldo_manual";
 inline constexpr std::string_view kCopyOfTagPrefix = "respaldo_copy_of_";
 // + the token of the base that tells what was written to the other one since.
 inline constexpr std::string_view kCopyBaseTagPrefix = "respaldo_copy_base_";
-// On a volume whose place another one has taken.
-inline constexpr std::string_view kMovedTag = "respaldo_moved";
+// On a volume whose place another one has taken: + the other one's UUID.
+inline constexpr std::string_view kMovedTagPrefix = "respaldo_moved_to_";
 
 std::string random_hex(std::size_t digits);
 inline std::string new_run_tag() { return std::string(kRunTagPrefix) + random_hex(16); }

@@ -71,14 +71,16 @@ void check_bases(const Picture& picture, Findings& found) {
   for (const engine::LvRow& lv : picture.lvs) {
     if (!lv.has_tag(engine::kBaseTag) || lv.snapshot_invalid) continue;
     const std::string origin = lv.vg + "/" + lv.origin;
+    const bool moves = engine::is_base_of_move(engine::base_token(lv.tags));
+    const std::string since = moves ? "it was copied (`respaldo migrate`)" : "its last backup";
     found.push_back(
         {Severity::ok, "base", lv.str(),
          lv.is_thick_snapshot()
-             ? fmt::format("{} is the base of {}: it takes {} of {} ({:.2f}% used), and the first write to each block of "
-                           "{} since the last backup is copied there",
-                           lv.str(), origin, format_size(lv.size), lv.vg, lv.data_percent_x100.value_or(0) / 100.0, origin)
-             : fmt::format("{} is the base of {}: what was overwritten since the last backup stays in the pool {}/{}",
-                           lv.str(), origin, lv.vg, lv.pool),
+             ? fmt::format("{} tells what changes on {}: it takes {} of {} ({:.2f}% used), and the first write to each "
+                           "block since {} is copied there",
+                           lv.str(), origin, format_size(lv.size), lv.vg, lv.data_percent_x100.value_or(0) / 100.0, since)
+             : fmt::format("{} tells what changes on {}: what was overwritten since {} stays in the pool {}/{}",
+                           lv.str(), origin, since, lv.vg, lv.pool),
          ""});
   }
 }
@@ -173,8 +175,9 @@ std::vector<const engine::LvRow*> volumes_to_save(const Picture& picture) {
     if (lv.hidden || lv.is_thick_snapshot() || lv.is_pool() || lv.has_tag("backup_target")) continue;
     if (lv.is_thin_volume() && !lv.origin.empty()) continue;
     // Neither of a move that is under way, nor what it left.
-    if (lv.has_tag(journal::kMovedTag) || std::ranges::any_of(lv.tags, [](const std::string& tag) {
-          return tag.starts_with(journal::kCopyOfTagPrefix);
+    if (std::ranges::any_of(lv.tags, [&](const std::string& tag) {
+          return tag.starts_with(journal::kCopyOfTagPrefix) ||
+                 (tag.starts_with(journal::kMovedTagPrefix) && !lv.is_active());
         }))
       continue;
     const Device* device = device_of(picture, lv);

@@ -219,10 +219,12 @@ TEST(Doctor, tells_what_bases_cost_and_leaves_moved_volumes_alone) {
   snapshot.size = 64U << 20;
   snapshot.tags = {"respaldo_base"};
   host.lvs.push_back(snapshot);
-  EXPECT_THAT(base(), AllOf(HasSubstr("is the base of vg0/root"), HasSubstr("64.00 MiB")));
+  EXPECT_THAT(base(), AllOf(HasSubstr("tells what changes on vg0/root"), HasSubstr("64.00 MiB")));
 
   const std::size_t before = volumes_to_save(host).size();
-  host.lvs[0].tags.push_back("respaldo_moved");
+  host.lvs[0].tags.push_back("respaldo_moved_to_0123");
+  EXPECT_EQ(volumes_to_save(host).size(), before) << "it is active, so it is used again";
+  host.lvs[0].active.clear();
   EXPECT_EQ(volumes_to_save(host).size(), before - 1);
   host.lvs[0].tags = {"respaldo_copy_of_0123"};
   EXPECT_EQ(volumes_to_save(host).size(), before - 1);

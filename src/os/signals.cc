@@ -22,6 +22,7 @@ std::stop_source& source() {
 void install_stop_signals() {
   ::signal(SIGHUP, SIG_IGN);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGCHLD, SIG_DFL);  // ignored by who started us, it would hide how programs ended
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);

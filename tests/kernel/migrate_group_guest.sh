@@ -18,7 +18,7 @@ gone() { refused lvs $N; [ "$(bases)" = 0 ]; nothing_left; }
 again() {
   umount /run/m 2>/dev/null || true
   lvremove -qqy vault
-  lvchange -kn --deltag respaldo_moved $V
+  lvchange -kn --deltag "$(lvs --noheadings -o lv_tags $V | xargs)" $V
   lvchange -ay $V
   mount /dev/$V /run/m
 }
@@ -44,12 +44,29 @@ kill -TERM $held
 release
 [ $status = 130 ]
 gone
-for point in "copy begun" "copy has a base" "volume written"; do
-  hold "$point" "$RESPALDO" migrate $V --to vault
-  kill -KILL $held
-  release
-  "$RESPALDO" clean
-done
+hold "copy begun" "$RESPALDO" migrate $V --to vault
+expect 11 "$RESPALDO" migrate $V --to vault/other  # one at a time
+says "another .* of this volume runs"
+kill -KILL $held
+release
+# As at boot: what is half made is not activated.
+lvchange -an $N
+vgchange -qq -aay vault
+is $N lv_active ""
+hold "copy has a base" "$RESPALDO" migrate $V --to vault
+kill -KILL $held
+release
+expect 0 "$RESPALDO" migrate $V --abort  # the base alone
+"$RESPALDO" clean
+gone
+# Nobody cleans after this one: the copy is a copy, and goes on as one.
+hold "copy marked" "$RESPALDO" migrate $V --to vault
+kill -KILL $held
+release
+"$RESPALDO" clean
+lvs $N
+"$RESPALDO" migrate $V --abort
+gone
 expect 11 "$RESPALDO" migrate $V --to vault
 says "$N is a copy of $V"
 says "$V is in use: .*mounted on /run/m"
@@ -63,9 +80,19 @@ says "moving $V to $N was begun"
 head -c 3M /dev/urandom >/run/m/one
 sync
 hold "catching up" "$RESPALDO" migrate $V --to vault
+kill -TERM $held
+release
+[ $status = 130 ]
+is $N lv_active ""
+hold "catching up" "$RESPALDO" migrate $V --to vault
 kill -KILL $held
 release
 "$RESPALDO" clean
+# A backup's base is its own.
+"$RESPALDO" -q init
+"$RESPALDO" -q backup $V --keep-base --cow 8M
+[ "$(bases)" = 2 ]
+"$RESPALDO" -q base remove "vg-a.b/$(lvs --noheadings -o lv_name,lv_tags vg-a.b | grep respaldo_base_ | grep -v move | awk '{ print $1 }')" --yes
 expect 11 "$RESPALDO" --json migrate $V --to vault
 says '"outcome":"copied"'
 says '"copied":0'
@@ -86,15 +113,32 @@ wait $writer
 head -c 2M /dev/urandom >/run/m/two
 umount /run/m
 sum=$(sha256sum </dev/$V)
-# Killed at each step of the end: the same command brings it to its end, and never is there a second one of both.
-for point in "catching up" "copy compared" "volume marked as moved" "volume retired" "copy took over"; do
+# Written to while it is compared, by somebody who does not mount it: nothing is switched.
+hold "copy compared" "$RESPALDO" migrate $V --to vault
+printf x | dd of=/dev/$V bs=1 seek=40000000 conv=notrunc,fsync status=none
+release
+[ $status = 11 ]
+says "was written to while it was compared"
+is $V lv_active active
+sum=$(sha256sum </dev/$V)
+# Killed at each step of the end: the same command brings it to its end, and compares again with what is here then.
+for point in "catching up" "copy compared" "volume not active" "volume retired"; do
   hold "$point" "$RESPALDO" migrate $V --to vault
   kill -KILL $held
   release
   "$RESPALDO" clean
 done
+lvchange -ay -K $V
+printf y | dd of=/dev/$V bs=1 seek=40000000 conv=notrunc,fsync status=none
+lvchange -an $V
+sum=$(lvchange -ay -K $V && sha256sum </dev/$V)
+lvchange -an $V
+hold "copy took over" "$RESPALDO" migrate $V --to vault
+kill -KILL $held
+release
+"$RESPALDO" clean
 expect 1 "$RESPALDO" migrate $V --to vault
-says "was moved to another group"
+says "$V was moved: it is $N now"
 is $V lv_active "" && is $V lv_skip_activation "skip activation"
 is $N lv_active active && is $N lv_skip_activation ""
 [ "$(head -c 54525952 /dev/$N | sha256sum)" = "$sum" ]

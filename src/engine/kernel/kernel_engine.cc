@@ -121,17 +121,9 @@ class KernelEngine final : public VolumeEngine,
     if (!row.writable)
       throw Error(ErrorKind::refused, fmt::format("{} is read-only", printable(name.str())),
                   fmt::format("lvchange --permission rw {}", name.str()));
-    const std::string uuid = dm_uuid(row.vg_uuid, row.uuid);
-    require_unused(name, uuid);
-    const os::Path path = world_->node(lvm::dm_name(row.vg, row.name));
-    try {
-      // The kernel refuses what is mounted, swap, or below another device.
-      return std::make_shared<block::FileDevice>(path, open_lv_node(*world_, uuid, O_RDWR | O_EXCL),
-                                                 block::FileDevice::Access::read_write);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::busy) throw;
-      throw in_use(name, path);
-    }
+    return std::make_shared<block::FileDevice>(world_->node(lvm::dm_name(row.vg, row.name)),
+                                               open_alone(name, row, O_RDWR),
+                                               block::FileDevice::Access::read_write);
   }
 
   std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) override {
@@ -197,21 +189,32 @@ class KernelEngine final : public VolumeEngine,
     const auto groups = world_->lvm().vgs({}, world_->stop()).rows;
     return std::ranges::any_of(groups, [&](const VgRow& row) { return row.name == vg; });
   }
+  std::shared_ptr<void> lock_move(const std::string& source_uuid) override {
+    return lock_live_move(*world_, source_uuid);
+  }
   std::vector<CopyInfo> copies_of(const std::string& source_uuid) override {
     return live_copies_of(rows(), source_uuid);
   }
   void mark_copy(const VolumeName& copy, const std::string& source_uuid, const std::string& base_token) override {
-    mark_live_copy(*world_, row_of(copy), source_uuid, base_token);
+    mark_live_copy(*world_, row_now(copy), source_uuid, base_token);
   }
   void set_active(const VolumeName& copy, bool active) override {
-    activate_live_copy(*world_, row_of(copy), active);
+    activate_live_copy(*world_, row_now(copy), active);
   }
   void remove_copy(const VolumeName& copy, const std::string& source_uuid) override {
-    remove_live_copy(*world_, row_of(copy), source_uuid);
+    remove_live_copy(*world_, row_now(copy), source_uuid);
   }
-  void retire(const VolumeName& source) override { retire_live_volume(*world_, row_of(source)); }
-  bool is_retired(const VolumeName& source) override { return engine::is_retired(row_of(source)); }
-  void take_over(const VolumeName& copy) override { take_over_live(*world_, row_of(copy)); }
+  std::unique_ptr<HeldVolume> hold(const VolumeName& source) override {
+    return hold_live_volume(open_alone(source, row_now(source), O_RDONLY));
+  }
+  void retire(const VolumeName& source, std::unique_ptr<HeldVolume> held, const std::string& copy_uuid) override {
+    retire_live_volume(*world_, row_now(source), std::move(held), copy_uuid);
+  }
+  std::optional<Retired> retired(const VolumeName& source) override {
+    return retired_as(row_of(source), world_->lvm().lvs().rows);
+  }
+  void reinstate(const VolumeName& source) override { reinstate_live_volume(*world_, row_now(source)); }
+  void take_over(const VolumeName& copy) override { take_over_live(*world_, row_now(copy)); }
 
   VolumeName create_snapshot(const VolumeName& origin, const std::string& name,
                              const AcquireOptions& options) override {
@@ -255,9 +258,11 @@ class KernelEngine final : public VolumeEngine,
     return std::move(report.rows);
   }
 
-  LvRow row_of(const VolumeName& name) {
+  LvRow row_of(const VolumeName& name) { return row_among(name, rows()); }
+  // For steps that nothing stops, since half of them would be worse.
+  LvRow row_now(const VolumeName& name) { return row_among(name, world_->lvm().lvs().rows); }
+  LvRow row_among(const VolumeName& name, std::vector<LvRow> all) const {
     std::optional<LvRow> found;
-    std::vector<LvRow> all = rows();
     for (LvRow& row : all) {
       if (row.vg != name.vg || row.name != name.lv) continue;
       if (found)
@@ -290,6 +295,18 @@ class KernelEngine final : public VolumeEngine,
                   fmt::format("snapshot {} is invalid: its COW store overflowed or failed", title),
                   "its content is lost; remove it: lvremove " + title);
     return row;
+  }
+
+  // The kernel refuses what is mounted, swap, or below another device.
+  os::UniqueFd open_alone(const VolumeName& name, const LvRow& row, int flags) {
+    const std::string uuid = dm_uuid(row.vg_uuid, row.uuid);
+    require_unused(name, uuid);
+    try {
+      return open_lv_node(*world_, uuid, flags | O_EXCL);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::busy) throw;
+      throw in_use(name, world_->node(lvm::dm_name(row.vg, row.name)));
+    }
   }
 
   Error in_use(const VolumeName& name, const os::Path& path) const {

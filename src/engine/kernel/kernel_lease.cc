@@ -115,11 +115,9 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
   }
 
   std::vector<std::unique_ptr<Base>> bases() override {
-    if (!made_) return {};
-    const std::vector<LvRow> rows = group_rows();
-    const LvRow& now = row_in(rows);
-    return find_bases(world_, rows, now.origin_uuid, now);
+    return found_bases(false);
   }
+  std::vector<std::unique_ptr<Base>> bases_of_moves() override { return found_bases(true); }
   std::optional<BaseIdentity> as_base() const override {
     if (!made_) return std::nullopt;
     const std::vector<LvRow> rows = group_rows();
@@ -148,6 +146,14 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
   }
 
  private:
+  std::vector<std::unique_ptr<Base>> found_bases(bool of_moves) const {
+    if (!made_) return {};
+    const std::vector<LvRow> rows = group_rows();
+    const LvRow& now = row_in(rows);
+    auto found = find_bases(world_, rows, now.origin_uuid, now);
+    std::erase_if(found, [&](const auto& base) { return is_base_of_move(base->identity().token) != of_moves; });
+    return found;
+  }
   std::vector<LvRow> group_rows() const { return world_->lvm().lvs({snapshot_.name.vg}).rows; }
   const LvRow& row_in(const std::vector<LvRow>& rows) const {
     for (const LvRow& row : rows)

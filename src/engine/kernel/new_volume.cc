@@ -160,6 +160,7 @@ std::unique_ptr<NewVolume> make_live_volume(std::shared_ptr<World> world, const 
   std::vector<std::string> command = {
       "lvcreate", "-y", "-Wy", "-Zy", "-n", name.lv, "-l", std::to_string(extents), "--addtag",
       std::string(journal::kTag), "--addtag", journal::Owner::self().tag(), name.vg};
+  if (request.skipped_at_boot) command.insert(command.begin() + 1, {"-ky", "-K", "-ay"});
   if (!pv.empty()) command.push_back(pv);
   const std::uint64_t intent =
       world->begin("volume", {{"vg", vg.name}, {"vg_uuid", vg.uuid}, {"lv", name.lv}});
