@@ -122,7 +122,7 @@ class LocalBackend final : public Backend {
     const os::Path path = path_of(handle);
     const os::UniqueFd fd = open(handle, path);
     // An index may claim anything: memory is taken for what is there.
-    if (length > kUnquestioned)
+    if (length > kUnquestioned || offset > std::uint64_t{1} << 62)
       if (const std::uint64_t size = os::device_size(fd.get(), path); offset > size || length > size - offset)
         throw Error(ErrorKind::corrupt, fmt::format("{} ends at byte {}: there are no {} bytes at byte {}",
                                                     handle.str(), size, length, offset));

@@ -1,0 +1,77 @@
+#include "store/open.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "base/printable.h"
+
+namespace respaldo::store {
+
+namespace {
+
+constexpr std::pair<std::string_view, Scheme> kSchemes[] = {
+    {"local:", Scheme::local}, {"sftp:", Scheme::sftp}, {"rest:", Scheme::rest}, {"s3:", Scheme::s3}};
+// restic's others.
+constexpr std::string_view kForeign[] = {"b2:", "azure:", "gs:", "swift:", "rclone:"};
+
+[[noreturn]] void throw_unsupported(std::string_view scheme) {
+  throw Error(ErrorKind::unsupported, fmt::format("repositories at {}... are not supported", scheme),
+              "use a folder, sftp:, rest: or s3: (`rclone serve restic` gives rest: to most others)");
+}
+
+std::unique_ptr<Backend> open_backend(const Location& location, const StoreOptions&) {
+  switch (location.scheme) {
+    case Scheme::local:
+      return open_local(location.rest);
+    case Scheme::sftp:
+      throw_unsupported("sftp:");
+    case Scheme::rest:
+      throw_unsupported("rest:");
+    case Scheme::s3:
+      throw_unsupported("s3:");
+  }
+  throw Error(ErrorKind::internal, "no such scheme");
+}
+
+}  // namespace
+
+Location parse_location(const std::string& location) {
+  if (location.empty()) throw Error(ErrorKind::usage, "no repository is given", "name its folder with -r");
+  for (const auto& [prefix, scheme] : kSchemes)
+    if (location.starts_with(prefix)) {
+      Location found{scheme, location.substr(prefix.size())};
+      if (found.rest.empty())
+        throw Error(ErrorKind::usage, fmt::format("'{}' names no place", prefix), "see `respaldo --help`");
+      return found;
+    }
+  for (const std::string_view scheme : kForeign)
+    if (location.starts_with(scheme)) throw_unsupported(scheme);
+  return {Scheme::local, location};
+}
+
+std::string display_location(const std::string& location) {
+  const std::size_t slashes = location.find("//");
+  const bool url = slashes != std::string::npos && !location.starts_with('/') && !location.starts_with('.') &&
+                   !location.starts_with("local:");
+  if (!url) return printable(location);
+  const std::size_t start = slashes + 2;
+  const std::string authority = location.substr(start, location.find('/', start) - start);
+  const std::size_t colon = authority.find(':'), at = location.rfind('@');
+  if (colon == std::string::npos || at == std::string::npos || at < start + colon) return printable(location);
+  // A password with a '/' in it is a mistake, and a password all the same. Only a port is left alone.
+  const bool port = colon + 1 < authority.size() && authority.find('@') == std::string::npos &&
+                    authority.find_first_not_of("0123456789", colon + 1) == std::string::npos;
+  if (port) return printable(location);
+  return printable(location.substr(0, start + colon + 1) + "***" + location.substr(at));
+}
+
+std::unique_ptr<Backend> open_location(const std::string& location, const StoreOptions& options) {
+  return open_backend(parse_location(location), options);
+}
+
+std::unique_ptr<Backend> open_location(const std::string& location) {
+  return open_location(location, StoreOptions{});
+}
+
+}  // namespace respaldo::store
