@@ -117,7 +117,9 @@ ChildProcess::~ChildProcess() {
   take_terminal_back();
 }
 
-void ChildProcess::kill(int signal) const { ::kill(-group_, signal); }
+void ChildProcess::kill(int signal) const {
+  if (!status_) ::kill(-group_, signal);  // else the number may be somebody else's by now
+}
 
 bool ChildProcess::ended() const {
   if (status_) return true;
@@ -160,7 +162,8 @@ ssize_t write_quietly(int fd, std::string_view bytes) {
   pthread_sigmask(SIG_BLOCK, &pipe, &before);
   const ssize_t n = ::write(fd, bytes.data(), bytes.size());
   const int number = errno;
-  if (n < 0 && number == EPIPE) {
+  // Also when the reader went after a part was written.
+  if (n < static_cast<ssize_t>(bytes.size())) {
     const timespec now{};
     ::sigtimedwait(&pipe, nullptr, &now);
   }

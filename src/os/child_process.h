@@ -35,7 +35,7 @@ class ChildProcess {
   pid_t pid() const { return pid_; }
   // Becomes readable when the program has ended. Invalid where the kernel has no pidfd_open.
   int process() const { return process_.get(); }
-  // To the whole group. Thread-safe until the program was waited for.
+  // To the whole group, unless the program was waited for. Thread-safe before that.
   void kill(int signal) const;
   // True when it has ended; its status stays for wait().
   bool ended() const;

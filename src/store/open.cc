@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/printable.h"
+#include "store/sftp.h"
 
 namespace respaldo::store {
 
@@ -20,12 +21,12 @@ constexpr std::string_view kForeign[] = {"b2:", "azure:", "gs:", "swift:", "rclo
               "use a folder, sftp:, rest: or s3: (`rclone serve restic` gives rest: to most others)");
 }
 
-std::unique_ptr<Backend> open_backend(const Location& location, const StoreOptions&) {
+std::unique_ptr<Backend> open_backend(const Location& location, const StoreOptions& options) {
   switch (location.scheme) {
     case Scheme::local:
       return open_local(location.rest);
     case Scheme::sftp:
-      throw_unsupported("sftp:");
+      return open_sftp(location.rest, options);
     case Scheme::rest:
       throw_unsupported("rest:");
     case Scheme::s3:

@@ -1,6 +1,7 @@
 // Where a repository lies, in restic's words, and the store that is made of it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -21,7 +22,8 @@ struct StoreOptions {
   bool no_cache = false;
   std::string ca_certificate;      // --cacert: a PEM file of the authorities to trust besides the system's
   std::string client_certificate;  // --tls-client-cert: a PEM file with certificate and key
-  std::string sftp_command;        // what speaks SFTP on its standard input and output, instead of ssh
+  std::chrono::milliseconds stall{120'000};  // without a byte: the connection is given up
+  std::string sftp_command;  // what speaks SFTP on its standard input and output, instead of ssh
   // Told, at most once in some seconds, what is waited for ("... again in 4 s: connection refused").
   std::function<void(std::string_view)> tell;
   // $NAME, for credentials; absent: the process's own environment.
