@@ -5,6 +5,8 @@
 #include <array>
 
 #include "base/printable.h"
+#include "base/units.h"
+#include "store/layers.h"
 #include "store/sftp.h"
 
 namespace respaldo::store {
@@ -68,7 +70,17 @@ std::string display_location(const std::string& location) {
 }
 
 std::unique_ptr<Backend> open_location(const std::string& location, const StoreOptions& options) {
-  return open_backend(parse_location(location), options);
+  const Location place = parse_location(location);
+  std::unique_ptr<Backend> store = open_backend(place, options);
+  if (place.scheme == Scheme::local) return store;
+  RetryOptions retry;
+  retry.stop = options.stop;
+  retry.tell = options.tell;
+  store = with_retries(std::move(store), retry);
+  if (options.limit_upload != 0 || options.limit_download != 0)
+    store = with_limits(std::move(store), options.limit_upload * kKiB, options.limit_download * kKiB,
+                        options.stop);
+  return with_parallel_uploads(std::move(store), options.connections);
 }
 
 std::unique_ptr<Backend> open_location(const std::string& location) {
