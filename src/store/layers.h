@@ -16,8 +16,10 @@ namespace respaldo::store {
 struct RetryOptions {
   std::chrono::milliseconds first{500};       // before the second attempt; doubled before each further one
   std::chrono::milliseconds longest{60'000};  // of one wait
-  std::chrono::milliseconds total{900'000};   // no attempt begins later than this after the first
-  std::stop_token stop{};                     // ends a wait: Cancelled
+  // No attempt begins later than this after the first; while the store was never reached at all, than
+  // first_contact.
+  std::chrono::milliseconds total{900'000}, first_contact{60'000};
+  std::stop_token stop{};  // ends a wait: Cancelled
   std::function<void(std::string_view)>
       tell{};  // what is waited for, in a sentence; not more often than `tell_every`
   std::chrono::milliseconds tell_every{5'000};
@@ -49,7 +51,8 @@ std::unique_ptr<Backend> with_limits(std::unique_ptr<Backend> below, std::uint64
 // save(..., Durability::at_sync) copies the object and returns; `threads` threads save it. At most threads +
 // 1 objects are held: save waits when there are more. sync() waits for all of them. Whoever looks for an
 // object that is on its way waits for it. The first failure is thrown by every later save and sync (locks are
-// still saved: they are no part of the work). Destroyed: what has not begun is given up.
+// still saved: they are no part of the work). Destroyed: what was given is saved, but in the course of an
+// exception what has not begun is given up.
 std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads);
 
 }  // namespace respaldo::store

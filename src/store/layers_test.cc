@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "store/backend_suite.h"
+#include "store/prefetch.h"
 #include "testing/far_store.h"
 #include "testing/memory_folder.h"
 
@@ -25,7 +26,7 @@ void save(Backend& backend, unsigned number, std::string_view text, Durability h
   const ByteView whole = as_bytes(text);
   backend.save({type, name_of(number)}, {&whole, 1}, how);
 }
-RetryOptions quick() { return {.first = 1ms, .longest = 4ms, .total = 2s}; }
+RetryOptions quick() { return {.first = 1ms, .longest = 4ms, .total = 2s, .first_contact = 2s}; }
 
 // All layers over a folder.
 class LayeredPlace final : public SuitePlace {
@@ -34,7 +35,7 @@ class LayeredPlace final : public SuitePlace {
     auto store = open_local((folder_.path() / "repository").native());
     store = with_retries(std::move(store), quick());
     store = with_limits(std::move(store), 1ULL << 32, 1ULL << 32, {});
-    return with_parallel_uploads(std::move(store), 3);
+    return with_prefetched_entrance(with_parallel_uploads(std::move(store), 3));
   }
 
  private:
@@ -89,9 +90,21 @@ TEST_F(Layers, patience_has_an_end) {
   EXPECT_GT(control_->requests, 3);
 }
 
+TEST_F(Layers, a_store_that_was_never_reached_is_given_up_sooner) {
+  RetryOptions options{.first = 1ms, .longest = 2ms, .total = 1h, .first_contact = 30ms};
+  const auto store = with_retries(far(), options);
+  control_->fail_next = 1'000'000;
+  EXPECT_THROW(store->stat({FileType::config, ""}), Error);
+  control_->fail_next = 0;
+  store->stat({FileType::config, ""});
+  control_->fail_next = 100;  // some 150 ms
+  EXPECT_NO_THROW(store->stat({FileType::config, ""}));
+}
+
 TEST_F(Layers, a_stop_request_ends_the_wait_and_allows_one_attempt_after) {
   std::stop_source stop;
-  RetryOptions options{.first = 1h, .longest = 1h, .total = 10h, .stop = stop.get_token()};
+  RetryOptions options{
+      .first = 1h, .longest = 1h, .total = 10h, .first_contact = 10h, .stop = stop.get_token()};
   options.tell = [&](std::string_view) { stop.request_stop(); };
   const auto store = with_retries(far(), options);
   control_->fail_next = 2;
@@ -130,6 +143,32 @@ TEST_F(Layers, a_stop_request_ends_the_payment) {
   });
   EXPECT_THROW(save(*store, 1, "a line that takes a minute to pay for, were it not for the stop"), Cancelled);
   EXPECT_NO_THROW(save(*store, 2, "after that nobody waits"));
+}
+
+TEST_F(Layers, the_entrance_is_asked_for_at_once_and_once) {
+  std::latch together(3);
+  control_->before = [&](const char*, const Handle& handle) {
+    if (handle.type != FileType::key || handle.name.empty())
+      together.arrive_and_wait();  // one after the other: never
+  };
+  auto plain = open_memory();
+  const ByteView text = as_bytes("text");
+  plain->save({FileType::config, ""}, {&text, 1}, Durability::now);
+  plain->save({FileType::key, name_of(1)}, {&text, 1}, Durability::now);
+  const auto store =
+      with_prefetched_entrance(std::make_unique<testing::FarStore>(std::move(plain), control_));
+  EXPECT_TRUE(store->stat({FileType::config, ""}));
+  EXPECT_FALSE(store->stat({FileType::parity_settings, ""}));
+  EXPECT_EQ(store->list(FileType::key).size(), 1U);
+  EXPECT_EQ(as_text(store->load_all({FileType::key, name_of(1)})), "text");
+  EXPECT_EQ(as_text(store->load_all({FileType::config, ""})), "text");
+  EXPECT_EQ(control_->requests, 4);
+  // Later nothing old is given.
+  control_->before = nullptr;
+  save(*store, 2, "another", Durability::now, FileType::key);
+  store->remove({FileType::key, name_of(1)});
+  EXPECT_EQ(store->list(FileType::key).size(), 1U);
+  EXPECT_THROW(store->load_all({FileType::key, name_of(1)}), Error);
 }
 
 // Holds uploads until they are let go.
@@ -219,10 +258,20 @@ TEST_F(Uploads, a_failure_ends_all_further_work_and_names_the_cause) {
   EXPECT_TRUE(store->list(FileType::index).empty());
 }
 
-TEST_F(Uploads, what_waits_is_given_up_with_the_store) {
+TEST_F(Uploads, what_waits_is_saved_when_the_store_is_closed) {
+  control_->delay = 5ms;
+  {
+    const auto store = with_parallel_uploads(far(), 1);
+    save(*store, 1, "contents");
+    save(*store, 2, "contents");
+  }
+  EXPECT_EQ(control_->requests, 2);
+}
+
+TEST_F(Uploads, what_waits_is_given_up_when_something_fails) {
   hold();
   std::thread releaser;
-  {
+  try {
     const auto store = with_parallel_uploads(far(), 1);
     save(*store, 1, "contents");
     save(*store, 2, "contents");
@@ -231,6 +280,8 @@ TEST_F(Uploads, what_waits_is_given_up_with_the_store) {
       std::this_thread::sleep_for(20ms);
       let_go();
     });
+    throw Error(ErrorKind::io, "something else");
+  } catch (const Error&) {
   }
   releaser.join();
   EXPECT_EQ(control_->requests, 1);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/printable.h"
@@ -21,6 +22,18 @@ constexpr std::string_view kForeign[] = {"b2:", "azure:", "gs:", "swift:", "rclo
 [[noreturn]] void throw_unsupported(std::string_view scheme) {
   throw Error(ErrorKind::unsupported, fmt::format("repositories at {}... are not supported", scheme),
               "use a folder, sftp:, rest: or s3: (`rclone serve restic` gives rest: to most others)");
+}
+
+// "sftp.command": what speaks SFTP on its standard input and output, instead of ssh. "sftp.args": more words
+// for ssh. Those of other schemes are known to their stores.
+constexpr std::string_view kOptions[] = {"sftp.args", "sftp.command"};
+
+void require_known(const StoreOptions& options) {
+  for (const auto& [key, value] : options.extended)
+    if (std::ranges::find(kOptions, key) == std::end(kOptions) && !key.starts_with("s3.") &&
+        !key.starts_with("rest."))
+      throw Error(ErrorKind::usage, fmt::format("there is no option '{}'", printable(key)),
+                  fmt::format("-o takes {}, and s3. ones", fmt::join(kOptions, ", ")));
 }
 
 std::unique_ptr<Backend> open_backend(const Location& location, const StoreOptions& options) {
@@ -70,10 +83,13 @@ std::string display_location(const std::string& location) {
 }
 
 std::unique_ptr<Backend> open_location(const std::string& location, const StoreOptions& options) {
+  require_known(options);
   const Location place = parse_location(location);
   std::unique_ptr<Backend> store = open_backend(place, options);
   if (place.scheme == Scheme::local) return store;
   RetryOptions retry;
+  retry.first_contact = options.first_contact;
+  retry.total = options.patience;
   retry.stop = options.stop;
   retry.tell = options.tell;
   store = with_retries(std::move(store), retry);

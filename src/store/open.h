@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -20,10 +21,13 @@ struct StoreOptions {
   std::uint64_t limit_upload = 0, limit_download = 0;  // KiB/s; 0: none
   std::string cache_folder;                            // --cache-dir; empty: the usual place
   bool no_cache = false;
-  std::string ca_certificate;      // --cacert: a PEM file of the authorities to trust besides the system's
+  std::string ca_certificate;      // --cacert: a PEM file of the authorities to trust instead of the system's
   std::string client_certificate;  // --tls-client-cert: a PEM file with certificate and key
   std::chrono::milliseconds stall{120'000};  // without a byte: the connection is given up
-  std::string sftp_command;  // what speaks SFTP on its standard input and output, instead of ssh
+  // No attempt to reach the store begins later than this after the first; once it was reached, `patience`
+  // counts.
+  std::chrono::milliseconds first_contact{60'000}, patience{900'000};
+  std::map<std::string, std::string> extended;  // -o NAME=VALUE, in restic's words: "s3.bucket-lookup"
   // Told, at most once in some seconds, what is waited for ("... again in 4 s: connection refused").
   std::function<void(std::string_view)> tell;
   // $NAME, for credentials; absent: the process's own environment.

@@ -40,6 +40,18 @@ TEST(Location, other_schemes_of_restic_are_refused_by_name) {
     EXPECT_EQ(kind_of(location), ErrorKind::unsupported) << location;
 }
 
+TEST(Location, options_that_nobody_knows_are_usage) {
+  StoreOptions options;
+  options.extended["sftp.comand"] = "x";
+  try {
+    open_location("/srv", options);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_NE(error.hint().find("sftp.command"), std::string::npos);
+  }
+}
+
 TEST(Location, no_password_is_shown) {
   EXPECT_EQ(display_location("rest:https://me:secret@host:8000/repo/"),
             "rest:https://me:***@host:8000/repo/");

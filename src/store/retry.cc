@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <random>
+#include <type_traits>
 
 #include "base/units.h"
 #include "os/thread_group.h"
@@ -72,11 +74,22 @@ class Retrying final : public Forward {
     for (milliseconds step = options_.first;; step = std::min(step * 2, options_.longest)) {
       milliseconds pause{0};
       try {
-        return body();
+        if constexpr (std::is_void_v<decltype(body())>) {
+          body();
+          reached_ = true;
+          return;
+        } else {
+          auto result = body();
+          reached_ = true;
+          return result;
+        }
       } catch (const Error& error) {
+        if (below_->is_permanent(error)) reached_ = true;  // it answered
         if (below_->is_permanent(error) || options_.stop.stop_requested()) throw;
         pause = shortened(step);
-        if (Clock::now() - start + pause > options_.total) throw;
+        const milliseconds total =
+            reached_ ? options_.total : std::min(options_.total, options_.first_contact);
+        if (Clock::now() - start + pause > total) throw;
         tell(error, pause);
       }
       wait(pause);
@@ -111,6 +124,7 @@ class Retrying final : public Forward {
   std::mutex mutex_;
   std::minstd_rand random_;
   std::optional<Clock::time_point> told_;
+  std::atomic<bool> reached_ = false;
 };
 
 }  // namespace

@@ -21,6 +21,7 @@ namespace {
 using namespace sftp;
 
 constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a look at the size
+constexpr std::uint64_t kBulk = 1U << 20;          // bytes worth a connection of their own
 constexpr std::uint64_t kFirstRead = 64U << 10;  // of a whole object, together with the question for its size
 constexpr std::size_t kMostAbandoned = 1000;
 
@@ -63,7 +64,7 @@ class SftpBackend final : public Backend {
                       temporary = fmt::format("{}.respaldo-{:016x}", path, random_number());
     remove_abandoned();
     try {
-      const auto session = pool_.lease();
+      const auto session = pool_.lease(work_of(size_of(parts)));
       const std::string file = open_in_folder(*session, temporary);
       write_and_close(*session, file, temporary, parts, true);
       if (durability == Durability::proven) require_read_back(*session, temporary, handle, parts);
@@ -103,7 +104,7 @@ class SftpBackend final : public Backend {
   Bytes load(const Handle& handle, std::uint64_t offset, std::uint64_t length) override {
     const std::string path = path_of(handle);
     require_possible(handle, offset, length);
-    const auto session = pool_.lease();
+    const auto session = pool_.lease(work_of(length));
     const OpenFile file(*session, handle, path);
     // An index may claim anything: memory is taken for what is there. Nothing is asked for past 2^63.
     if (length > kUnquestioned || offset > std::uint64_t{1} << 62)
@@ -179,6 +180,10 @@ class SftpBackend final : public Backend {
   }
 
  private:
+  static SessionPool::Work work_of(std::uint64_t bytes) {
+    return bytes >= kBulk ? SessionPool::Work::bulk : SessionPool::Work::small;
+  }
+
   struct OpenFile {
     OpenFile(Session& s, const Handle& object, const std::string& path) : session(s) {
       try {
@@ -203,9 +208,14 @@ class SftpBackend final : public Backend {
   std::unique_ptr<Session> connect(std::size_t number) {
     const bool may_ask = options_.interactive && number == 0;
     SessionOptions options;
-    options.command = options_.sftp_command.empty() ? ssh_command(place_, may_ask)
-                                                    : split_words(options_.sftp_command, "the SFTP command");
-    if (options.command.empty()) throw Error(ErrorKind::usage, "the SFTP command is empty");
+    const auto given = [this](const char* key) {
+      const auto found = options_.extended.find(key);
+      return found == options_.extended.end() ? std::vector<std::string>() : split_words(found->second, key);
+    };
+    options.command = options_.extended.contains("sftp.command")
+                          ? given("sftp.command")
+                          : ssh_command(place_, may_ask, given("sftp.args"));
+    if (options.command.empty()) throw Error(ErrorKind::usage, "sftp.command is empty");
     options.place = printable(place_.host);
     options.may_ask = may_ask;
     options.stall = options_.stall;

@@ -24,8 +24,9 @@ struct SftpPlace {
 SftpPlace parse_sftp_place(const std::string& rest);
 
 // OpenSSH's client for the place: its keys, agent, known_hosts and configuration are all its own. It asks for
-// nothing unless `may_ask`.
-std::vector<std::string> ssh_command(const SftpPlace& place, bool may_ask);
+// nothing unless `may_ask`. `more` are further words for it.
+std::vector<std::string> ssh_command(const SftpPlace& place, bool may_ask,
+                                     const std::vector<std::string>& more = {});
 
 // Connects at the first request, and again when the connection was lost. Durability::now: flushed there, file
 // and folder, when the server can (OpenSSH's can); `options.tell` hears once when it cannot.

@@ -94,19 +94,14 @@ SftpPlace parse_sftp_place(const std::string& rest) {
   return place;
 }
 
-std::vector<std::string> ssh_command(const SftpPlace& place, bool may_ask) {
-  // A host that is silent for a minute is gone; who has a ControlMaster shares it.
-  std::vector<std::string> command{"ssh",
-                                   "-o",
-                                   "ConnectTimeout=30",
-                                   "-o",
-                                   "ServerAliveInterval=15",
-                                   "-o",
-                                   "ServerAliveCountMax=4",
-                                   "-o",
-                                   "ClearAllForwardings=yes",
-                                   "-a",
-                                   "-x"};
+std::vector<std::string> ssh_command(const SftpPlace& place, bool may_ask,
+                                     const std::vector<std::string>& more) {
+  // What was given comes first: of two values ssh takes the first. A host that is silent for a minute is
+  // gone.
+  std::vector<std::string> command{"ssh"};
+  command.insert(command.end(), more.begin(), more.end());
+  command.insert(command.end(), {"-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o",
+                                 "ServerAliveCountMax=4", "-o", "ClearAllForwardings=yes", "-a", "-x"});
   if (!may_ask) command.insert(command.end(), {"-o", "BatchMode=yes"});
   if (place.port != 0) command.insert(command.end(), {"-p", fmt::format("{}", place.port)});
   if (!place.user.empty()) command.insert(command.end(), {"-l", place.user});

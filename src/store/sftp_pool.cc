@@ -4,18 +4,19 @@
 
 namespace respaldo::store::sftp {
 
-SessionPool::Lease SessionPool::lease() { return Lease(*this, take()); }
+SessionPool::Lease SessionPool::lease(Work work) { return Lease(*this, take(work)); }
 
-std::shared_ptr<Session> SessionPool::take() {
-  std::unique_lock lock(mutex_);
+std::shared_ptr<Session> SessionPool::take(Work work) {
   std::vector<std::shared_ptr<Session>> dead;  // ended outside of the lock
+  std::unique_lock lock(mutex_);
   for (;;) {
     for (Entry& entry : entries_)
       if (!entry.session->alive()) dead.push_back(std::move(entry.session));
     std::erase_if(entries_, [](const Entry& entry) { return !entry.session; });
     const auto least = std::ranges::min_element(entries_, {}, &Entry::users);
     const bool there = least != entries_.end();
-    const bool may_open = entries_.size() + opening_ < most_ && (there || opening_ == 0);
+    const bool wants = !there || work == Work::bulk;
+    const bool may_open = wants && entries_.size() + opening_ < most_ && (there || opening_ == 0);
     if (there && (least->users == 0 || !may_open)) {
       ++least->users;
       return least->session;

@@ -32,14 +32,18 @@ class SessionPool {
     SessionPool& pool_;
     const std::shared_ptr<Session> session_;
   };
-  Lease lease();
+  enum class Work {
+    small,  // a question: many share a connection
+    bulk,   // megabytes: worth a connection of its own
+  };
+  Lease lease(Work work = Work::small);
 
  private:
   struct Entry {
     std::shared_ptr<Session> session;
     std::size_t users = 0;
   };
-  std::shared_ptr<Session> take();
+  std::shared_ptr<Session> take(Work work);
   void give_back(const Session* session);
 
   std::size_t most_;

@@ -41,7 +41,7 @@ class SftpPlaceOnPipes : public SuitePlace {
   explicit SftpPlaceOnPipes(std::string command) : command_(std::move(command)) {}
   std::unique_ptr<Backend> open() override {
     StoreOptions options;
-    options.sftp_command = command_;
+    options.extended["sftp.command"] = command_;
     return open_sftp("host:" + root().native(), options);
   }
   bool plant(const std::string& path, const std::string& contents) override {
@@ -101,7 +101,7 @@ class Sftp : public ::testing::Test {
  protected:
   std::unique_ptr<Backend> open(const std::string& command = kServer) {
     StoreOptions options;
-    options.sftp_command = command;
+    options.extended["sftp.command"] = command;
     options.connections = 2;
     options.stall = stall_;
     options.stop = stop_.get_token();
@@ -296,6 +296,46 @@ TEST_F(SftpKilled, a_kill_in_the_middle_of_saving_leaves_no_half_object) {
   save(*backend, handle, "whole");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(root() / "data" / "00"), {}), 1);
   EXPECT_EQ(as_text(backend->load_all(handle)), "whole");
+}
+
+TEST_F(SftpKilled, large_objects_have_connections_of_their_own_and_small_ones_share) {
+  const auto backend = open(command());  // two connections at most
+  backend->create();
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 6; ++i)
+    threads.emplace_back([&, i] { save(*backend, {FileType::snapshot, name_of(i)}, "small"); });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(started().size(), 1U);
+  threads.clear();
+  const Bytes object = testing::random_bytes(24U << 20, 1);
+  for (unsigned i = 0; i < 4; ++i)
+    threads.emplace_back([&, i] {
+      const ByteView whole = object;
+      backend->save({FileType::pack, name_of(i)}, {&whole, 1}, Durability::at_sync);
+    });
+  for (std::thread& thread : threads) thread.join();
+  backend->sync();
+  EXPECT_EQ(started().size(), 2U);
+  EXPECT_EQ(backend->list(FileType::pack).size(), 4U);
+}
+
+TEST_F(SftpKilled, one_connection_does_when_the_server_allows_no_more) {
+  // The second start is refused.
+  const auto backend =
+      open(fmt::format("sh -c \"if test -e {0}; then echo Too many sessions >&2; exit 1; fi; echo $$ >>{0}; "
+                       "exec {1}\"",
+                       pids().native(), kServer));
+  backend->create();
+  std::vector<std::thread> threads;
+  const Bytes object = testing::random_bytes(8U << 20, 1);
+  for (unsigned i = 0; i < 4; ++i)
+    threads.emplace_back([&, i] {
+      const ByteView whole = object;
+      backend->save({FileType::pack, name_of(i)}, {&whole, 1}, Durability::at_sync);
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(started().size(), 1U);
+  EXPECT_EQ(backend->list(FileType::pack).size(), 4U);
 }
 
 TEST_F(SftpKilled, no_server_and_no_zombie_is_left_behind) {

@@ -2,6 +2,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -33,7 +34,8 @@ class Uploading final : public Forward {
     {
       std::lock_guard lock(mutex_);
       ending_ = true;
-      queue_.clear();
+      // Who fails has no use for what he gave; who forgot to sync has.
+      if (std::uncaught_exceptions() > 0) queue_.clear();
     }
     work_.notify_all();
     for (std::thread& thread : threads_) thread.join();
