@@ -5,16 +5,21 @@
 #include <nlohmann/json.hpp>
 
 #include "app/progress.h"
+#include "base/printable.h"
 #include "base/words.h"
 #include "crypto/secret.h"
 #include "engine/image/image_engine.h"
 #include "engine/kernel/kernel_engine.h"
 #include "os/process.h"
 #include "parity/parity_backend.h"
+#include "store/open.h"
+#include "store/prefetch.h"
 
 namespace respaldo::app {
 
 namespace {
+
+constexpr std::chrono::seconds kImpatient{5};
 
 // Passwords out of files and commands lose the white space around them, as in restic.
 std::string trimmed(std::string text) {
@@ -55,6 +60,18 @@ ExitCode exit_code_for(const Error& error) {
   }
 }
 
+std::vector<std::string> StoreFlags::words() const {
+  std::vector<std::string> words{fmt::format("--connections={}", connections)};
+  if (limit_upload != 0) words.push_back(fmt::format("--limit-upload={}", limit_upload));
+  if (limit_download != 0) words.push_back(fmt::format("--limit-download={}", limit_download));
+  if (!cache_dir.empty()) words.push_back("--cache-dir=" + cache_dir);
+  if (no_cache) words.emplace_back("--no-cache");
+  if (!cacert.empty()) words.push_back("--cacert=" + cacert);
+  if (!tls_client_cert.empty()) words.push_back("--tls-client-cert=" + tls_client_cert);
+  for (const std::string& option : extended) words.push_back("--option=" + option);
+  return words;
+}
+
 struct Context::Impl {
   World world;
   CommonOptions options;
@@ -63,6 +80,19 @@ struct Context::Impl {
   std::shared_ptr<const repo::IndexedRepository> indexed;
   std::unique_ptr<engine::VolumeEngine> engine;
   std::shared_ptr<store::WriteLog> write_log;
+  bool bypass_cache = false, impatient = false;
+
+  // Says warnings, for as long as the outside world lives: stores outlive the context that opened them.
+  std::function<void(std::string_view)> warner() const {
+    return [err = world.err, json = options.json](std::string_view text) {
+      if (!json) {
+        err(fmt::format("warning: {}\n", text));
+        return;
+      }
+      const nlohmann::json event = {{"event", "warning"}, {"message", text}};
+      err(event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    };
+  }
 
   std::optional<std::string> environment(const std::string& name) const {
     for (const char* prefix : {"RESPALDO_", "RESTIC_"})
@@ -91,14 +121,7 @@ Progress& Context::progress() { return *impl_->progress; }
 
 void Context::print(std::string_view text) { impl_->world.out(fmt::format("{}\n", text)); }
 
-void Context::warn(std::string_view text) {
-  if (!impl_->options.json) {
-    impl_->world.err(fmt::format("warning: {}\n", text));
-    return;
-  }
-  const nlohmann::json event = {{"event", "warning"}, {"message", text}};
-  impl_->world.err(event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-}
+void Context::warn(std::string_view text) { impl_->warner()(text); }
 
 void Context::print_json(std::string_view json) { print(json); }
 
@@ -108,13 +131,58 @@ std::string Context::repository_location() const {
   throw Error(ErrorKind::usage, "no repository is given", "name it with -r, or in $RESPALDO_REPOSITORY");
 }
 
+std::string Context::shown_location() const { return store::display_location(repository_location()); }
+
+void Context::bypass_cache() { impl_->bypass_cache = true; }
+void Context::be_impatient() { impl_->impatient = true; }
+
+std::unique_ptr<store::Backend> Context::open_store() {
+  const StoreFlags& flags = impl_->options.store;
+  store::StoreOptions options;
+  options.connections = flags.connections;
+  options.limit_upload = flags.limit_upload;
+  options.limit_download = flags.limit_download;
+  options.ca_certificate = flags.cacert;
+  options.client_certificate = flags.tls_client_cert;
+  for (const std::string& word : flags.extended) {
+    const std::size_t equals = word.find('=');
+    if (equals == std::string::npos)
+      throw Error(ErrorKind::usage, fmt::format("-o {}: a '=' is missing", printable(word)),
+                  "write -o KEY=VALUE");
+    options.extended[word.substr(0, equals)] = word.substr(equals + 1);
+  }
+  if (impl_->impatient) options.first_contact = kImpatient;
+  options.tell = impl_->warner();
+  options.environment = impl_->world.environment;
+  options.stop = impl_->world.stop;
+  options.interactive = impl_->world.in_is_terminal && impl_->world.err_is_terminal;
+  return store::open_location(repository_location(), options);
+}
+
+std::pair<std::unique_ptr<store::Backend>, store::CachingBackend*> Context::open_store_with_cache() {
+  auto backend = open_store();
+  const StoreFlags& flags = impl_->options.store;
+  if (store::parse_location(repository_location()).scheme == store::Scheme::local)
+    return {std::move(backend), nullptr};
+  backend = store::with_prefetched_entrance(std::move(backend));
+  if (flags.no_cache || impl_->bypass_cache) return {std::move(backend), nullptr};
+  store::CacheOptions options;
+  options.folder =
+      flags.cache_dir.empty() ? store::usual_cache_folder(impl_->world.environment) : flags.cache_dir;
+  options.tell = impl_->warner();
+  if (options.folder.empty()) return {std::move(backend), nullptr};
+  auto cache = store::with_cache(std::move(backend), options);
+  store::CachingBackend* const found = cache.get();
+  return {std::move(cache), found};
+}
+
 repo::Repository& Context::repository() {
   if (!impl_->repository) {
-    const std::string location = repository_location();
-    auto backend = store::open_location(location);
+    auto [backend, cache] = open_store_with_cache();
     // Before the password is asked for.
     if (!backend->stat({store::FileType::config, ""}))
-      throw NoRepository(Error(ErrorKind::not_found, fmt::format("there is no repository at {}", location),
+      throw NoRepository(Error(ErrorKind::not_found,
+                               fmt::format("there is no repository at {}", shown_location()),
                                "make one with `respaldo init`, or correct the path"));
     if (impl_->write_log) backend = store::with_write_log(std::move(backend), impl_->write_log);
     backend = parity::open_with_parity(std::move(backend));
@@ -130,6 +198,7 @@ repo::Repository& Context::repository() {
     const crypto::SecretText kept(secret);
     crypto::wipe(secret.data(), secret.size());
     impl_->repository = repo::Repository::open(std::move(backend), kept.view());
+    if (cache != nullptr) impl_->repository->use_cache(*cache);
   }
   return *impl_->repository;
 }

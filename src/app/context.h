@@ -13,6 +13,7 @@
 #include "engine/volume_engine.h"
 #include "os/file.h"
 #include "repo/repository.h"
+#include "store/cache.h"
 #include "store/write_log.h"
 
 namespace respaldo::app {
@@ -33,6 +34,19 @@ struct World {
   std::stop_token stop;
 };
 
+// How a repository far away is reached: store/open.h.
+struct StoreFlags {
+  int connections = 5;                                 // --connections
+  std::uint64_t limit_upload = 0, limit_download = 0;  // --limit-upload, --limit-download: KiB/s, 0: none
+  std::string cache_dir;                               // --cache-dir
+  bool no_cache = false;                               // --no-cache
+  std::string cacert, tls_client_cert;                 // --cacert, --tls-client-cert
+  std::vector<std::string> extended;                   // -o KEY=VALUE
+
+  // The flags again, for a command line.
+  std::vector<std::string> words() const;
+};
+
 struct CommonOptions {
   std::string repository;  // -r, else RESPALDO_REPOSITORY, else RESTIC_REPOSITORY
   std::string password_file, password_command;
@@ -41,6 +55,7 @@ struct CommonOptions {
   bool json = false;
   int verbosity = 1;                              // 0 quiet, 1 normal, 2 verbose
   std::optional<unsigned> lock_patience_seconds;  // --retry-lock
+  StoreFlags store;
 };
 
 // Documented in docs/exit-codes.md and the manual page; an interface.
@@ -88,9 +103,18 @@ class Context {
   std::shared_ptr<const repo::IndexedRepository> indexed();
   // Remembers what is saved from now on. REQUIRES that the repository is not opened yet.
   std::shared_ptr<store::WriteLog> log_writes();
+  // For commands that look whether things are where they should be. REQUIRES that nothing is opened yet.
+  void bypass_cache();
+  // For commands that would rather say "not reachable" soon than wait.
+  void be_impatient();
+  // The store at the repository's location, without the cache.
+  std::unique_ptr<store::Backend> open_store();
+  // The same with a cache above it, not in use yet: null when there is none.
+  std::pair<std::unique_ptr<store::Backend>, store::CachingBackend*> open_store_with_cache();
   engine::VolumeEngine& engine();        // the image engine when --disk was given
   std::vector<os::Path> images() const;  // of --disk; Error(usage) without
   std::string repository_location() const;
+  std::string shown_location() const;  // the same for messages: no password
   std::string password();
   bool has_password() const;  // given other than by a prompt
   // For init and key add: out of `file`, or asked for twice.

@@ -127,7 +127,7 @@ const std::vector<Command> kCommands = {
 
 void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, bool& quiet) {
   app.add_option("-r,--repo", options.repository,
-                 "the repository's folder [$RESPALDO_REPOSITORY, $RESTIC_REPOSITORY]")
+                 "the repository: a folder, or sftp:user@host:/folder [$RESPALDO_REPOSITORY, $RESTIC_REPOSITORY]")
       ->type_name("REPO");
   app.add_option("--disk", options.disks,
                  "a disk image or block device that holds LVM; may be given several times")
@@ -142,6 +142,28 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
   app.add_option("--retry-lock", options.lock_patience_seconds,
                  "wait so many seconds for a locked repository")
       ->type_name("SECONDS");
+  app.add_option("--connections", options.store.connections,
+                 "requests at once to a repository that is not a folder")
+      ->type_name("N")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  app.add_option("--limit-upload", options.store.limit_upload, "KiB a second to such a repository [no limit]")
+      ->type_name("KIB");
+  app.add_option("--limit-download", options.store.limit_download, "KiB a second from such a repository [no limit]")
+      ->type_name("KIB");
+  app.add_option("--cache-dir", options.store.cache_dir,
+                 "where copies of such a repository's small parts are kept [$RESPALDO_CACHE_DIR, ~/.cache/respaldo]")
+      ->type_name("DIR");
+  app.add_flag("--no-cache", options.store.no_cache, "keep and use no such copies");
+  app.add_option("--cacert", options.store.cacert, "certificates of who may vouch for a server")->type_name("FILE");
+  app.add_option("--tls-client-cert", options.store.tls_client_cert, "our certificate and its key, for a server")
+      ->type_name("FILE");
+  app.add_option("-o,--option", options.store.extended,
+                 "sftp.command=COMMAND or sftp.args=WORDS, as restic's; may be given several times")
+      ->type_name("KEY=VALUE")
+      ->take_all()
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--config", options.config,
                  "the configuration of `run` [$RESPALDO_CONFIG, /etc/respaldo/respaldo.toml]")
       ->type_name("FILE");
@@ -182,7 +204,9 @@ struct Parsed {
 // What follows `lvm` belongs to the verb, whatever it looks like.
 std::size_t position_of_lvm(const std::vector<std::string>& words) {
   constexpr std::string_view kWithValue[] = {
-      "-r", "--repo", "--disk", "-p", "--password-file", "--password-command", "--retry-lock", "--config"};
+      "-r", "--repo", "--disk", "-p", "--password-file", "--password-command", "--retry-lock", "--config",
+      "--connections", "--limit-upload", "--limit-download", "--cache-dir", "--cacert", "--tls-client-cert", "-o",
+      "--option"};
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "lvm") return i;
     if (std::find(std::begin(kWithValue), std::end(kWithValue), words[i]) != std::end(kWithValue))

@@ -130,7 +130,7 @@ void join(parity::RepairReport& all, parity::RepairReport more) {
 
 // Keys and configuration, without which nothing can be opened.
 parity::RepairReport repair_entrance(app::Context& context) {
-  const auto raw = store::open_location(context.repository_location());
+  const auto raw = context.open_store();
   const auto found = parity::load_settings(*raw);
   if (!found)
     throw Error(ErrorKind::refused, "this repository has no parity: there is nothing to repair it with",
@@ -216,6 +216,7 @@ Json repair_json(const parity::RepairReport& report) {
 }
 
 app::ExitCode check(app::Context& context, const verify::CheckOptions& options, bool heal) {
+  context.bypass_cache();
   parity::RepairReport repaired;
   if (heal) repaired = repair_entrance(context);
   const auto lock = lock_repository(context, repo::LockKind::exclusive);

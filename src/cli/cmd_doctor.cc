@@ -138,7 +138,8 @@ void check_repository(app::Context& context, const Options& options, const std::
                       Findings& found, std::map<std::string, std::uint64_t>& cow) {
   std::string location;
   try {
-    location = context.repository_location();
+    location = context.shown_location();
+    context.be_impatient();
   } catch (const Error& error) {
     found.push_back({Severity::warning, "no_repository", "", error.what(), error.hint()});
     return;
@@ -150,7 +151,7 @@ void check_repository(app::Context& context, const Options& options, const std::
                      "use --password-file, --password-command, or $RESPALDO_PASSWORD"});
   try {
     if (!context.has_password()) {
-      if (!store::open_location(location)->stat({store::FileType::config, ""}))
+      if (!context.open_store()->stat({store::FileType::config, ""}))
         throw Error(ErrorKind::not_found, fmt::format("there is no repository at {}", location),
                     "make one with `respaldo init`, or mount its disk");
       found.push_back(

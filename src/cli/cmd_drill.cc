@@ -164,6 +164,7 @@ void print_report(app::Context& context, const Candidate& candidate, const drill
 }
 
 app::ExitCode run(app::Context& context, const Options& options) {
+  context.bypass_cache();
   drill::Options how;
   how.sample_percent = sample_percent(options.sample);
   how.threads = options.threads;

@@ -16,7 +16,7 @@ app::ExitCode init(app::Context& context, const Options& options) {
   std::optional<parity::Settings> parity;
   if (!options.parity.empty() || !options.parity_groups.empty())
     parity = parity::parse_settings(options.parity.empty() ? "5%" : options.parity, options.parity_groups);
-  auto backend = store::open_location(context.repository_location());
+  auto backend = context.open_store();
   const std::string location = backend->location();
   if (backend->stat({store::FileType::config, ""}))
     throw Error(ErrorKind::refused, fmt::format("{} holds a repository already", location),

@@ -85,7 +85,7 @@ app::ExitCode key(app::Context& context, const Options& options) {
     const repo::KeyId id = context.repository().add_key(password);
     // Opened with the new key before the old one goes: the repository is never without a key that works.
     const auto reopened =
-        repo::Repository::open(parity::open_with_parity(store::open_location(context.repository_location())),
+        repo::Repository::open(parity::open_with_parity(context.open_store()),
                                password);
     crypto::wipe(password.data(), password.size());
     for (const repo::KeyId& gone : old) reopened->remove_key(gone);

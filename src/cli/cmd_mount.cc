@@ -97,6 +97,7 @@ app::ExitCode start_daemon(app::Context& context, const Options& options) {
     add("-p", fmt::format("/proc/self/fd/{}", password->get()));
   }
   if (common.lock_patience_seconds) add("--retry-lock", std::to_string(*common.lock_patience_seconds));
+  for (std::string& word : common.store.words()) words.push_back(std::move(word));
   words.insert(words.end(), {"mount", std::filesystem::absolute(options.folder).native(), "--foreground"});
   if (password) add("--password-fd", std::to_string(password->get()));
   if (options.allow_other) words.emplace_back("--allow-other");

@@ -31,7 +31,7 @@ parity::Settings settings_of(store::Backend& backend) {
 
 // Needs no password: names and sizes tell it.
 app::ExitCode status(app::Context& context) {
-  const auto backend = store::open_location(context.repository_location());
+  const auto backend = context.open_store();
   if (!backend->stat({store::FileType::config, ""}))
     throw app::NoRepository(
         Error(ErrorKind::not_found, fmt::format("there is no repository at {}", backend->location())));
@@ -174,6 +174,7 @@ app::ExitCode restore(app::Context& context, const Options& options) {
 }
 
 app::ExitCode run(app::Context& context, const Options& options) {
+  context.bypass_cache();
   if (options.action == "enable") return enable(context, options);
   if (options.action == "restore") return restore(context, options);
   if (!options.words.empty())

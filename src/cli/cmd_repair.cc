@@ -168,6 +168,7 @@ app::ExitCode repair_packs(app::Context& context, const Options& options) {
 }
 
 app::ExitCode repair(app::Context& context, const Options& options) {
+  context.bypass_cache();
   if (options.action == "index") return repair_index(context, options);
   if (options.action == "snapshots") return repair_snapshots(context, options);
   return repair_packs(context, options);

@@ -117,7 +117,7 @@ Step init_action(app::Context& context, const std::string& place) {
             if (password.empty()) throw Error(ErrorKind::usage, "an empty password protects nothing");
             const crypto::SecretText secret(password);
             crypto::wipe(password.data(), password.size());
-            repo::Repository::create(store::open_location(place), secret.view(), {});
+            repo::Repository::create(store::open_local(place), secret.view(), {});
           }};
 }
 

@@ -17,7 +17,7 @@ std::chrono::seconds duration(const std::string& text, const char* option) {
 job::Facts facts_of(const app::Context& context, const backup::BackupOptions& plan) {
   std::string volumes;
   for (const engine::VolumeName& name : plan.volumes) volumes += (volumes.empty() ? "" : " ") + name.str();
-  return {{"VOLUMES", volumes}, {"REPOSITORY", context.repository_location()}};
+  return {{"VOLUMES", volumes}, {"REPOSITORY", context.shown_location()}};
 }
 
 void tell_failure(app::Context& context, const config::Hooks& hooks, job::Facts facts,

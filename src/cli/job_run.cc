@@ -20,6 +20,7 @@
 #include "job/notify.h"
 #include "job/state.h"
 #include "repo/host.h"
+#include "store/open.h"
 
 namespace respaldo::cli {
 
@@ -281,7 +282,7 @@ class Runner {
 
   job::Facts facts() const {
     job::Facts facts = {{"JOB", job_.name},
-                        {"REPOSITORY", config_.repository_of(job_).location},
+                        {"REPOSITORY", store::display_location(config_.repository_of(job_).location)},
                         {"EXIT_CODE", std::to_string(outcome_.exit_code)}};
     std::string volumes;
     for (const std::string& name : outcome_.volumes) volumes += (volumes.empty() ? "" : " ") + name;

@@ -159,6 +159,8 @@ struct BlobWriter::Lane::Impl {
     const ByteView whole = pack.bytes;
     shared.indexed.repository().backend().save({store::FileType::pack, contents.pack.hex()},
                                                std::span(&whole, 1), store::Durability::at_sync);
+    if (&pack == &packs[static_cast<std::size_t>(BlobType::tree)])
+      shared.indexed.repository().keep_tree_pack(contents.pack, whole);
     pack.blobs.clear();
     shared.add_pack(std::move(contents));
   }

@@ -62,6 +62,18 @@ std::string random_polynomial() {
   }
 }
 
+bool holds_only_trees(const PackContents& pack) {
+  return std::ranges::all_of(pack.blobs, [](const PackedBlob& blob) { return blob.type == BlobType::tree; });
+}
+
+std::function<bool(const std::string&)> is_one_of(std::vector<PackId> packs) {
+  std::ranges::sort(packs);
+  return [packs = std::move(packs)](const std::string& name) {
+    const auto id = PackId::parse(name);
+    return id && std::ranges::binary_search(packs, *id);
+  };
+}
+
 // What one thread needs to decode blobs.
 struct Codec {
   explicit Codec(const crypto::MasterKey& master) : cipher(master) {}
@@ -76,6 +88,7 @@ struct Repository::Impl {
   crypto::MasterKey master;
   Config config;
   KeyId current_key;
+  store::CachingBackend* cache = nullptr;
   std::mutex mutex;
   std::vector<std::unique_ptr<Codec>> idle;
 
@@ -212,6 +225,15 @@ void Repository::remove_key(const KeyId& id) {
   impl_->backend->remove({FileType::key, id.hex()});
 }
 
+void Repository::use_cache(store::CachingBackend& cache) {
+  impl_->cache = &cache;
+  cache.use(impl_->config.id);
+}
+
+void Repository::keep_tree_pack(const PackId& pack, ByteView bytes) {
+  if (impl_->cache != nullptr) impl_->cache->keep_tree_pack(pack.hex(), bytes);
+}
+
 Bytes Repository::load_unpacked(FileType type, const std::string& name) {
   const Handle handle{type, name};
   return in_context([&] { return fmt::format("reading {}", handle.str()); },
@@ -293,6 +315,7 @@ Index Repository::load_index(bool stored_only, Progress& progress, std::vector<s
   Index index;
   // No blob takes less of an index file than its ID. What is reserved and not needed is never touched.
   index.reserve(total / 32);
+  std::vector<PackId> tree_packs;
   std::mutex mutex;
   std::atomic<std::size_t> next{0};
   os::ThreadGroup threads(stop);
@@ -308,8 +331,11 @@ Index Repository::load_index(bool stored_only, Progress& progress, std::vector<s
               in_context([&] { return "index " + files[i].name.substr(0, 8); },
                          [&] { return parse_index(std::move(json)); });
           std::lock_guard lock(mutex);
-          for (const PackContents& pack : packs)
-            if (!stored_only || stored.contains(pack.pack.hex())) index.add(pack);
+          for (const PackContents& pack : packs) {
+            if (stored_only && !stored.contains(pack.pack.hex())) continue;
+            index.add(pack);
+            if (impl_->cache != nullptr && holds_only_trees(pack)) tree_packs.push_back(pack.pack);
+          }
         } catch (const Error& error) {
           std::lock_guard lock(mutex);
           if (damaged == nullptr) throw;
@@ -321,6 +347,7 @@ Index Repository::load_index(bool stored_only, Progress& progress, std::vector<s
   }
   threads.join();
   index.freeze();
+  if (impl_->cache != nullptr) impl_->cache->tree_packs(is_one_of(std::move(tree_packs)));
   // Parsing takes several times what is kept of a large index; the allocator would hold on to it.
   if (total > kLargeIndex) ::malloc_trim(0);
   return index;

@@ -15,6 +15,7 @@
 #include "repo/snapshot.h"
 #include "repo/tree.h"
 #include "store/backend.h"
+#include "store/cache.h"
 
 namespace respaldo::repo {
 
@@ -73,6 +74,11 @@ class Repository {
                    std::stop_token stop = {});
   // The same without packs that are not there, for who adds blobs: what they held is stored again.
   Index load_stored_index(Progress& progress, std::stop_token stop = {});
+
+  // The cache, one of the layers of backend(), is used from here on: it learns which packs hold only trees.
+  void use_cache(store::CachingBackend& cache);
+  // Such a pack was just saved.
+  void keep_tree_pack(const PackId& pack, ByteView bytes);
 
   // One blob out of one location: read, open, decompress, hash checked. Error(corrupt) names pack, offset,
   // blob.

@@ -44,15 +44,4 @@ Medium Backend::read_from_medium(const Handle& handle, const std::function<void(
   return Medium::unknown;
 }
 
-std::unique_ptr<Backend> open_location(const std::string& location) {
-  if (location.empty()) throw Error(ErrorKind::usage, "no repository is given", "name its folder with -r");
-  constexpr std::string_view kLocal = "local:";
-  if (location.starts_with(kLocal)) return open_local(location.substr(kLocal.size()));
-  for (std::string_view scheme : {"sftp:", "s3:", "rest:", "b2:", "azure:", "gs:", "swift:", "rclone:"})
-    if (location.starts_with(scheme))
-      throw Error(ErrorKind::unsupported, fmt::format("repositories at {}... are not supported yet", scheme),
-                  "use a folder, for example one that is mounted from there");
-  return open_local(location);
-}
-
 }  // namespace respaldo::store

@@ -77,7 +77,7 @@ class Backend {
 std::unique_ptr<Backend> open_local(const std::string& folder);
 // In memory, for tests.
 std::unique_ptr<Backend> open_memory();
-// By restic's location syntax; today a folder, with or without "local:". Others are Error(unsupported).
+// By restic's location syntax, with the usual options: store/open.h.
 std::unique_ptr<Backend> open_location(const std::string& location);
 
 }  // namespace respaldo::store

@@ -11,10 +11,10 @@
 #include <mutex>
 #include <set>
 
-#include "base/hex.h"
 #include "base/printable.h"
 #include "os/file.h"
 #include "store/backend.h"
+#include "store/layout.h"
 
 namespace respaldo::store {
 
@@ -26,39 +26,6 @@ constexpr mode_t kFolderMode = 0700, kWritingMode = 0600, kFinalMode = 0400;
 constexpr std::size_t kMediumPiece = 4U << 20;
 constexpr ssize_t kDirectBlock = 4096;             // no O_DIRECT asks for more
 constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a look at the size
-
-const char* folder_of(FileType type) {
-  switch (type) {
-    case FileType::key:
-      return "keys";
-    case FileType::lock:
-      return "locks";
-    case FileType::snapshot:
-      return "snapshots";
-    case FileType::index:
-      return "index";
-    case FileType::pack:
-      return "data";
-    case FileType::parity:
-      return "parity/objects";
-    case FileType::parity_group:
-      return "parity/groups";
-    case FileType::parity_settings:
-      return "parity";
-    case FileType::config:
-      break;
-  }
-  return ".";
-}
-
-// Those in folders by the first two digits of their names.
-bool is_sharded(FileType type) { return type == FileType::pack || type == FileType::parity; }
-// Those of which there is one, with a name of its own.
-const char* only_name_of(FileType type) {
-  return type == FileType::config ? "config" : type == FileType::parity_settings ? "settings" : nullptr;
-}
-
-bool is_object_name(std::string_view name) { return name.size() == 64 && is_hex(name); }
 
 class LocalBackend final : public Backend {
  public:
@@ -122,7 +89,7 @@ class LocalBackend final : public Backend {
     const os::Path path = path_of(handle);
     const os::UniqueFd fd = open(handle, path);
     // An index may claim anything: memory is taken for what is there.
-    if (length > kUnquestioned)
+    if (length > kUnquestioned || offset > std::uint64_t{1} << 62)
       if (const std::uint64_t size = os::device_size(fd.get(), path); offset > size || length > size - offset)
         throw Error(ErrorKind::corrupt, fmt::format("{} ends at byte {}: there are no {} bytes at byte {}",
                                                     handle.str(), size, length, offset));

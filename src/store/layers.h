@@ -1,0 +1,58 @@
+// What stands between a repository and a store far away, from the store upwards: retries, limits, uploads in
+// parallel. docs/architecture.md section "stores far away".
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string_view>
+
+#include "store/backend.h"
+
+namespace respaldo::store {
+
+struct RetryOptions {
+  std::chrono::milliseconds first{500};       // before the second attempt; doubled before each further one
+  std::chrono::milliseconds longest{60'000};  // of one wait
+  // No attempt begins later than this after the first; while the store was never reached at all, than
+  // first_contact.
+  std::chrono::milliseconds total{900'000}, first_contact{60'000};
+  std::stop_token stop{};  // ends a wait: Cancelled
+  std::function<void(std::string_view)>
+      tell{};  // what is waited for, in a sentence; not more often than `tell_every`
+  std::chrono::milliseconds tell_every{5'000};
+};
+
+// Tries again what failed and is not permanent, after waits that grow and are cut short at random (so that
+// many hosts do not come back at once). Who was stopped before has one attempt only.
+std::unique_ptr<Backend> with_retries(std::unique_ptr<Backend> below, const RetryOptions& options);
+
+// Bytes per second over all that is done through one of them: whoever moved bytes waits until they were
+// allowed. Thread-safe.
+class RateLimit {
+ public:
+  explicit RateLimit(std::uint64_t bytes_per_second);
+  ~RateLimit();
+  // After `bytes` were moved. Cancelled when `stop` comes.
+  void pay(std::uint64_t bytes, const std::stop_token& stop);
+
+ private:
+  struct Impl;
+  const std::unique_ptr<Impl> impl_;
+};
+
+// `upload` and `download` in bytes per second; 0: no limit. They hold on average: an object moves as fast as
+// it can, and the next one waits.
+std::unique_ptr<Backend> with_limits(std::unique_ptr<Backend> below, std::uint64_t upload,
+                                     std::uint64_t download, std::stop_token stop);
+
+// save(..., Durability::at_sync) copies the object and returns; `threads` threads save it. At most threads +
+// 1 objects are held: save waits when there are more. sync() waits for all of them. Whoever looks for an
+// object that is on its way waits for it. The first failure is thrown by every later save and sync (locks are
+// still saved: they are no part of the work). Destroyed: what was given is saved, but in the course of an
+// exception what has not begun is given up.
+std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads);
+
+}  // namespace respaldo::store

@@ -1,0 +1,303 @@
+#include "store/layers.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <condition_variable>
+#include <latch>
+#include <mutex>
+#include <thread>
+
+#include "store/backend_suite.h"
+#include "store/prefetch.h"
+#include "testing/far_store.h"
+#include "testing/memory_folder.h"
+
+namespace respaldo::store {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+using Clock = std::chrono::steady_clock;
+
+std::string name_of(unsigned number) { return fmt::format("{:064x}", number); }
+void save(Backend& backend, unsigned number, std::string_view text, Durability how = Durability::at_sync,
+          FileType type = FileType::pack) {
+  const ByteView whole = as_bytes(text);
+  backend.save({type, name_of(number)}, {&whole, 1}, how);
+}
+RetryOptions quick() { return {.first = 1ms, .longest = 4ms, .total = 2s, .first_contact = 2s}; }
+
+// All layers over a folder.
+class LayeredPlace final : public SuitePlace {
+ public:
+  std::unique_ptr<Backend> open() override {
+    auto store = open_local((folder_.path() / "repository").native());
+    store = with_retries(std::move(store), quick());
+    store = with_limits(std::move(store), 1ULL << 32, 1ULL << 32, {});
+    return with_prefetched_entrance(with_parallel_uploads(std::move(store), 3));
+  }
+
+ private:
+  testing::MemoryFolder folder_;
+};
+INSTANTIATE_TEST_SUITE_P(layers, BackendSuite,
+                         ::testing::Values([] { return std::make_unique<LayeredPlace>(); }));
+
+class Layers : public ::testing::Test {
+ protected:
+  std::unique_ptr<Backend> far() { return std::make_unique<testing::FarStore>(open_memory(), control_); }
+  std::shared_ptr<testing::FarStoreControl> control_ = std::make_shared<testing::FarStoreControl>();
+};
+
+TEST_F(Layers, what_fails_for_a_while_succeeds_in_the_end) {
+  std::vector<std::string> told;
+  RetryOptions options = quick();
+  options.tell = [&](std::string_view text) { told.emplace_back(text); };
+  const auto store = with_retries(far(), options);
+  control_->fail_next = 3;
+  save(*store, 1, "contents", Durability::now);
+  EXPECT_EQ(control_->requests, 4);
+  control_->fail_next = 2;
+  EXPECT_EQ(as_text(store->load_all({FileType::pack, name_of(1)})), "contents");
+  control_->fail_next = 1;
+  EXPECT_TRUE(store->stat({FileType::pack, name_of(1)}));
+  control_->fail_next = 1;
+  EXPECT_EQ(store->list(FileType::pack).size(), 1U);
+  control_->fail_next = 1;
+  store->remove({FileType::pack, name_of(1)});
+  ASSERT_EQ(told.size(), 1U);  // not for each attempt
+  EXPECT_THAT(told[0], HasSubstr("connection reset; trying again in"));
+}
+
+TEST_F(Layers, what_is_permanent_is_not_tried_again) {
+  const auto store = with_retries(far(), quick());
+  EXPECT_THROW(store->load_all({FileType::pack, name_of(1)}), Error);
+  EXPECT_EQ(control_->requests, 1);
+}
+
+TEST_F(Layers, patience_has_an_end) {
+  RetryOptions options = quick();
+  options.total = 50ms;
+  const auto store = with_retries(far(), options);
+  control_->fail_next = 1'000'000;
+  try {
+    store->stat({FileType::config, ""});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::io);
+  }
+  EXPECT_GT(control_->requests, 3);
+}
+
+TEST_F(Layers, a_store_that_was_never_reached_is_given_up_sooner) {
+  RetryOptions options{.first = 1ms, .longest = 2ms, .total = 1h, .first_contact = 30ms};
+  const auto store = with_retries(far(), options);
+  control_->fail_next = 1'000'000;
+  EXPECT_THROW(store->stat({FileType::config, ""}), Error);
+  control_->fail_next = 0;
+  store->stat({FileType::config, ""});
+  control_->fail_next = 100;  // some 150 ms
+  EXPECT_NO_THROW(store->stat({FileType::config, ""}));
+}
+
+TEST_F(Layers, a_stop_request_ends_the_wait_and_allows_one_attempt_after) {
+  std::stop_source stop;
+  RetryOptions options{
+      .first = 1h, .longest = 1h, .total = 10h, .first_contact = 10h, .stop = stop.get_token()};
+  options.tell = [&](std::string_view) { stop.request_stop(); };
+  const auto store = with_retries(far(), options);
+  control_->fail_next = 2;
+  EXPECT_THROW(store->stat({FileType::config, ""}), Cancelled);
+  // Tidying up: no wait, and the error itself.
+  EXPECT_THROW(store->stat({FileType::config, ""}), Error);
+  EXPECT_NO_THROW(store->stat({FileType::config, ""}));
+}
+
+TEST_F(Layers, the_medium_is_not_read_twice_to_the_same_listener) {
+  const auto store = with_retries(far(), quick());
+  save(*store, 1, "0123456789", Durability::now);
+  control_->fail_next = 2;
+  std::string got;
+  store->read_from_medium({FileType::pack, name_of(1)}, [&](ByteView piece) { got += as_text(piece); });
+  EXPECT_EQ(got, "0123456789");
+}
+
+TEST_F(Layers, limits_hold_on_average) {
+  const auto store = with_limits(far(), 1'000'000, 2'000'000, {});
+  const std::string object(100'000, 'x');
+  const auto start = Clock::now();
+  for (unsigned i = 0; i < 3; ++i) save(*store, i, object, Durability::now);
+  EXPECT_GE(Clock::now() - start, 290ms);
+  const auto middle = Clock::now();
+  for (unsigned i = 0; i < 3; ++i) store->load_all({FileType::pack, name_of(i)});
+  EXPECT_GE(Clock::now() - middle, 140ms);
+}
+
+TEST_F(Layers, a_stop_request_ends_the_payment) {
+  std::stop_source stop;
+  const auto store = with_limits(far(), 1, 1, stop.get_token());
+  std::jthread stopper([&] {
+    std::this_thread::sleep_for(20ms);
+    stop.request_stop();
+  });
+  EXPECT_THROW(save(*store, 1, "a line that takes a minute to pay for, were it not for the stop"), Cancelled);
+  EXPECT_NO_THROW(save(*store, 2, "after that nobody waits"));
+}
+
+TEST_F(Layers, the_entrance_is_asked_for_at_once_and_once) {
+  std::latch together(3);
+  control_->before = [&](const char*, const Handle& handle) {
+    if (handle.type != FileType::key || handle.name.empty())
+      together.arrive_and_wait();  // one after the other: never
+  };
+  auto plain = open_memory();
+  const ByteView text = as_bytes("text");
+  plain->save({FileType::config, ""}, {&text, 1}, Durability::now);
+  plain->save({FileType::key, name_of(1)}, {&text, 1}, Durability::now);
+  const auto store =
+      with_prefetched_entrance(std::make_unique<testing::FarStore>(std::move(plain), control_));
+  EXPECT_TRUE(store->stat({FileType::config, ""}));
+  EXPECT_FALSE(store->stat({FileType::parity_settings, ""}));
+  EXPECT_EQ(store->list(FileType::key).size(), 1U);
+  EXPECT_EQ(as_text(store->load_all({FileType::key, name_of(1)})), "text");
+  EXPECT_EQ(as_text(store->load_all({FileType::config, ""})), "text");
+  EXPECT_EQ(control_->requests, 4);
+  // Later nothing old is given.
+  control_->before = nullptr;
+  save(*store, 2, "another", Durability::now, FileType::key);
+  store->remove({FileType::key, name_of(1)});
+  EXPECT_EQ(store->list(FileType::key).size(), 1U);
+  EXPECT_THROW(store->load_all({FileType::key, name_of(1)}), Error);
+}
+
+// Holds uploads until they are let go.
+class Uploads : public Layers {
+ protected:
+  void hold() {
+    control_->before = [this](const char* what, const Handle& handle) {
+      if (std::string_view(what) != "save" || handle.type != FileType::pack) return;
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return free_; });
+      if (fail_) throw Error(ErrorKind::no_space, "the store is full");
+    };
+  }
+  void let_go(bool fail = false) {
+    {
+      std::lock_guard lock(mutex_);
+      free_ = true;
+      fail_ = fail;
+    }
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool free_ = false, fail_ = false;
+};
+
+TEST_F(Uploads, saving_returns_before_the_object_is_there) {
+  hold();
+  const auto store = with_parallel_uploads(far(), 3);
+  for (unsigned i = 0; i < 4; ++i) save(*store, i, "contents");  // connections + 1
+  std::atomic<bool> fifth = false;
+  std::thread writer([&] {
+    save(*store, 4, "contents");
+    fifth = true;
+  });
+  // All three are on their way, and the fifth must wait, however long.
+  while (control_->at_once < 3) std::this_thread::yield();
+  std::this_thread::sleep_for(50ms);
+  EXPECT_FALSE(fifth);
+  EXPECT_EQ(control_->at_once, 3);
+  let_go();
+  writer.join();
+  store->sync();
+  EXPECT_EQ(store->list(FileType::pack).size(), 5U);
+  EXPECT_EQ(control_->most_at_once, 3);
+}
+
+TEST_F(Uploads, who_looks_for_an_object_on_its_way_waits_for_it) {
+  hold();
+  const auto store = with_parallel_uploads(far(), 2);
+  save(*store, 1, "contents");
+  std::thread releaser([&] {
+    std::this_thread::sleep_for(20ms);
+    let_go();
+  });
+  EXPECT_EQ(as_text(store->load_all({FileType::pack, name_of(1)})), "contents");
+  releaser.join();
+  save(*store, 2, "contents");
+  EXPECT_TRUE(store->stat({FileType::pack, name_of(2)}));
+  save(*store, 3, "contents");
+  EXPECT_EQ(store->list(FileType::pack).size(), 3U);
+  save(*store, 4, "contents");
+  store->remove({FileType::pack, name_of(4)});
+  EXPECT_FALSE(store->stat({FileType::pack, name_of(4)}));
+}
+
+TEST_F(Uploads, a_failure_ends_all_further_work_and_names_the_cause) {
+  hold();
+  const auto store = with_parallel_uploads(far(), 2);
+  save(*store, 1, "contents");
+  let_go(true);
+  const auto message = [](auto body) {
+    try {
+      body();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::no_space);
+      return std::string(error.what());
+    }
+    return std::string("nothing was thrown");
+  };
+  EXPECT_THAT(message([&] { store->sync(); }), HasSubstr("the store is full"));
+  EXPECT_THAT(message([&] { save(*store, 2, "x"); }), HasSubstr("the store is full"));
+  // No index may name what is not there.
+  EXPECT_THAT(message([&] { save(*store, 3, "x", Durability::now, FileType::index); }), HasSubstr("full"));
+  EXPECT_THAT(message([&] { store->sync(); }), HasSubstr("the store is full"));
+  EXPECT_NO_THROW(save(*store, 4, "x", Durability::now, FileType::lock));
+  EXPECT_TRUE(store->list(FileType::index).empty());
+}
+
+TEST_F(Uploads, what_waits_is_saved_when_the_store_is_closed) {
+  control_->delay = 5ms;
+  {
+    const auto store = with_parallel_uploads(far(), 1);
+    save(*store, 1, "contents");
+    save(*store, 2, "contents");
+  }
+  EXPECT_EQ(control_->requests, 2);
+}
+
+TEST_F(Uploads, what_waits_is_given_up_when_something_fails) {
+  hold();
+  std::thread releaser;
+  try {
+    const auto store = with_parallel_uploads(far(), 1);
+    save(*store, 1, "contents");
+    save(*store, 2, "contents");
+    while (control_->at_once < 1) std::this_thread::yield();
+    releaser = std::thread([&] {
+      std::this_thread::sleep_for(20ms);
+      let_go();
+    });
+    throw Error(ErrorKind::io, "something else");
+  } catch (const Error&) {
+  }
+  releaser.join();
+  EXPECT_EQ(control_->requests, 1);
+}
+
+TEST_F(Layers, a_writer_does_not_wait_for_a_slow_store) {
+  control_->delay = 100ms;
+  const auto store = with_parallel_uploads(far(), 5);
+  // 20 objects over 5 lines: at least 4 delays; one after the other they would be 20.
+  const auto start = Clock::now();
+  for (unsigned i = 0; i < 20; ++i) save(*store, i, "contents");
+  store->sync();
+  EXPECT_EQ(control_->most_at_once, 5);
+  EXPECT_LT(Clock::now() - start, 2s);
+  EXPECT_EQ(control_->requests, 20);
+}
+
+}  // namespace
+}  // namespace respaldo::store

@@ -1,0 +1,150 @@
+#include "store/prefetch.h"
+
+#include <algorithm>
+#include <future>
+#include <map>
+#include <mutex>
+
+#include "store/forward.h"
+
+namespace respaldo::store {
+
+namespace {
+
+constexpr std::uint64_t kLongest = 1U << 20;
+constexpr std::size_t kMostKeys = 4;  // who has more waits for the others when their turn comes
+
+const Handle kConfig{FileType::config, ""}, kSettings{FileType::parity_settings, ""};
+
+class Prefetching final : public Forward {
+ public:
+  explicit Prefetching(std::unique_ptr<Backend> below) : Forward(std::move(below)) {
+    for (const Handle& handle : {kConfig, kSettings})
+      files_[handle] = std::async(std::launch::async, [this, handle] { return found(handle); }).share();
+    keys_ = std::async(std::launch::async, [this] { return all_keys(); }).share();
+  }
+
+  void create() override {
+    forget();
+    below_->create();
+  }
+  void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
+    if (concerns(handle.type)) forget();
+    below_->save(handle, parts, durability);
+  }
+  void remove(const Handle& handle) override {
+    if (concerns(handle.type)) forget();
+    below_->remove(handle);
+  }
+  void remove_many(std::span<const Handle> handles) override {
+    if (std::ranges::any_of(handles, [](const Handle& handle) { return concerns(handle.type); })) forget();
+    below_->remove_many(handles);
+  }
+  std::optional<FileInfo> stat(const Handle& handle) override {
+    if (const auto file = awaited(handle); file.valid()) {
+      const File& known = file.get();
+      if (known.bytes) return FileInfo{handle.name, known.bytes->size()};
+      if (known.absent) return std::nullopt;
+    }
+    return below_->stat(handle);
+  }
+  Bytes load_all(const Handle& handle, std::uint64_t limit) override {
+    if (const auto file = awaited(handle);
+        file.valid() && file.get().bytes && file.get().bytes->size() <= limit) {
+      Bytes bytes = file.get().bytes->clone();
+      std::lock_guard lock(mutex_);
+      files_.erase(handle);
+      return bytes;
+    }
+    if (handle.type == FileType::key)
+      if (auto key = prefetched_key(handle.name); key && key->size() <= limit) return std::move(*key);
+    return below_->load_all(handle, limit);
+  }
+  std::vector<FileInfo> list(FileType type) override {
+    if (type != FileType::key) return below_->list(type);
+    std::shared_future<Keys> keys;
+    {
+      std::lock_guard lock(mutex_);
+      if (!std::exchange(keys_listed_, true)) keys = keys_;
+    }
+    if (keys.valid() && keys.get().listed) return keys.get().files;
+    return below_->list(type);
+  }
+
+ private:
+  struct File {
+    std::shared_ptr<const Bytes> bytes;
+    bool absent = false;
+  };
+  struct Keys {
+    bool listed = false;
+    std::vector<FileInfo> files;
+    std::map<std::string, std::shared_ptr<const Bytes>> loaded;
+  };
+  static bool concerns(FileType type) {
+    return type == FileType::config || type == FileType::key || type == FileType::parity_settings;
+  }
+
+  File found(const Handle& handle) {
+    try {
+      return {std::make_shared<const Bytes>(below_->load_all(handle, kLongest)), false};
+    } catch (const Error& error) {
+      return {nullptr, error.kind() == ErrorKind::not_found};
+    } catch (const std::exception&) {
+      return {};
+    }
+  }
+  Keys all_keys() {
+    Keys keys;
+    try {
+      keys.files = below_->list(FileType::key);
+      keys.listed = true;
+      // In the order in which they are tried.
+      std::ranges::sort(keys.files, {}, &FileInfo::name);
+      for (std::size_t i = 0; i < std::min(keys.files.size(), kMostKeys); ++i)
+        if (File key = found({FileType::key, keys.files[i].name}); key.bytes)
+          keys.loaded[keys.files[i].name] = key.bytes;
+    } catch (const std::exception&) {
+      // The error is for who asks.
+    }
+    return keys;
+  }
+
+  std::shared_future<File> awaited(const Handle& handle) {
+    std::lock_guard lock(mutex_);
+    const auto found = files_.find(handle);
+    return found == files_.end() ? std::shared_future<File>() : found->second;
+  }
+  std::optional<Bytes> prefetched_key(const std::string& name) {
+    std::shared_future<Keys> keys;
+    {
+      std::lock_guard lock(mutex_);
+      keys = keys_;
+      if (!keys.valid() || !given_keys_.insert({name, true}).second) return std::nullopt;
+    }
+    const auto found = keys.get().loaded.find(name);
+    if (found == keys.get().loaded.end()) return std::nullopt;
+    return found->second->clone();
+  }
+  void forget() {
+    std::map<Handle, std::shared_future<File>> files;
+    std::shared_future<Keys> keys;
+    std::lock_guard lock(mutex_);
+    files.swap(files_);
+    std::swap(keys, keys_);
+  }
+
+  std::mutex mutex_;
+  std::map<Handle, std::shared_future<File>> files_;
+  std::shared_future<Keys> keys_;
+  std::map<std::string, bool> given_keys_;
+  bool keys_listed_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> with_prefetched_entrance(std::unique_ptr<Backend> below) {
+  return std::make_unique<Prefetching>(std::move(below));
+}
+
+}  // namespace respaldo::store

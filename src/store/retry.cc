@@ -1,0 +1,136 @@
+// Again, after a while, what may succeed then.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <random>
+#include <type_traits>
+
+#include "base/units.h"
+#include "os/thread_group.h"
+#include "store/forward.h"
+#include "store/layers.h"
+
+namespace respaldo::store {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+class Retrying final : public Forward {
+ public:
+  Retrying(std::unique_ptr<Backend> below, const RetryOptions& options)
+      : Forward(std::move(below)), options_(options), random_(std::random_device{}()) {}
+
+  void create() override {
+    again([&] { below_->create(); });
+  }
+  void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
+    again([&] { below_->save(handle, parts, durability); });
+  }
+  void sync() override {
+    again([&] { below_->sync(); });
+  }
+  Bytes load(const Handle& handle, std::uint64_t offset, std::uint64_t length) override {
+    return again([&] { return below_->load(handle, offset, length); });
+  }
+  Bytes load_all(const Handle& handle, std::uint64_t limit) override {
+    return again([&] { return below_->load_all(handle, limit); });
+  }
+  std::optional<FileInfo> stat(const Handle& handle) override {
+    return again([&] { return below_->stat(handle); });
+  }
+  std::vector<FileInfo> list(FileType type) override {
+    return again([&] { return below_->list(type); });
+  }
+  void remove(const Handle& handle) override {
+    again([&] { below_->remove(handle); });
+  }
+  void remove_many(std::span<const Handle> handles) override {
+    again([&] { below_->remove_many(handles); });
+  }
+  Medium read_from_medium(const Handle& handle, const std::function<void(ByteView)>& piece) override {
+    // What was given away once is not given again.
+    std::uint64_t given = 0;
+    return again([&] {
+      std::uint64_t at = 0;
+      return below_->read_from_medium(handle, [&](ByteView bytes) {
+        const std::uint64_t known = std::min<std::uint64_t>(given - std::min(given, at), bytes.size());
+        at += bytes.size();
+        if (known == bytes.size()) return;
+        given = at;
+        piece(bytes.subspan(known));
+      });
+    });
+  }
+
+ private:
+  template <class Body>
+  auto again(Body body) -> decltype(body()) {
+    const auto start = Clock::now();
+    for (milliseconds step = options_.first;; step = std::min(step * 2, options_.longest)) {
+      milliseconds pause{0};
+      try {
+        if constexpr (std::is_void_v<decltype(body())>) {
+          body();
+          reached_ = true;
+          return;
+        } else {
+          auto result = body();
+          reached_ = true;
+          return result;
+        }
+      } catch (const Error& error) {
+        if (below_->is_permanent(error)) reached_ = true;  // it answered
+        if (below_->is_permanent(error) || options_.stop.stop_requested()) throw;
+        pause = shortened(step);
+        const milliseconds total =
+            reached_ ? options_.total : std::min(options_.total, options_.first_contact);
+        if (Clock::now() - start + pause > total) throw;
+        tell(error, pause);
+      }
+      wait(pause);
+    }
+  }
+  // Between half and the whole of it.
+  milliseconds shortened(milliseconds step) {
+    std::lock_guard lock(mutex_);
+    return milliseconds(
+        std::uniform_int_distribution<milliseconds::rep>(step.count() / 2, step.count())(random_));
+  }
+  void tell(const Error& error, milliseconds pause) {
+    if (!options_.tell) return;
+    {
+      std::lock_guard lock(mutex_);
+      const auto now = Clock::now();
+      if (told_ && now - *told_ < options_.tell_every) return;
+      told_ = now;
+    }
+    options_.tell(fmt::format("{}; trying again in {}", error.what(),
+                              format_duration(static_cast<double>(pause.count()) / 1000)));
+  }
+  void wait(milliseconds pause) {
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    std::condition_variable_any never;
+    never.wait_for(lock, options_.stop, pause, [] { return false; });
+    os::throw_if_stopped(options_.stop);
+  }
+
+  const RetryOptions options_;
+  std::mutex mutex_;
+  std::minstd_rand random_;
+  std::optional<Clock::time_point> told_;
+  std::atomic<bool> reached_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> with_retries(std::unique_ptr<Backend> below, const RetryOptions& options) {
+  return std::make_unique<Retrying>(std::move(below), options);
+}
+
+}  // namespace respaldo::store

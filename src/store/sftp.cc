@@ -1,0 +1,349 @@
+#include "store/sftp.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <mutex>
+#include <random>
+#include <set>
+
+#include "base/printable.h"
+#include "base/words.h"
+#include "store/compare.h"
+#include "store/layout.h"
+#include "store/sftp_files.h"
+#include "store/sftp_pool.h"
+
+namespace respaldo::store {
+
+namespace {
+
+using namespace sftp;
+
+constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a look at the size
+constexpr std::uint64_t kBulk = 1U << 20;          // bytes worth a connection of their own
+constexpr std::uint64_t kFirstRead = 64U << 10;  // of a whole object, together with the question for its size
+constexpr std::size_t kMostAbandoned = 1000;
+
+std::uint64_t random_number() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
+}
+
+class SftpBackend final : public Backend {
+ public:
+  SftpBackend(const std::string& rest, const StoreOptions& options)
+      : place_(parse_sftp_place(rest)),
+        location_(display_location("sftp:" + rest)),
+        options_(options),
+        pool_(static_cast<std::size_t>(std::max(options.connections, 1)),
+              [this](std::size_t number) { return connect(number); }) {}
+
+  std::string location() const override { return location_; }
+
+  void create() override {
+    if (stat({FileType::config, ""}) || !list(FileType::key).empty() || !list(FileType::snapshot).empty())
+      throw Error(ErrorKind::refused, fmt::format("{} holds a repository already", location_),
+                  "use it as it is, or choose another folder");
+    const auto session = pool_.lease();
+    make_folder(*session, place_.path);
+    std::vector<std::string> folders;
+    for (const FileType type :
+         {FileType::pack, FileType::index, FileType::key, FileType::lock, FileType::snapshot})
+      folders.push_back(path_to(folder_of(type)));
+    make_folders(*session, folders);
+    folders.clear();
+    for (int shard = 0; shard < 256; ++shard) folders.push_back(path_to(fmt::format("data/{:02x}", shard)));
+    make_folders(*session, folders);
+    const std::string parents[] = {path_to("data"), place_.path};
+    tell_if_weak(flush_folders(*session, parents));
+  }
+
+  void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
+    const std::string path = path_of(handle),
+                      temporary = fmt::format("{}.respaldo-{:016x}", path, random_number());
+    remove_abandoned();
+    try {
+      const auto session = pool_.lease(work_of(size_of(parts)));
+      const std::string file = open_in_folder(*session, temporary);
+      write_and_close(*session, file, temporary, parts, true);
+      if (durability == Durability::proven) require_read_back(*session, temporary, handle, parts);
+      if (!rename_over(*session, temporary, path))
+        tell_once(told_rename_, "it cannot replace a file in one step (no posix-rename@openssh.com)");
+      const std::string folder = folder_above(path);
+      if (durability != Durability::at_sync) {
+        tell_if_weak(flush_folders(*session, {&folder, 1}));
+      } else {
+        std::lock_guard lock(mutex_);
+        unflushed_.insert(folder);
+      }
+    } catch (const Error&) {
+      abandon(temporary);
+      throw;
+    }
+  }
+
+  void sync() override {
+    std::set<std::string> taken;
+    {
+      std::lock_guard lock(mutex_);
+      taken.swap(unflushed_);
+    }
+    if (taken.empty()) return;
+    try {
+      const auto session = pool_.lease();
+      const std::vector<std::string> folders(taken.begin(), taken.end());
+      tell_if_weak(flush_folders(*session, folders));
+    } catch (const Error&) {
+      std::lock_guard lock(mutex_);
+      unflushed_.merge(taken);
+      throw;
+    }
+  }
+
+  Bytes load(const Handle& handle, std::uint64_t offset, std::uint64_t length) override {
+    const std::string path = path_of(handle);
+    require_possible(handle, offset, length);
+    const auto session = pool_.lease(work_of(length));
+    const OpenFile file(*session, handle, path);
+    // An index may claim anything: memory is taken for what is there. Nothing is asked for past 2^63.
+    if (length > kUnquestioned || offset > std::uint64_t{1} << 62)
+      if (const std::uint64_t size = size_of_open(*session, file.handle, path);
+          offset > size || length > size - offset)
+        throw too_short(handle, size, offset, length);
+    Bytes bytes(length);
+    const std::size_t got = read_range(*session, file.handle, path, offset, bytes);
+    if (got != length || length == 0)
+      if (const std::uint64_t size = size_of_open(*session, file.handle, path);
+          got != length || offset > size)
+        throw too_short(handle, size, offset, length);
+    return bytes;
+  }
+
+  Bytes load_all(const Handle& handle, std::uint64_t limit) override {
+    const std::string path = path_of(handle);
+    const auto session = pool_.lease();
+    const OpenFile file(*session, handle, path);
+    return whole(*session, file.handle, path, handle, limit);
+  }
+
+  std::optional<FileInfo> stat(const Handle& handle) override {
+    const std::string path = path_of(handle);
+    const auto session = pool_.lease();
+    const auto attributes = stat_path(*session, path);
+    if (!attributes || !attributes->may_be_file()) return std::nullopt;
+    return FileInfo{handle.name, attributes->size.value_or(0)};
+  }
+
+  std::vector<FileInfo> list(FileType type) override {
+    std::vector<FileInfo> found;
+    if (only_name_of(type) != nullptr) {
+      if (auto only = stat({type, ""})) found.push_back(*only);
+      return found;
+    }
+    const auto session = pool_.lease();
+    std::vector<std::string> folders{path_to(folder_of(type))}, unsized;
+    if (is_sharded(type)) {
+      std::vector<std::string> shards;
+      list_folders(*session, folders, [&](const std::string& folder, const Name& entry) {
+        if (entry.name.size() == 2 && is_hex(entry.name) && entry.attributes.may_be_folder())
+          shards.push_back(folder + "/" + entry.name);
+      });
+      folders = std::move(shards);
+    }
+    list_folders(*session, folders, [&](const std::string&, const Name& entry) {
+      if (!is_object_name(entry.name) || !entry.attributes.may_be_file()) return;
+      if (entry.attributes.size)
+        found.push_back({entry.name, *entry.attributes.size});
+      else
+        unsized.push_back(entry.name);
+    });
+    for (const std::string& name : unsized)
+      if (auto info = stat({type, name})) found.push_back(*info);
+    return found;
+  }
+
+  void remove(const Handle& handle) override { remove_many({&handle, 1}); }
+  void remove_many(std::span<const Handle> handles) override {
+    std::vector<std::string> paths;
+    for (const Handle& handle : handles) paths.push_back(path_of(handle));
+    if (paths.empty()) return;
+    const auto session = pool_.lease();
+    remove_paths(*session, paths);
+    std::lock_guard lock(mutex_);
+    for (const std::string& path : paths) unflushed_.insert(folder_above(path));
+  }
+
+  bool is_permanent(const Error& error) const override {
+    // A lost connection has no number of its own; what a server or the machine fails in has.
+    return error.kind() != ErrorKind::io || error.error_number() != 0;
+  }
+
+ private:
+  static SessionPool::Work work_of(std::uint64_t bytes) {
+    return bytes >= kBulk ? SessionPool::Work::bulk : SessionPool::Work::small;
+  }
+
+  struct OpenFile {
+    OpenFile(Session& s, const Handle& object, const std::string& path) : session(s) {
+      try {
+        handle = open_to_read(s, path);
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::not_found) throw;
+        throw Error(ErrorKind::not_found, fmt::format("{} is missing ({})", object.str(), printable(path)));
+      }
+    }
+    ~OpenFile() {
+      try {
+        close_quietly(session, handle);
+      } catch (const Error&) {
+        // The connection is gone, and with it the handle.
+      }
+    }
+    OpenFile(const OpenFile&) = delete;
+    Session& session;
+    std::string handle;
+  };
+
+  std::unique_ptr<Session> connect(std::size_t number) {
+    const bool may_ask = options_.interactive && number == 0;
+    SessionOptions options;
+    const auto given = [this](const char* key) {
+      const auto found = options_.extended.find(key);
+      return found == options_.extended.end() ? std::vector<std::string>() : split_words(found->second, key);
+    };
+    options.command = options_.extended.contains("sftp.command")
+                          ? given("sftp.command")
+                          : ssh_command(place_, may_ask, given("sftp.args"));
+    if (options.command.empty()) throw Error(ErrorKind::usage, "sftp.command is empty");
+    options.place = printable(place_.host);
+    options.may_ask = may_ask;
+    options.stall = options_.stall;
+    options.stop = options_.stop;
+    return std::make_unique<Session>(std::move(options));
+  }
+
+  std::string path_to(const std::string& below) const {
+    if (below == ".") return place_.path;
+    return place_.path.ends_with('/') ? place_.path + below : place_.path + "/" + below;
+  }
+  std::string path_of(const Handle& handle) const {
+    const std::string folder = path_to(folder_of(handle.type));
+    if (const char* only = only_name_of(handle.type)) return folder + "/" + only;
+    require_object_name(handle);
+    return is_sharded(handle.type) ? folder + "/" + handle.name.substr(0, 2) + "/" + handle.name
+                                   : folder + "/" + handle.name;
+  }
+  static std::string folder_above(const std::string& path) { return path.substr(0, path.rfind('/')); }
+
+  // restic makes all folders of a repository; those of parity are made when they are needed.
+  std::string open_in_folder(Session& session, const std::string& path) {
+    try {
+      return open_new(session, path);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::not_found) throw;
+    }
+    const std::string folder = folder_above(path), above = folder_above(folder);
+    make_folder(session, folder);
+    const std::string changed[] = {above};
+    flush_folders(session, changed);
+    return open_new(session, path);
+  }
+  static void make_folders(Session& session, std::span<const std::string> paths) {
+    std::vector<std::future<Answer>> made;
+    for (const std::string& path : paths) {
+      Request request(PacketType::mkdir);
+      made.push_back(session.send(std::move(request.text(path).permissions(0700))));
+    }
+    for (std::size_t i = 0; i < paths.size(); ++i)
+      if (parse_status(made[i].get()).status != Status::ok) make_folder(session, paths[i]);
+  }
+
+  static Bytes whole(Session& session, const std::string& file, const std::string& path, const Handle& handle,
+                     std::uint64_t limit) {
+    // Most objects are small: their bytes come with their size.
+    Request first(PacketType::read);
+    auto start = session.send(std::move(first.text(file).u64(0).u32(
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(session.abilities().read, kFirstRead)))));
+    const std::uint64_t size = size_of_open(session, file, path);
+    if (size > limit)
+      throw Error(ErrorKind::corrupt,
+                  fmt::format("{} has {} bytes, more than can be right", handle.str(), size));
+    Bytes bytes(size);
+    std::size_t got = 0;
+    const Answer answer = start.get();
+    if (answer.type == PacketType::data) {
+      const ByteView data = parse_data(answer);
+      got = std::min<std::size_t>(data.size(), size);
+      if (got > 0) std::memcpy(bytes.data(), data.data(), got);
+    }
+    if (got < size) got += read_range(session, file, path, got, bytes.span().subspan(got));
+    if (got != size) throw too_short(handle, got, 0, size);
+    return bytes;
+  }
+  static Error too_short(const Handle& handle, std::uint64_t size, std::uint64_t offset,
+                         std::uint64_t length) {
+    return Error(ErrorKind::corrupt, fmt::format("{} ends at byte {}: there are no {} bytes at byte {}",
+                                                 handle.str(), size, length, offset));
+  }
+  static void require_read_back(Session& session, const std::string& path, const Handle& handle,
+                                std::span<const ByteView> parts) {
+    const OpenFile file(session, handle, path);
+    if (!equals(whole(session, file.handle, path, handle, size_of(parts) + 1), parts))
+      throw Error(ErrorKind::io, fmt::format("{} did not read back as it was written", handle.str()),
+                  "the disk there, or the way to it, fails: copy the repository to another one");
+  }
+
+  // What was begun and not ended, removed at the next opportunity.
+  void abandon(const std::string& temporary) {
+    std::lock_guard lock(mutex_);
+    if (abandoned_.size() < kMostAbandoned) abandoned_.push_back(temporary);
+    has_abandoned_ = true;
+  }
+  void remove_abandoned() {
+    if (!has_abandoned_) return;
+    std::vector<std::string> some;
+    {
+      std::lock_guard lock(mutex_);
+      some.swap(abandoned_);
+      has_abandoned_ = false;
+    }
+    try {
+      const auto session = pool_.lease();
+      remove_paths(*session, some);
+    } catch (const Error&) {
+      std::lock_guard lock(mutex_);
+      abandoned_.insert(abandoned_.end(), some.begin(), some.end());
+      has_abandoned_ = true;
+    }
+  }
+
+  void tell_if_weak(bool flushed) {
+    if (!flushed)
+      tell_once(
+          told_flush_,
+          "it cannot flush to its disk (no fsync@openssh.com): when that machine loses power, what was saved "
+          "last may be lost or damaged; `respaldo check --read-data` tells");
+  }
+  void tell_once(std::atomic<bool>& told, std::string_view what) {
+    if (!told.exchange(true) && options_.tell)
+      options_.tell(fmt::format("{}: {}", printable(place_.host), what));
+  }
+
+  const SftpPlace place_;
+  const std::string location_;
+  const StoreOptions options_;
+  SessionPool pool_;
+  std::mutex mutex_;
+  std::set<std::string> unflushed_;     // folders whose entries may not be on the medium
+  std::vector<std::string> abandoned_;  // temporary files
+  std::atomic<bool> has_abandoned_ = false, told_flush_ = false, told_rename_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> open_sftp(const std::string& rest, const StoreOptions& options) {
+  return std::make_unique<SftpBackend>(rest, options);
+}
+
+}  // namespace respaldo::store

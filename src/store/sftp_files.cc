@@ -1,0 +1,326 @@
+#include "store/sftp_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <filesystem>
+
+#include "base/printable.h"
+#include "base/units.h"
+
+namespace respaldo::store::sftp {
+
+namespace {
+
+constexpr std::uint32_t kWritingMode = 0600, kFinalMode = 0400, kFolderMode = 0700;
+constexpr std::uint64_t kWindow = 4U << 20;  // bytes of one file on their way
+constexpr std::size_t kFoldersAtOnce = 128;  // open on the server
+constexpr std::size_t kRequestsAtOnce = 256;
+constexpr std::uint64_t kMostEntries = 50'000'000;  // in a folder: a server may not fill our memory for ever
+
+Request on_path(PacketType type, const std::string& path) {
+  Request request(type);
+  request.text(path);
+  return request;
+}
+Request on_handle(PacketType type, const std::string& handle) { return on_path(type, handle); }
+
+std::string open(Session& session, const std::string& path, std::uint32_t flags, std::string_view what) {
+  Request request = on_path(PacketType::open, path);
+  request.u32(flags);
+  if (flags & kWrite)
+    request.permissions(kWritingMode);
+  else
+    request.no_attributes();
+  const Answer answer = session.ask(std::move(request));
+  if (answer.type == PacketType::status) throw status_error(parse_status(answer), what, path);
+  return parse_handle(answer);
+}
+
+// "Failure" is all that version 3 has for a full disk, a quota, and a broken disk.
+Error write_error(Session& session, const StatusAnswer& answer, const std::string& path, std::uint64_t size) {
+  Error error = status_error(answer, "writing", path);
+  if (answer.status != Status::failure) return error;
+  error.set_hint("the disk there may be full, over its quota, or broken: look there with `df` and `dmesg`");
+  if (!session.abilities().free_space) return error;
+  const std::string folder = std::filesystem::path(path).parent_path().native();
+  Request request = Request::extended("statvfs@openssh.com");
+  request.text(folder.empty() ? "." : folder);
+  const Answer space = session.ask(std::move(request));
+  if (space.type != PacketType::extended_reply) return error;
+  const std::uint64_t free = parse_free_space(space);
+  if (free >= size) return error;
+  return Error(ErrorKind::no_space,
+               fmt::format("the filesystem there has no room for {} ({} left): {}", printable(path),
+                           format_size(free), error.message()),
+               "free space there, or forget and prune backups");
+}
+
+}  // namespace
+
+Error status_error(const StatusAnswer& answer, std::string_view what, const std::string& path) {
+  const std::string said = answer.message.empty()
+                               ? fmt::format("status {}", static_cast<unsigned>(answer.status))
+                               : answer.message;
+  const std::string message = fmt::format("{} {}: the server says \"{}\"", what, printable(path), said);
+  switch (answer.status) {
+    case Status::no_such_file:
+      return Error(ErrorKind::not_found, message);
+    case Status::permission_denied:
+      return Error(ErrorKind::refused, message,
+                   "give the user write access to the repository's folder there");
+    case Status::unsupported:
+      return Error(ErrorKind::unsupported, message);
+    case Status::no_connection:
+    case Status::connection_lost:
+      return ConnectionLost(message);
+    default: {
+      Error error(ErrorKind::io, message);
+      return error.set_error_number(EIO);  // not the connection's: another attempt fails, too
+    }
+  }
+}
+
+void require_ok(const Answer& answer, std::string_view what, const std::string& path) {
+  if (const StatusAnswer status = parse_status(answer); status.status != Status::ok)
+    throw status_error(status, what, path);
+}
+
+std::string open_new(Session& session, const std::string& path) {
+  return open(session, path, kWrite | kCreate | kExclusive, "making");
+}
+std::string open_to_read(Session& session, const std::string& path) {
+  return open(session, path, kRead, "opening");
+}
+void close_quietly(Session& session, const std::string& handle) {
+  static_cast<void>(session.send(on_handle(PacketType::close, handle)));
+}
+
+void write_and_close(Session& session, const std::string& handle, const std::string& path,
+                     std::span<const ByteView> parts, bool flush) {
+  std::deque<std::pair<std::future<Answer>, std::size_t>> sent;
+  std::uint64_t under_way = 0, offset = 0, total = 0;
+  for (const ByteView part : parts) total += part.size();
+  std::optional<StatusAnswer> failed;
+  const auto settle_one = [&] {
+    const StatusAnswer status = parse_status(sent.front().first.get());
+    if (status.status != Status::ok && !failed) failed = status;
+    under_way -= sent.front().second;
+    sent.pop_front();
+  };
+  for (ByteView part : parts)
+    while (!part.empty() && !failed) {
+      const std::size_t length = std::min<std::size_t>(part.size(), session.abilities().write);
+      Request request = on_handle(PacketType::write, handle);
+      request.u64(offset).text(as_text(part.first(length)));
+      sent.emplace_back(session.send(std::move(request)), length);
+      under_way += length;
+      offset += length;
+      part = part.subspan(length);
+      while (under_way > kWindow) settle_one();
+    }
+  // The server takes requests in order: these wait for nobody.
+  Request mode = on_handle(PacketType::fsetstat, handle);
+  mode.permissions(kFinalMode);
+  std::future<Answer> moded = session.send(std::move(mode)), flushed;
+  if (flush && session.abilities().flush) {
+    Request request = Request::extended("fsync@openssh.com");
+    request.text(handle);
+    flushed = session.send(std::move(request));
+  }
+  std::future<Answer> closed = session.send(on_handle(PacketType::close, handle));
+  while (!sent.empty()) settle_one();
+  moded.get();  // a server without modes is a server all the same
+  const std::optional<StatusAnswer> flush_status =
+      flushed.valid() ? std::optional(parse_status(flushed.get())) : std::nullopt;
+  const StatusAnswer close_status = parse_status(closed.get());
+  for (const auto& status : {flush_status, std::optional(close_status)})
+    if (!failed && status && status->status != Status::ok) failed = status;
+  if (failed) throw write_error(session, *failed, path, total);
+}
+
+std::size_t read_range(Session& session, const std::string& handle, const std::string& path,
+                       std::uint64_t offset, MutableBytes out) {
+  struct Piece {
+    std::future<Answer> answer;
+    std::size_t at, length;
+  };
+  std::deque<Piece> sent;
+  std::size_t asked = 0, under_way = 0, end = out.size();
+  const auto ask = [&](std::size_t at, std::size_t length) {
+    Request request = on_handle(PacketType::read, handle);
+    request.u64(offset + at).u32(static_cast<std::uint32_t>(length));
+    under_way += length;
+    return Piece{session.send(std::move(request)), at, length};
+  };
+  while (asked < out.size() || !sent.empty()) {
+    while (asked < end && under_way < kWindow) {
+      const std::size_t length = std::min<std::size_t>(end - asked, session.abilities().read);
+      sent.push_back(ask(asked, length));
+      asked += length;
+    }
+    if (sent.empty()) break;
+    Piece piece = std::move(sent.front());
+    sent.pop_front();
+    const Answer answer = piece.answer.get();
+    under_way -= piece.length;
+    if (answer.type == PacketType::status) {
+      const StatusAnswer status = parse_status(answer);
+      if (status.status != Status::eof) throw status_error(status, "reading", path);
+      end = std::min(end, piece.at);
+      continue;
+    }
+    const ByteView data = parse_data(answer);
+    if (data.empty() || data.size() > piece.length)
+      throw Error(ErrorKind::corrupt, "the SFTP server sent data that cannot be right");
+    std::memcpy(out.data() + piece.at, data.data(), data.size());
+    // A server may give less than was asked for.
+    if (data.size() < piece.length) sent.push_front(ask(piece.at + data.size(), piece.length - data.size()));
+  }
+  return end;
+}
+
+std::uint64_t size_of_open(Session& session, const std::string& handle, const std::string& path) {
+  const Answer answer = session.ask(on_handle(PacketType::fstat, handle));
+  if (answer.type == PacketType::status) throw status_error(parse_status(answer), "looking at", path);
+  const Attributes attributes = parse_attributes(answer);
+  if (!attributes.size)
+    throw Error(ErrorKind::unsupported,
+                fmt::format("the SFTP server does not tell the size of {}", printable(path)));
+  return *attributes.size;
+}
+
+std::optional<Attributes> stat_path(Session& session, const std::string& path) {
+  const Answer answer = session.ask(on_path(PacketType::stat, path));
+  if (answer.type != PacketType::status) return parse_attributes(answer);
+  const StatusAnswer status = parse_status(answer);
+  if (status.status == Status::no_such_file) return std::nullopt;
+  throw status_error(status, "looking at", path);
+}
+
+void list_folders(Session& session, std::span<const std::string> folders,
+                  const std::function<void(const std::string& folder, const Name& entry)>& visit) {
+  struct Open {
+    const std::string* folder;
+    std::string handle;
+    std::future<Answer> next;
+  };
+  for (std::size_t from = 0; from < folders.size(); from += kFoldersAtOnce) {
+    const auto some = folders.subspan(from, std::min(kFoldersAtOnce, folders.size() - from));
+    std::vector<std::future<Answer>> opening;
+    for (const std::string& folder : some)
+      opening.push_back(session.send(on_path(PacketType::opendir, folder)));
+    std::deque<Open> open;
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      const Answer answer = opening[i].get();
+      if (answer.type == PacketType::status) {
+        const StatusAnswer status = parse_status(answer);
+        if (status.status == Status::no_such_file) continue;
+        throw status_error(status, "listing", some[i]);
+      }
+      std::string handle = parse_handle(answer);
+      auto next = session.send(on_handle(PacketType::readdir, handle));
+      open.push_back({&some[i], std::move(handle), std::move(next)});
+    }
+    std::uint64_t entries = 0;
+    while (!open.empty()) {
+      Open one = std::move(open.front());
+      open.pop_front();
+      const Answer answer = one.next.get();
+      if (answer.type == PacketType::status) {
+        close_quietly(session, one.handle);
+        const StatusAnswer status = parse_status(answer);
+        if (status.status != Status::eof) throw status_error(status, "listing", *one.folder);
+        continue;
+      }
+      one.next = session.send(on_handle(PacketType::readdir, one.handle));
+      const std::vector<Name> names = parse_names(answer);
+      if ((entries += names.size() + 1) > kMostEntries)
+        throw Error(ErrorKind::corrupt, fmt::format("{} has no end", printable(*one.folder)));
+      for (const Name& name : names) visit(*one.folder, name);
+      open.push_back(std::move(one));
+    }
+  }
+}
+
+bool flush_folders(Session& session, std::span<const std::string> folders) {
+  if (!session.abilities().flush) return false;
+  std::vector<std::future<Answer>> opening, flushing;
+  for (const std::string& folder : folders) {
+    Request request = on_path(PacketType::open, folder);
+    opening.push_back(session.send(std::move(request.u32(kRead).no_attributes())));
+  }
+  bool all = true;
+  for (std::future<Answer>& future : opening) {
+    const Answer answer = future.get();
+    if (answer.type == PacketType::status) {
+      all = false;
+      continue;
+    }
+    const std::string handle = parse_handle(answer);
+    Request request = Request::extended("fsync@openssh.com");
+    flushing.push_back(session.send(std::move(request.text(handle))));
+    close_quietly(session, handle);
+  }
+  for (std::future<Answer>& future : flushing) all = parse_status(future.get()).status == Status::ok && all;
+  return all;
+}
+
+void remove_paths(Session& session, std::span<const std::string> paths) {
+  std::deque<std::pair<std::future<Answer>, const std::string*>> sent;
+  const auto settle_one = [&] {
+    const StatusAnswer status = parse_status(sent.front().first.get());
+    if (status.status != Status::ok && status.status != Status::no_such_file)
+      throw status_error(status, "removing", *sent.front().second);
+    sent.pop_front();
+  };
+  for (const std::string& path : paths) {
+    sent.emplace_back(session.send(on_path(PacketType::remove, path)), &path);
+    if (sent.size() >= kRequestsAtOnce) settle_one();
+  }
+  while (!sent.empty()) settle_one();
+}
+
+void make_folder(Session& session, const std::string& path) {
+  const auto make = [&] {
+    Request request = on_path(PacketType::mkdir, path);
+    return parse_status(session.ask(std::move(request.permissions(kFolderMode))));
+  };
+  StatusAnswer status = make();
+  const std::string parent = std::filesystem::path(path).parent_path().native();
+  if (status.status == Status::no_such_file && !parent.empty() && parent != path) {
+    make_folder(session, parent);
+    status = make();
+  }
+  if (status.status == Status::ok) return;
+  // "Failure" is said of one that is there, too.
+  const auto there = stat_path(session, path);
+  if (!there || !there->may_be_folder()) throw status_error(status, "making the folder", path);
+}
+
+bool rename_over(Session& session, const std::string& from, const std::string& to) {
+  if (session.abilities().posix_rename) {
+    Request request = Request::extended("posix-rename@openssh.com");
+    require_ok(session.ask(std::move(request.text(from).text(to))), "renaming to", to);
+    return true;
+  }
+  const auto rename = [&] {
+    Request request = on_path(PacketType::rename, from);
+    return parse_status(session.ask(std::move(request.text(to))));
+  };
+  StatusAnswer status = rename();
+  if (status.status == Status::ok) return true;
+  // Version 3 has no rename over what is there.
+  if (status.status != Status::failure || !stat_path(session, to))
+    throw status_error(status, "renaming to", to);
+  const std::string old[] = {to};
+  remove_paths(session, old);
+  status = rename();
+  if (status.status != Status::ok) throw status_error(status, "renaming to", to);
+  return false;
+}
+
+}  // namespace respaldo::store::sftp

@@ -1,0 +1,47 @@
+// Files over one connection: many requests on their way at once. Errors carry the server's words; `path` is
+// theirs.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "store/sftp_session.h"
+
+namespace respaldo::store::sftp {
+
+// The Error for a status that is not ok. not_found, refused, unsupported, io; ConnectionLost for the server's
+// own loss.
+Error status_error(const StatusAnswer& answer, std::string_view what, const std::string& path);
+void require_ok(const Answer& answer, std::string_view what, const std::string& path);
+
+// Made anew with the mode 0600; Error(not_found) when its folder is not there.
+std::string open_new(Session& session, const std::string& path);
+std::string open_to_read(Session& session, const std::string& path);
+void close_quietly(Session& session, const std::string& handle);
+
+// Writes all, makes the file read-only, flushes it when `flush` and the server can, and closes it.
+// Error(no_space) when the filesystem there says that it is full.
+void write_and_close(Session& session, const std::string& handle, const std::string& path,
+                     std::span<const ByteView> parts, bool flush);
+// Fills `out` from `offset`; less only at the end of the file: how much.
+std::size_t read_range(Session& session, const std::string& handle, const std::string& path,
+                       std::uint64_t offset, MutableBytes out);
+std::uint64_t size_of_open(Session& session, const std::string& handle, const std::string& path);
+std::optional<Attributes> stat_path(Session& session, const std::string& path);
+// All entries of the folders, side by side; those that are not there have none.
+void list_folders(Session& session, std::span<const std::string> folders,
+                  const std::function<void(const std::string& folder, const Name& entry)>& visit);
+// The folder's entries are on the medium, when the server can do that: false when it cannot.
+bool flush_folders(Session& session, std::span<const std::string> folders);
+// Absent is success.
+void remove_paths(Session& session, std::span<const std::string> paths);
+// With what is missing above it. There already is success.
+void make_folder(Session& session, const std::string& path);
+// `to` is replaced. False when that could not be done in one step, and was done in two.
+bool rename_over(Session& session, const std::string& from, const std::string& to);
+
+}  // namespace respaldo::store::sftp

@@ -1,0 +1,60 @@
+#include "store/sftp_pool.h"
+
+#include <algorithm>
+
+namespace respaldo::store::sftp {
+
+SessionPool::Lease SessionPool::lease(Work work) { return Lease(*this, take(work)); }
+
+std::shared_ptr<Session> SessionPool::take(Work work) {
+  std::vector<std::shared_ptr<Session>> dead;  // ended outside of the lock
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    for (Entry& entry : entries_)
+      if (!entry.session->alive()) dead.push_back(std::move(entry.session));
+    std::erase_if(entries_, [](const Entry& entry) { return !entry.session; });
+    const auto least = std::ranges::min_element(entries_, {}, &Entry::users);
+    const bool there = least != entries_.end();
+    const bool wants = !there || work == Work::bulk;
+    const bool may_open = wants && entries_.size() + opening_ < most_ && (there || opening_ == 0);
+    if (there && (least->users == 0 || !may_open)) {
+      ++least->users;
+      return least->session;
+    }
+    if (may_open) break;
+    opened_.wait(lock);
+  }
+  const std::size_t number = entries_.size();
+  ++opening_;
+  lock.unlock();
+  dead.clear();
+  std::shared_ptr<Session> fresh;
+  std::exception_ptr failure;
+  try {
+    fresh = connect_(number);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  lock.lock();
+  --opening_;
+  opened_.notify_all();
+  if (fresh) {
+    entries_.push_back({fresh, 1});
+    return fresh;
+  }
+  // The server may allow no more, or would have asked for a password again.
+  if (number > 0) most_ = number;
+  const auto other =
+      std::ranges::find_if(entries_, [](const Entry& entry) { return entry.session->alive(); });
+  if (number == 0 || other == entries_.end()) std::rethrow_exception(failure);
+  ++other->users;
+  return other->session;
+}
+
+void SessionPool::give_back(const Session* session) {
+  std::lock_guard lock(mutex_);
+  for (Entry& entry : entries_)
+    if (entry.session.get() == session) --entry.users;
+}
+
+}  // namespace respaldo::store::sftp

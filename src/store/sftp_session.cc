@@ -1,0 +1,346 @@
+#include "store/sftp_session.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "base/printable.h"
+#include "os/child_process.h"
+#include "os/process.h"
+
+namespace respaldo::store::sftp {
+
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kComplaintKept = 4096, kReadSize = 256U << 10;
+constexpr int kPipeSize = 1 << 20;
+constexpr auto kLastWords = 300ms;                  // for standard error, after standard output has ended
+constexpr auto kFarewell = 1000ms;                  // for the program to end by itself
+constexpr auto kStoppedStall = 10s;                 // after a Ctrl-C
+constexpr std::uint64_t kLargestRead = 255U << 10;  // what OpenSSH takes; no server is asked for more
+constexpr std::uint32_t kSmallestLimit = 1024;
+
+// What ssh complains of and no second attempt changes.
+struct Verdict {
+  std::string_view complaint;
+  ErrorKind kind;
+  std::string_view hint;
+};
+constexpr Verdict kVerdicts[] = {
+    {"REMOTE HOST IDENTIFICATION HAS CHANGED", ErrorKind::refused,
+     "somebody may be between you and the host, or it was installed anew: ask its administrator before you "
+     "change "
+     "known_hosts"},
+    {"Host key verification failed", ErrorKind::refused,
+     "connect once with `ssh` as the same user, compare the key's fingerprint, and accept it"},
+    {"Permission denied", ErrorKind::refused,
+     "give the host a key that needs no password (`ssh-copy-id`), or start an agent that holds it"},
+    {"Too many authentication failures", ErrorKind::refused,
+     "name one key with IdentityFile in ~/.ssh/config"},
+    {"subsystem request failed", ErrorKind::unsupported,
+     "switch on the sftp subsystem in the host's sshd_config"},
+    {"Could not resolve hostname", ErrorKind::refused, "correct the host's name"},
+    {"Bad configuration option", ErrorKind::refused, "correct the ssh configuration"},
+    {"Bad owner or permissions", ErrorKind::refused, "correct the ssh configuration"},
+    {"no such identity", ErrorKind::refused, "correct the ssh configuration"},
+};
+
+std::string last_lines(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
+  std::string shown;
+  constexpr std::size_t kMost = 400;
+  if (text.size() > kMost) text = text.substr(text.size() - kMost);
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find_first_of("\r\n", at), text.size());
+    if (end > at) shown += (shown.empty() ? "" : "; ") + printable(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return shown;
+}
+
+}  // namespace
+
+struct Session::Impl {
+  SessionOptions options;
+  std::unique_ptr<os::ChildProcess> child;
+  Abilities abilities;
+  os::UniqueFd wake;
+  std::atomic<bool> farewell{false};
+  std::atomic<Clock::rep> progress{0};  // when a byte went either way
+  std::mutex writing;
+  std::mutex mutex;  // of what follows
+  std::unordered_map<std::uint32_t, std::promise<Answer>> awaited;
+  std::uint32_t next_number = 1;
+  bool dead = false;
+  std::string cause;
+  // Of the reader alone.
+  Framer framer;
+  std::string complaint;
+  std::thread reader;
+
+  void moved() { progress = Clock::now().time_since_epoch().count(); }
+  Clock::duration stall() const {
+    const bool stopped = options.stop.stop_requested();
+    return stopped ? std::min<Clock::duration>(options.stall, kStoppedStall) : options.stall;
+  }
+  bool stalled() const { return Clock::now() - Clock::time_point(Clock::duration(progress)) > stall(); }
+
+  void start() {
+    try {
+      child = std::make_unique<os::ChildProcess>(
+          options.command, os::environment_with({}),
+          options.may_ask ? os::ChildProcess::Terminal::lent : os::ChildProcess::Terminal::left);
+    } catch (Error& error) {
+      // "Not found" would be an object that is missing.
+      if (error.kind() != ErrorKind::not_found) throw;
+      throw Error(ErrorKind::unsupported, fmt::format("{} is not installed", printable(options.command[0])),
+                  "install OpenSSH's client");
+    }
+    for (const os::UniqueFd* fd : {&child->in, &child->out}) ::fcntl(fd->get(), F_SETPIPE_SZ, kPipeSize);
+    for (const os::UniqueFd* fd : {&child->out, &child->err}) ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
+    wake = os::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!wake) throw Error(ErrorKind::io, fmt::format("eventfd: {}", std::strerror(errno)));
+  }
+
+  // Waits for bytes of the program and takes them. False when its output has ended.
+  bool take(int timeout) {
+    pollfd fds[3] = {{child->out.get(), POLLIN, 0}, {child->err.get(), POLLIN, 0}, {wake.get(), POLLIN, 0}};
+    ::poll(fds, 3, timeout);
+    if (fds[1].revents != 0) take_complaint();
+    if (fds[2].revents != 0) {
+      std::uint64_t ignored = 0;
+      static_cast<void>(!::read(wake.get(), &ignored, sizeof ignored));
+    }
+    if (fds[0].revents == 0) return true;
+    static thread_local Bytes buffer(kReadSize);
+    const ssize_t n = ::read(child->out.get(), buffer.data(), buffer.size());
+    if (n < 0) return errno == EINTR || errno == EAGAIN;
+    if (n == 0) return false;
+    moved();
+    framer.feed(buffer.view(0, static_cast<std::size_t>(n)));
+    return true;
+  }
+  void take_complaint() {
+    char buffer[1024];
+    const ssize_t n = ::read(child->err.get(), buffer, sizeof buffer);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (n <= 0) {
+      child->err.reset();
+      return;
+    }
+    complaint.append(buffer, static_cast<std::size_t>(n));
+    if (complaint.size() > kComplaintKept) complaint.erase(0, complaint.size() - kComplaintKept);
+  }
+  // The output has ended: how, in the program's words and ours.
+  std::string last_words() {
+    const auto until = Clock::now() + kLastWords;
+    for (auto left = kLastWords; child->err && left.count() > 0;
+         left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now())) {
+      pollfd fd{child->err.get(), POLLIN, 0};
+      if (::poll(&fd, 1, static_cast<int>(left.count())) > 0) take_complaint();
+    }
+    if (const std::string said = last_lines(complaint); !said.empty()) return said;
+    const auto status = child->wait(kLastWords);
+    if (!status) return fmt::format("{} closed its output", options.command[0]);
+    return WIFSIGNALED(*status)
+               ? fmt::format("{} was ended by signal {}", options.command[0], WTERMSIG(*status))
+               : fmt::format("{} ended with exit code {}", options.command[0], WEXITSTATUS(*status));
+  }
+
+  // ---- connecting ----
+
+  void connect() {
+    // Whoever is stopped already may still tidy up.
+    const bool may_cancel = !options.stop.stop_requested();
+    moved();
+    const std::string init = Request::init();
+    os::write_quietly(child->in.get(), init);  // a program that has gone is seen below
+    for (;;) {
+      if (!take(100)) throw_no_connection();
+      if (may_cancel && options.stop.stop_requested()) throw Cancelled();
+      if (framer.unread().empty() && !options.may_ask && stalled())
+        throw ConnectionLost(fmt::format("{} did not answer within {} s", options.place,
+                                         std::chrono::duration_cast<std::chrono::seconds>(stall()).count()));
+      if (const auto packet = greeting()) {
+        negotiate(parse_version(*packet));
+        return;
+      }
+    }
+  }
+  std::optional<Bytes> greeting() {
+    try {
+      return framer.next();
+    } catch (const Error&) {
+      throw Error(
+          ErrorKind::unsupported,
+          fmt::format("{} does not speak SFTP: it says \"{}\"", options.place,
+                      printable(framer.unread().substr(0, 60))),
+          "when this is the text of a login script there: it must print nothing unless a terminal is there");
+    }
+  }
+  [[noreturn]] void throw_no_connection() {
+    const std::string said = last_words();
+    child->take_terminal_back();
+    const auto status = child->wait(kLastWords);
+    if (options.may_ask && status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGINT) throw Cancelled();
+    const std::string message = fmt::format("no connection to {}: {}", options.place, said);
+    if (complaint.find("Temporary failure in name resolution") == std::string::npos)
+      for (const Verdict& verdict : kVerdicts)
+        if (complaint.find(verdict.complaint) != std::string::npos)
+          throw Error(verdict.kind, message, std::string(verdict.hint));
+    throw ConnectionLost(message);
+  }
+
+  void negotiate(const std::map<std::string, std::string>& extensions) {
+    const auto has = [&](const char* name, std::string_view version) {
+      const auto found = extensions.find(name);
+      return found != extensions.end() && found->second == version;
+    };
+    abilities.flush = has("fsync@openssh.com", "1");
+    abilities.posix_rename = has("posix-rename@openssh.com", "1");
+    abilities.free_space = has("statvfs@openssh.com", "2");
+    if (!has("limits@openssh.com", "1")) return;
+    os::write_quietly(child->in.get(), Request::extended("limits@openssh.com").packet(0));
+    for (;;) {
+      if (auto packet = framer.next()) {
+        const Answer answer = parse_answer(std::move(*packet));
+        if (answer.type != PacketType::extended_reply) return;
+        const Limits limits = parse_limits(answer);
+        const auto bounded = [](std::uint64_t limit) {
+          return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(limit, kSmallestLimit, kLargestRead));
+        };
+        if (limits.read != 0) abilities.read = bounded(limits.read);
+        if (limits.write != 0) abilities.write = bounded(limits.write);
+        return;
+      }
+      if (!take(100)) throw_no_connection();
+      if (stalled()) throw ConnectionLost(fmt::format("{} stopped answering", options.place));
+    }
+  }
+
+  // ---- connected ----
+
+  void read_answers() {
+    Clock::time_point until;
+    try {
+      for (bool open = true; open;) {
+        open = take(farewell ? 20 : 1000);
+        while (auto packet = framer.next()) deliver(parse_answer(std::move(*packet)));
+        if (farewell) {
+          const auto now = Clock::now();
+          if (until == Clock::time_point()) until = now + kFarewell;
+          if (open && now < until) continue;
+          child->wait(std::chrono::duration_cast<std::chrono::milliseconds>(
+              std::max(until - now, Clock::duration())));
+          return;
+        }
+        if (is_waiting() && stalled()) {
+          const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(stall()).count();
+          die(fmt::format("no answer for {} s", seconds));
+          return;
+        }
+      }
+      die(last_words());
+    } catch (const std::exception& error) {
+      die(error.what());
+    }
+  }
+  bool is_waiting() {
+    std::lock_guard lock(mutex);
+    return !awaited.empty();
+  }
+  void deliver(Answer answer) {
+    std::unique_lock lock(mutex);
+    const auto found = awaited.find(answer.number);
+    if (found == awaited.end())
+      throw Error(ErrorKind::corrupt, "the SFTP server answered what it was not asked");
+    std::promise<Answer> promise = std::move(found->second);
+    awaited.erase(found);
+    lock.unlock();
+    promise.set_value(std::move(answer));
+  }
+  void die(const std::string& why) {
+    child->kill(SIGKILL);  // whoever writes to it is woken by that, too
+    std::unordered_map<std::uint32_t, std::promise<Answer>> left;
+    {
+      std::lock_guard lock(mutex);
+      dead = true;
+      cause = why;
+      left.swap(awaited);
+    }
+    for (auto& [number, promise] : left) promise.set_exception(std::make_exception_ptr(lost()));
+  }
+  ConnectionLost lost() const {
+    return ConnectionLost(fmt::format("the connection to {} is lost: {}", options.place, cause));
+  }
+
+  void write_packet(std::string_view packet) {
+    while (!packet.empty()) {
+      const ssize_t n = os::write_quietly(child->in.get(), packet);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return;  // it has gone; the reader tells everybody why
+      moved();
+      packet.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
+};
+
+Session::Session(SessionOptions options) : impl_(std::make_unique<Impl>()) {
+  impl_->options = std::move(options);
+  impl_->start();
+  impl_->connect();
+  impl_->child->take_terminal_back();
+  impl_->reader = std::thread([this] { impl_->read_answers(); });
+}
+
+Session::~Session() {
+  if (!impl_->reader.joinable()) return;
+  {
+    std::lock_guard lock(impl_->writing);
+    impl_->child->in.reset();  // ssh ends at the end of its input
+  }
+  impl_->farewell = true;
+  const std::uint64_t one = 1;
+  static_cast<void>(!::write(impl_->wake.get(), &one, sizeof one));
+  impl_->reader.join();
+}
+
+const Abilities& Session::abilities() const { return impl_->abilities; }
+
+bool Session::alive() const {
+  std::lock_guard lock(impl_->mutex);
+  return !impl_->dead;
+}
+
+std::future<Answer> Session::send(Request request) {
+  std::future<Answer> answer;
+  std::uint32_t number = 0;
+  {
+    std::lock_guard lock(impl_->mutex);
+    if (impl_->dead) throw impl_->lost();
+    // The stall is counted from the first that waits.
+    if (impl_->awaited.empty()) impl_->moved();
+    do number = impl_->next_number++;
+    while (number == 0 || impl_->awaited.contains(number));
+    answer = impl_->awaited[number].get_future();
+  }
+  std::lock_guard lock(impl_->writing);
+  impl_->write_packet(request.packet(number));
+  return answer;
+}
+
+}  // namespace respaldo::store::sftp

@@ -1,0 +1,64 @@
+// One connection to an SFTP server: a program that speaks the protocol on its standard input and output (ssh,
+// mostly), and the requests that are on their way through it.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <future>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "store/sftp_packet.h"
+
+namespace respaldo::store::sftp {
+
+// The connection is gone or could not be made, in a way that another attempt may not meet. Kind io, without
+// an error number: so it stays known when it is copied as an Error.
+class ConnectionLost : public Error {
+ public:
+  explicit ConnectionLost(std::string message, std::string hint = {})
+      : Error(ErrorKind::io, std::move(message), std::move(hint)) {}
+};
+
+struct SessionOptions {
+  std::vector<std::string> command;
+  std::string place;     // whom it reaches, for messages
+  bool may_ask = false;  // the program gets the terminal until the connection stands
+  std::chrono::milliseconds stall{
+      120'000};          // without a byte, while an answer is awaited: the connection is given up
+  std::stop_token stop;  // while connecting: Cancelled; later `stall` becomes short
+};
+
+// What the server can do.
+struct Abilities {
+  bool flush = false;                                 // fsync@openssh.com
+  bool posix_rename = false;                          // posix-rename@openssh.com
+  bool free_space = false;                            // statvfs@openssh.com
+  std::uint32_t read = 32U << 10, write = 32U << 10;  // bytes in one request, at most
+};
+
+// Thread-safe.
+class Session {
+ public:
+  // Connects. ConnectionLost, or another Error when trying again cannot help: refused (a host key that is not
+  // known, no key that is accepted), unsupported (no SFTP there, no ssh here). Cancelled.
+  explicit Session(SessionOptions options);
+  ~Session();  // ends the program, in a second at most
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const Abilities& abilities() const;
+  bool alive() const;
+  // Sends; the answer comes, or ConnectionLost. Blocks when the server does not read what it is sent.
+  std::future<Answer> send(Request request);
+  Answer ask(Request request) { return send(std::move(request)).get(); }
+
+ private:
+  struct Impl;
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace respaldo::store::sftp
