@@ -23,7 +23,7 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "lvm2, dmsetup, e2fsprogs, util-linux")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "fuse3, fdisk")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, fuse3, fdisk")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "restic, xfsprogs, default-mta | mail-transport-agent, prometheus-node-exporter")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA "${CMAKE_SOURCE_DIR}/packaging/debian/conffiles"
     "${CMAKE_SOURCE_DIR}/packaging/debian/postinst" "${CMAKE_SOURCE_DIR}/packaging/debian/postrm")

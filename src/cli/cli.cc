@@ -127,7 +127,7 @@ const std::vector<Command> kCommands = {
 
 void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, bool& quiet) {
   app.add_option("-r,--repo", options.repository,
-                 "the repository: a folder, or sftp:user@host:/folder [$RESPALDO_REPOSITORY, $RESTIC_REPOSITORY]")
+                 "the repository: a folder, or a place at sftp:, rest: or s3: [$RESPALDO_REPOSITORY, $RESTIC_REPOSITORY]")
       ->type_name("REPO");
   app.add_option("--disk", options.disks,
                  "a disk image or block device that holds LVM; may be given several times")
@@ -159,7 +159,7 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
   app.add_option("--tls-client-cert", options.store.tls_client_cert, "our certificate and its key, for a server")
       ->type_name("FILE");
   app.add_option("-o,--option", options.store.extended,
-                 "sftp.command=COMMAND or sftp.args=WORDS, as restic's; may be given several times")
+                 "sftp.command=COMMAND, s3.storage-class=CLASS and others, as restic's; may be given several times")
       ->type_name("KEY=VALUE")
       ->take_all()
       ->expected(1)

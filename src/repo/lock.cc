@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "base/printable.h"
 #include "base/units.h"
@@ -140,9 +141,17 @@ struct RepoLock::Impl {
     if (!repository.backend().stat({FileType::lock, name})) return;
     const std::string fresh =
         repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
-    if (fresh != name) repository.backend().remove({FileType::lock, name});
-    name = fresh;
+    const std::string old = std::exchange(name, fresh);
     refreshed = uptime();
+    if (fresh != old) remove(old);
+  }
+  // Where our credentials may not remove anything, a lock goes stale by itself.
+  void remove(const std::string& lock) {
+    try {
+      repository.backend().remove({FileType::lock, lock});
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::refused) throw;
+    }
   }
   // Whoever wrote his lock at the same moment sees ours by then, and we his.
   std::optional<LockInfo> rival(const std::stop_token& stop) {
@@ -163,7 +172,7 @@ struct RepoLock::Impl {
     if (refresher.joinable()) refresher.join();
     std::lock_guard lock(mutex);
     if (name.empty()) return;
-    repository.backend().remove({FileType::lock, name});
+    remove(name);
     name.clear();
   }
 };

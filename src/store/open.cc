@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "store/layers.h"
+#include "store/open_http.h"
 #include "store/sftp.h"
 
 namespace respaldo::store {
@@ -25,15 +26,15 @@ constexpr std::string_view kForeign[] = {"b2:", "azure:", "gs:", "swift:", "rclo
 }
 
 // "sftp.command": what speaks SFTP on its standard input and output, instead of ssh. "sftp.args": more words
-// for ssh. Those of other schemes are known to their stores.
-constexpr std::string_view kOptions[] = {"sftp.args", "sftp.command"};
+// for ssh. The others: store/s3.h, and docs/remote.md.
+constexpr std::string_view kOptions[] = {"rest.stall", "s3.bucket-lookup", "s3.region", "s3.retention",
+                                         "s3.stall",   "s3.storage-class", "sftp.args", "sftp.command"};
 
 void require_known(const StoreOptions& options) {
   for (const auto& [key, value] : options.extended)
-    if (std::ranges::find(kOptions, key) == std::end(kOptions) && !key.starts_with("s3.") &&
-        !key.starts_with("rest."))
+    if (std::ranges::find(kOptions, key) == std::end(kOptions))
       throw Error(ErrorKind::usage, fmt::format("there is no option '{}'", printable(key)),
-                  fmt::format("-o takes {}, and s3. ones", fmt::join(kOptions, ", ")));
+                  fmt::format("-o takes {}", fmt::join(kOptions, ", ")));
 }
 
 std::unique_ptr<Backend> open_backend(const Location& location, const StoreOptions& options) {
@@ -43,9 +44,9 @@ std::unique_ptr<Backend> open_backend(const Location& location, const StoreOptio
     case Scheme::sftp:
       return open_sftp(location.rest, options);
     case Scheme::rest:
-      throw_unsupported("rest:");
+      return open_rest_location(location.rest, options);
     case Scheme::s3:
-      throw_unsupported("s3:");
+      return open_s3_location(location.rest, options);
   }
   throw Error(ErrorKind::internal, "no such scheme");
 }
