@@ -76,5 +76,7 @@ touch /run/none
 lvm=$(readlink -f "$(command -v lvm)")
 mount --bind /run/none "$lvm"
 expect 1 "$RESPALDO" backup vg0/root
-says "apt install lvm2"
+says "cannot run lvm: Permission denied"
 umount "$lvm"
+expect 1 env PATH=/run/nowhere "$RESPALDO" backup vg0/root
+says "apt install lvm2"
