@@ -78,5 +78,8 @@ mount --bind /run/none "$lvm"
 expect 1 "$RESPALDO" backup vg0/root
 says "cannot run lvm: Permission denied"
 umount "$lvm"
-expect 1 env PATH=/run/nowhere "$RESPALDO" backup vg0/root
+mkdir /run/empty
+mount --bind /run/empty /usr/sbin
+expect 1 "$RESPALDO" backup vg0/root
 says "apt install lvm2"
+umount /usr/sbin
