@@ -76,5 +76,10 @@ touch /run/none
 lvm=$(readlink -f "$(command -v lvm)")
 mount --bind /run/none "$lvm"
 expect 1 "$RESPALDO" backup vg0/root
-says "apt install lvm2"
+says "cannot run lvm: Permission denied"
 umount "$lvm"
+mkdir /run/empty
+mount --bind /run/empty /usr/sbin
+expect 1 "$RESPALDO" backup vg0/root
+says "apt install lvm2"
+umount /usr/sbin
