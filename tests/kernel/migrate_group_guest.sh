@@ -40,55 +40,34 @@ gone
 
 # Stopped, or killed: the first copy leaves nothing, the source is as it was.
 hold "copy begun" "$RESPALDO" migrate $V --to vault
+expect 11 "$RESPALDO" migrate $V --to vault/other  # one at a time
+says "another .* of this volume runs"
 kill -TERM $held
 release
 [ $status = 130 ]
 gone
 hold "copy begun" "$RESPALDO" migrate $V --to vault
-expect 11 "$RESPALDO" migrate $V --to vault/other  # one at a time
-says "another .* of this volume runs"
 kill -KILL $held
 release
 # As at boot: what is half made is not activated.
 lvchange -an $N
 vgchange -qq -aay vault
 is $N lv_active ""
-hold "copy has a base" "$RESPALDO" migrate $V --to vault
-kill -KILL $held
-release
-expect 0 "$RESPALDO" migrate $V --abort  # the base alone
-"$RESPALDO" clean
-gone
-# Nobody cleans after this one: the copy is a copy, and goes on as one.
+# The same command makes it anew. From here on it is a copy, and nobody's leftover.
 hold "copy marked" "$RESPALDO" migrate $V --to vault
 kill -KILL $held
 release
 "$RESPALDO" clean
 lvs $N
-"$RESPALDO" migrate $V --abort
-gone
-expect 11 "$RESPALDO" migrate $V --to vault
-says "$N is a copy of $V"
-says "$V is in use: .*mounted on /run/m"
-says "run this command again"
-is $N lv_active "" && is $N lv_skip_activation "skip activation"
-[ "$(bases)" = 1 ]
-expect 11 "$RESPALDO" migrate $V --to vault/other
-says "moving $V to $N was begun"
 
-# Used, and written to: caught up with as often as wanted; killed in between; and taken back.
+# In use: caught up with, as often as wanted; stopped in between; and taken back. A backup's base is its own.
 head -c 3M /dev/urandom >/run/m/one
 sync
 hold "catching up" "$RESPALDO" migrate $V --to vault
 kill -TERM $held
 release
 [ $status = 130 ]
-is $N lv_active ""
-hold "catching up" "$RESPALDO" migrate $V --to vault
-kill -KILL $held
-release
-"$RESPALDO" clean
-# A backup's base is its own.
+is $N lv_active "" && is $N lv_skip_activation "skip activation"
 "$RESPALDO" -q init
 "$RESPALDO" -q backup $V --keep-base --cow 8M
 [ "$(bases)" = 2 ]
@@ -99,6 +78,8 @@ says '"copied":0'
 caught=$(sed -n 's/.*"caught_up":\([0-9]*\).*/\1/p' /run/stdout)
 [ "$caught" -ge 3000000 ] && [ "$caught" -le 9000000 ]
 [ "$(bases)" = 1 ]
+expect 1 "$RESPALDO" migrate $V --to vault/other
+says "moving $V to $N was begun"
 expect 0 "$RESPALDO" migrate $V --abort
 says "the copy of $V is removed"
 gone
@@ -108,30 +89,35 @@ gone
  echo $n >/run/count) &
 writer=$!
 expect 11 "$RESPALDO" migrate $V --to vault
+says "$N is a copy of $V"
+says "$V is in use: .*mounted on /run/m"
+says "run this command again"
 touch /run/enough
 wait $writer
 head -c 2M /dev/urandom >/run/m/two
 umount /run/m
-sum=$(sha256sum </dev/$V)
-# Written to while it is compared, by somebody who does not mount it: nothing is switched.
+# The copy is damaged meanwhile: the comparison finds it. And the source is written to while it is compared, by somebody
+# who does not mount it: nothing is switched.
+lvchange -ay -K $N
+printf x | dd of=/dev/$N bs=1 seek=31000000 conv=notrunc,fsync status=none
+lvchange -an $N
 hold "copy compared" "$RESPALDO" migrate $V --to vault
 printf x | dd of=/dev/$V bs=1 seek=40000000 conv=notrunc,fsync status=none
 release
 [ $status = 11 ]
+says "64.00 KiB of the copy differ from $V, and are copied again"
 says "was written to while it was compared"
 is $V lv_active active
-sum=$(sha256sum </dev/$V)
 # Killed at each step of the end: the same command brings it to its end, and compares again with what is here then.
-for point in "catching up" "copy compared" "volume not active" "volume retired"; do
-  hold "$point" "$RESPALDO" migrate $V --to vault
-  kill -KILL $held
-  release
-  "$RESPALDO" clean
-done
+hold "volume not active" "$RESPALDO" migrate $V --to vault
+kill -KILL $held
+release
+hold "volume retired" "$RESPALDO" migrate $V --to vault
+kill -KILL $held
+release
 lvchange -ay -K $V
 printf y | dd of=/dev/$V bs=1 seek=40000000 conv=notrunc,fsync status=none
-lvchange -an $V
-sum=$(lvchange -ay -K $V && sha256sum </dev/$V)
+sum=$(sha256sum </dev/$V)
 lvchange -an $V
 hold "copy took over" "$RESPALDO" migrate $V --to vault
 kill -KILL $held
@@ -149,50 +135,28 @@ mount /dev/$N /run/m
 seq "$(cat /run/count)" | cmp - /run/m/lines
 umount /run/m
 e2fsck -fn /dev/$N
-# The old one is what it was.
-lvchange -ay -K $V
-[ "$(sha256sum </dev/$V)" = "$sum" ]
 again
 
-# Nobody uses it: at once, under another name; fstab is told.
+# The base overflows between two runs: everything is compared instead. Under another name; fstab is told.
+expect 11 "$RESPALDO" migrate $V --to vault/new --cow 4M
+head -c 20M /dev/urandom >/run/m/three
 umount /run/m
+sum=$(sha256sum </dev/$V)
 echo "/dev/$V /data ext4 defaults 0 2" >/run/fstab
 mount --bind /run/fstab /etc/fstab
 expect 0 "$RESPALDO" migrate $V --to vault/new
+says "what changed on $V is not told by"
 says "is now vault/new: 52.00 MiB compared, all equal"
 says "lvremove $V"
 says "/etc/fstab still says /dev/$V on /data: name /dev/vault/new there"
 umount /etc/fstab
 [ "$(head -c 54525952 /dev/vault/new | sha256sum)" = "$sum" ]
-again
-
-# The base overflows between two runs: everything is compared instead.
-expect 11 "$RESPALDO" migrate $V --to vault --cow 4M
-head -c 20M /dev/urandom >/run/m/three
-sync
-umount /run/m
-sum=$(sha256sum </dev/$V)
-expect 0 "$RESPALDO" migrate $V --to vault
-says "what changed on $V is not told by"
-[ "$(head -c 54525952 /dev/$N | sha256sum)" = "$sum" ]
-again
-
-# The copy is damaged between two runs: the comparison finds it.
-expect 11 "$RESPALDO" migrate $V --to vault
-umount /run/m
-sum=$(sha256sum </dev/$V)
-lvchange -ay -K $N
-printf x | dd of=/dev/$N bs=1 seek=31000000 conv=notrunc,fsync status=none
-lvchange -an $N
-expect 0 "$RESPALDO" migrate $V --to vault
-says "64.00 KiB of the copy differ from $V, and are copied again"
-[ "$(head -c 54525952 /dev/$N | sha256sum)" = "$sum" ]
-again
-umount /run/m
-nothing_left
+# The old one is what it was.
+lvchange -ay -K $V
+[ "$(sha256sum </dev/$V)" = "$sum" ]
+lvremove -qqy vault $V
 
 # Thin, out of its pool.
-lvremove -qqy $V
 lvcreate -qqy -L 60M -T vg-a.b/pool
 lvcreate -qqy -V 52M -T vg-a.b/pool -n ro-ot
 mke2fs -q -t ext4 /dev/$V
