@@ -29,13 +29,14 @@ const Handle kPack{FileType::pack, kName};
 
 std::optional<std::string> no_variables(const char*) { return std::nullopt; }
 
-HttpOptions quick() {
+// For what stalls on purpose; elsewhere a busy machine would.
+HttpOptions impatient() {
   HttpOptions options;
-  options.connect = options.stall = std::chrono::milliseconds(1500);
+  options.stall = std::chrono::milliseconds(1500);
   return options;
 }
 
-std::unique_ptr<Backend> rest(const std::string& url, const HttpOptions& options = quick()) {
+std::unique_ptr<Backend> rest(const std::string& url, const HttpOptions& options = {}) {
   return open_rest(parse_rest_place(url, no_variables), options);
 }
 
@@ -155,7 +156,7 @@ TEST(Rest, credentials_are_asked_for_and_never_shown) {
     if (name == std::string_view("RESTIC_REST_PASSWORD")) return "pa/ss%";
     return std::nullopt;
   };
-  EXPECT_TRUE(open_rest(parse_rest_place(server.url(), variables), quick())->stat(kPack));
+  EXPECT_TRUE(open_rest(parse_rest_place(server.url(), variables), {})->stat(kPack));
 }
 
 TEST(Rest, tls_with_an_own_authority) {
@@ -170,7 +171,7 @@ TEST(Rest, tls_with_an_own_authority) {
   EXPECT_TRUE(unknown->is_permanent(error));
   EXPECT_THAT(error.hint(), HasSubstr("--cacert"));
 
-  HttpOptions options = quick();
+  HttpOptions options;
   options.ca_certificate = certificate.native();
   const auto backend = rest(server.url(), options);
   backend->create();
@@ -191,7 +192,7 @@ TEST(Rest, a_server_may_ask_who_we_are) {
   os::write_all(os::open_file(both, O_WRONLY | O_CREAT, 0600).get(), as_bytes(pem), both);
   const RcloneServer server({"--cert", certificate.native(), "--key", key.native(), "--client-ca",
                              (folder.path() / "own").native()});
-  HttpOptions options = quick();
+  HttpOptions options;
   options.ca_certificate = certificate.native();
   const auto nobody = rest(server.url(), options);
   const Error error = error_of([&] { nobody->stat(kPack); });
@@ -325,7 +326,7 @@ TEST(Rest, a_stall_ends_at_the_deadline) {
     return Reply{request.method == "HEAD" ? "" : "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
                  Reply::Then::hang};
   });
-  const auto backend = rest(server.url());
+  const auto backend = rest(server.url(), impatient());
   const auto start = std::chrono::steady_clock::now();
   for (const auto& attempt :
        std::vector<std::function<void()>>{[&] { backend->stat(kPack); }, [&] { backend->load_all(kPack); }}) {
@@ -333,7 +334,7 @@ TEST(Rest, a_stall_ends_at_the_deadline) {
     EXPECT_FALSE(backend->is_permanent(error));
     EXPECT_THAT(error.what(), HasSubstr("stalled"));
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(100));
 }
 
 TEST(Rest, a_request_ends_when_told_to) {
@@ -396,7 +397,7 @@ TEST(Rest, many_are_removed_in_spite_of_some_failures) {
 
 TEST(Rest, connections_are_kept) {
   const HttpScript server([](const Request&) { return HttpScript::reply(200, "x"); });
-  HttpOptions options = quick();
+  HttpOptions options;
   options.connections = 2;
   const auto backend = rest(server.url(), options);
   std::vector<std::thread> threads;

@@ -46,14 +46,13 @@ S3Credentials example() {
   return {"AKIAIOSFODNN7EXAMPLE", crypto::SecretText("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), ""};
 }
 
-S3Options quick() {
+S3Options with_example() {
   S3Options options;
-  options.http.connect = options.http.stall = std::chrono::milliseconds(1500);
   options.credentials = example;
   return options;
 }
 
-std::unique_ptr<Backend> s3(const HttpScript& server, S3Options options = quick()) {
+std::unique_ptr<Backend> s3(const HttpScript& server, S3Options options = with_example()) {
   return open_s3(parse_s3_place(server.url() + "bucket/some/where"), std::move(options));
 }
 
@@ -275,7 +274,7 @@ TEST(S3, a_list_without_an_end_ends) {
 
 TEST(S3, what_is_sent_is_signed_with_its_checksum) {
   const HttpScript server([](const Request&) { return HttpScript::reply(200); });
-  S3Options options = quick();
+  S3Options options = with_example();
   options.credentials = [] {
     S3Credentials credentials = example();
     credentials.session_token = "token";
@@ -361,7 +360,7 @@ TEST(S3, credentials_that_expire_are_asked_for_again) {
                                                                    : failure(400, "ExpiredToken");
   });
   int asked = 0;
-  S3Options options = quick();
+  S3Options options = with_example();
   options.credentials = [&] {
     S3Credentials credentials = example();
     credentials.session_token = ++asked == 1 ? "first" : "second";

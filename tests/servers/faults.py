@@ -8,7 +8,7 @@ from faulty_proxy import FaultyProxy
 
 FAULTS = int(os.environ.get("FAULTS", "30"))
 ROUND = 10          # faults in one backup or restore
-DEADLINE = 240      # seconds that one command may take: its retries, and the stalls that it was given
+DEADLINE = 420      # seconds that one command may take: its retries, and the stalls that it was given
 CAUSES = ("stalled", "reset", "refused", "cut short", "Empty reply", "failed", "closed", "asks to try later", "(status 5", "(status 429",
           "transfer closed", "Connection")
 
@@ -72,7 +72,7 @@ def main():
         directly = f"rest:{server.url}"
         proxy = FaultyProxy(("127.0.0.1", server.port), SEED)
         badly = f"rest:http://127.0.0.1:{proxy.port}/"
-        options = ["--no-cache", "-o", "rest.stall=2"]
+        options = ["--no-cache", "-o", "rest.stall=5"]
         run([RESPALDO, "-r", directly, "init"])
         sums, whole, rounds = {}, 0, 0
         while len(proxy.done) < FAULTS and rounds < FAULTS:
