@@ -1,10 +1,10 @@
 """Repositories on a real S3 server, Ceph's: the conformance suite, a whole life beside restic, a bucket that keeps what it
-has, credentials that may not remove, and a full one."""
+has, wrong credentials, and a full one."""
 import re
 
 import servers
 from common import *
-from life import Machine, adopt, live, live_without_removing
+from life import Machine, adopt, live
 
 STORE_TEST = os.environ["STORE_TEST"]
 
@@ -14,19 +14,6 @@ def suite(ceph):
     result = run([STORE_TEST, "--gtest_brief=1", "--gtest_filter=s3/*/0:s3/S3Server*:s3/*ranges*/1:s3/*sizes*/1:s3/*gone*/1"], expect=None)
     passed = re.search(r"\[  PASSED  \] (\d+) tests", result.stdout)
     need(result.returncode == 0 and passed and int(passed[1]) >= 28, f"the suite failed:\n{result.stdout}{result.stderr}")
-
-
-def only_adds(ceph, bucket):
-    """A bucket of `test` in which `host` may read, write and list, but remove nothing; the keys of `host`."""
-    ceph.admin("user", "create", "--uid=host", "--display-name=host", "--access-key=host-key", "--secret-key=host-secret")
-    need(ceph.request("PUT", f"/{bucket}")[0] == 200, "no bucket")
-    names = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
-    policy = {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/host"]}, "Resource": names,
-         "Action": ["s3:ListBucket", "s3:GetObject", "s3:PutObject"]}]}
-    status, text = ceph.request("PUT", f"/{bucket}", "policy=", json.dumps(policy).encode())
-    need(status in (200, 204), f"no policy: {text}")
-    return {"AWS_ACCESS_KEY_ID": "host-key", "AWS_SECRET_ACCESS_KEY": "host-secret"}
 
 
 def main():
@@ -57,10 +44,6 @@ def main():
         ceph.admin("quota", "disable", "--quota-scope=bucket", "--uid=test")
         machine.images("-q", "-r", full, "backup", "vg0/data")
         restic(full, "check", "--read-data")
-
-        # Credentials that can add alone: locks stay, and stop nothing.
-        keys = only_adds(ceph, "kept")
-        live_without_removing(f"s3:{ceph.url}/kept", machine, "may not remove", **keys)
     print("lived on S3")
 
 
