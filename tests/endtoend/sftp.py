@@ -85,8 +85,8 @@ def the_rest_of_the_commands(store, images, work, sums):
     run([RESPALDO, "-r", local, "init"])
     ENV["RESPALDO_FROM_PASSWORD"] = "endtoend"
     run([RESPALDO, "-r", local, *store.words[2:], "copy", "--from-repo", store.location, "latest"])
-    run([RESPALDO, "-q", "-r", local, "restore", "latest:vg0/data", "--to-file", work / "back"])
-    need(file_sum(work / "back") == sums, "a copy from there holds other bytes")
+    run([RESPALDO, "-q", "-r", local, "restore", "latest:vg0/data", "--to-file", work / "copied"])
+    need(file_sum(work / "copied") == sums, "a copy from there holds other bytes")
     (work / "new key").write_text("another\n")
     store("key", "add", "--new-password-file", work / "new key")
     need(len(json.loads(store("--json", "key", "list").stdout)) == 2, "the new key is not listed")
