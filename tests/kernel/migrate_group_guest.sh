@@ -78,7 +78,7 @@ says '"copied":0'
 caught=$(sed -n 's/.*"caught_up":\([0-9]*\).*/\1/p' /run/stdout)
 [ "$caught" -ge 3000000 ] && [ "$caught" -le 9000000 ]
 [ "$(bases)" = 1 ]
-expect 1 "$RESPALDO" migrate $V --to vault/other
+expect 11 "$RESPALDO" migrate $V --to vault/other
 says "moving $V to $N was begun"
 expect 0 "$RESPALDO" migrate $V --abort
 says "the copy of $V is removed"
