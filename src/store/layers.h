@@ -26,7 +26,7 @@ struct RetryOptions {
 };
 
 // Tries again what failed and is not permanent, after waits that grow and are cut short at random (so that
-// many hosts do not come back at once). Who was stopped before has one attempt only.
+// many hosts do not come back at once). Who was stopped before has one attempt, and is told that he was stopped.
 std::unique_ptr<Backend> with_retries(std::unique_ptr<Backend> below, const RetryOptions& options);
 
 // Bytes per second over all that is done through one of them: whoever moved bytes waits until they were

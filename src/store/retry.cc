@@ -71,7 +71,6 @@ class Retrying final : public Forward {
   template <class Body>
   auto again(Body body) -> decltype(body()) {
     const auto start = Clock::now();
-    const bool stopped_before = options_.stop.stop_requested();
     for (milliseconds step = options_.first;; step = std::min(step * 2, options_.longest)) {
       milliseconds pause{0};
       try {
@@ -86,7 +85,7 @@ class Retrying final : public Forward {
         }
       } catch (const Error& error) {
         if (below_->is_permanent(error)) reached_ = true;  // it answered
-        if (below_->is_permanent(error) || stopped_before) throw;
+        if (below_->is_permanent(error)) throw;
         os::throw_if_stopped(options_.stop);
         pause = shortened(step);
         const milliseconds total =
