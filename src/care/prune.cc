@@ -1,8 +1,10 @@
 #include "care/prune.h"
 
+#include <fmt/format.h>
 #include <malloc.h>
 
 #include <algorithm>
+#include <set>
 #include <thread>
 
 #include "base/error.h"
@@ -37,6 +39,23 @@ std::vector<std::string> names(const std::vector<repo::PackId>& packs) {
 
 }  // namespace
 
+namespace {
+
+// What is not seen is removed: so every backup that is listed must be there, and when none is listed somebody must
+// have said so.
+void require_all(repo::Repository& repository, const std::vector<repo::NamedSnapshot>& backups) {
+  std::set<std::string> loaded;
+  for (const repo::NamedSnapshot& backup : backups) loaded.insert(backup.id.hex());
+  for (const store::FileInfo& file : repository.backend().list(store::FileType::snapshot))
+    if (!loaded.contains(file.name))
+      throw Error(ErrorKind::io,
+                  fmt::format("backup {} is listed, but it was not found when it was read: nothing was removed",
+                              file.name.substr(0, 8)),
+                  "the store gives answers that contradict each other: run again, and `respaldo check` first");
+}
+
+}  // namespace
+
 PruneReport prune(repo::Repository& repository, const PruneOptions& options, const repo::RepoLock* lock,
                   Progress& progress, const std::stop_token& stop) {
   // Large buffers go back to the system when they are freed. Left to itself, the allocator soon keeps those
@@ -52,10 +71,16 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, con
   // A removed backup that comes back after a power cut must find its packs.
   if (!options.dry_run) repository.backend().sync();
   std::vector<repo::NamedSnapshot> backups = repository.snapshots();
+  require_all(repository, backups);
+  const bool none = backups.empty();
   std::erase_if(backups, [&](const repo::NamedSnapshot& backup) {
     return std::ranges::find(options.without, backup.id) != options.without.end();
   });
   const repo::IndexedRepository indexed(repository, repository.load_index(progress, nullptr, stop));
+  if (none && !options.no_backups && !indexed.index().packs().empty())
+    throw Error(ErrorKind::refused, "the store lists no backup at all, and prune would remove everything",
+                "if every backup was really forgotten, remove the repository's folder or bucket there; else look with "
+                "`respaldo list` what the store says, and run `respaldo check`");
   PrunePlan plan = [&] {
     const BlobBits used = find_used_blobs(indexed, backups, threads, progress, stop);
     return plan_prune(indexed.index(), used, stored_packs(repository),

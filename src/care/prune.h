@@ -17,6 +17,7 @@ struct PruneOptions {
   std::optional<std::uint64_t> max_repack_size{};
   bool repack_cacheable_only = false, repack_uncompressed = false;
   bool dry_run = false;
+  bool no_backups = false;  // allows that there is none left, which may be a store's wrong answer as well
   std::uint64_t pack_size = 16U << 20;
   unsigned threads = 0;                     // 0: one for each core
   std::vector<repo::SnapshotId> without{};  // treated as forgotten (for a dry run)

@@ -9,6 +9,7 @@
 #include "care/forget.h"
 #include "care/used_blobs.h"
 #include "repo/pack_writer.h"
+#include "store/forward.h"
 #include "testing/memory_repository.h"
 #include "testing/power_backend.h"
 #include "testing/temp.h"
@@ -113,9 +114,47 @@ TEST_F(Prune, removes_what_no_backup_needs) {
 TEST_F(Prune, an_empty_repository_and_one_without_backups) {
   prune();
   forget(store_range(0, 10));
-  prune();
+  const auto before = disk_.objects();
+  EXPECT_THROW(prune(), Error) << "a store that lists nothing may be wrong";
+  EXPECT_EQ(disk_.objects(), before);
+  PruneOptions options;
+  options.no_backups = true;
+  prune(options);
   EXPECT_THAT(pack_names(*repository_), IsEmpty());
   expect_minimal();
+}
+
+// A store that answers "not found" for backups that are there, once or always, in lists or when they are read.
+class Forgetful final : public store::Forward {
+ public:
+  enum class Of { list, first_list, load };
+  Forgetful(std::unique_ptr<store::Backend> below, Of of) : Forward(std::move(below)), of_(of) {}
+  std::vector<store::FileInfo> list(store::FileType type) override {
+    const bool first = type == store::FileType::snapshot && std::exchange(first_, false);
+    if (type == store::FileType::snapshot && (of_ == Of::list || (of_ == Of::first_list && first))) return {};
+    return Forward::list(type);
+  }
+  Bytes load_all(const store::Handle& handle, std::uint64_t limit) override {
+    if (of_ == Of::load && handle.type == store::FileType::snapshot)
+      throw Error(ErrorKind::not_found, "there is no such object");
+    return Forward::load_all(handle, limit);
+  }
+
+ private:
+  const Of of_;
+  bool first_ = true;
+};
+
+TEST_F(Prune, what_a_store_forgets_to_tell_is_not_removed) {
+  store_range(0, kChunks);
+  const auto before = disk_.objects();
+  for (const auto of : {Forgetful::Of::list, Forgetful::Of::first_list, Forgetful::Of::load}) {
+    repository_ = repo::Repository::open(std::make_unique<Forgetful>(disk_.open(), of), "secret");
+    EXPECT_THROW(prune(), Error) << static_cast<int>(of);
+    EXPECT_EQ(disk_.objects(), before) << static_cast<int>(of);
+  }
+  reopen();
+  expect_whole();
 }
 
 TEST_F(Prune, a_dry_run_changes_nothing_and_tells_the_same) {

@@ -116,6 +116,7 @@ app::ExitCode forget(app::Context& context, const Options& options) {
   if (options.prune && !plan.remove.empty()) {
     care::PruneOptions prune_options = base;
     prune_options.dry_run = options.dry_run;
+    prune_options.no_backups = believes_that_there_are_no_backups(context);
     for (const repo::NamedSnapshot& backup : plan.remove) prune_options.without.push_back(backup.id);
     const care::PruneReport report =
         care::prune(context.repository(), prune_options, lock.get(), context.progress(), context.stop());

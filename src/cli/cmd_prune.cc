@@ -1,6 +1,7 @@
 #include "base/units.h"
 #include "cli/care_commands.h"
 #include "cli/prune_options.h"
+#include "store/open.h"
 
 namespace respaldo::cli {
 
@@ -14,6 +15,7 @@ struct Options {
 app::ExitCode prune(app::Context& context, const Options& options) {
   care::PruneOptions prune_options = options.words.options();
   prune_options.dry_run = options.dry_run;
+  prune_options.no_backups = believes_that_there_are_no_backups(context);
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
   const care::PruneReport report =
       care::prune(context.repository(), prune_options, lock.get(), context.progress(), context.stop());
@@ -54,6 +56,10 @@ care::PruneOptions PruneWords::options() const {
   if (options.pack_size < 4 * kMiB || options.pack_size > 128 * kMiB)
     throw Error(ErrorKind::usage, "--pack-size must be between 4M and 128M");
   return options;
+}
+
+bool believes_that_there_are_no_backups(const app::Context& context) {
+  return store::parse_location(context.repository_location()).scheme == store::Scheme::local;
 }
 
 Json prune_json(const care::PruneReport& report, bool dry_run) {

@@ -189,11 +189,35 @@ RepoLock::~RepoLock() {
   }
 }
 
+namespace {
+
+// Where nothing can be removed, an exclusive lock would shut everybody out: whoever may not remove a lock of the
+// other kind does not get one.
+void require_removal(Repository& repository) {
+  const std::string place = repository.backend().location();
+  if (!place.starts_with("rest:") && !place.starts_with("s3:")) return;
+  const std::string name =
+      repository.save_unpacked(FileType::lock, lock_json(false), store::Durability::now);
+  try {
+    repository.backend().remove({FileType::lock, name});
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::refused) throw;
+    throw Error(ErrorKind::refused,
+                fmt::format("nothing can be removed from {} with these credentials, locks neither: an exclusive lock "
+                            "would shut everybody out ({})",
+                            place, error.what()),
+                "give credentials that may remove objects; backups need none");
+  }
+}
+
+}  // namespace
+
 std::unique_ptr<RepoLock> RepoLock::acquire(Repository& repository, LockKind kind,
                                             std::chrono::seconds patience, std::stop_token stop,
                                             Settling settling) {
   const bool exclusive = kind == LockKind::exclusive;
   const auto deadline = std::chrono::steady_clock::now() + patience;
+  if (exclusive) require_removal(repository);
   for (;;) {
     auto other = conflict(repository, exclusive, {});
     if (!other) {

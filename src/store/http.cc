@@ -84,8 +84,9 @@ std::optional<std::uint64_t> number(std::string_view text) {
 // One request on its way. Its callbacks are called by libcurl: no exception leaves them.
 class Transfer {
  public:
-  Transfer(const HttpRequest& request, const HttpOptions& options, CURL* handle)
-      : request_(request), options_(options), handle_(handle), window_begin_(Clock::now()) {
+  // `tidying`: a stop came before it began; what is to be tidied up then still has its attempt.
+  Transfer(const HttpRequest& request, const HttpOptions& options, CURL* handle, bool tidying)
+      : request_(request), options_(options), handle_(handle), tidying_(tidying), window_begin_(Clock::now()) {
     for (const ByteView part : request.body) size_ += part.size();
   }
 
@@ -145,7 +146,8 @@ class Transfer {
   }
   static int on_progress(void* self, curl_off_t, curl_off_t down, curl_off_t, curl_off_t up) {
     auto* t = static_cast<Transfer*>(self);
-    return t->options_.stop.stop_requested() || t->is_stalled(static_cast<std::uint64_t>(down + up)) ? 1 : 0;
+    const bool cancelled = !t->tidying_ && t->options_.stop.stop_requested();
+    return cancelled || t->is_stalled(static_cast<std::uint64_t>(down + up)) ? 1 : 0;
   }
 
  private:
@@ -234,13 +236,16 @@ class Transfer {
       window_moved_ = moved;
       window_begin_ = now;
     }
-    stalled_ = now - window_begin_ > options_.stall;
+    constexpr std::chrono::milliseconds kTidyingStall = std::chrono::seconds(10);
+    stalled_ = now - window_begin_ > (tidying_ ? std::min<std::chrono::milliseconds>(options_.stall, kTidyingStall)
+                                               : std::chrono::milliseconds(options_.stall));
     return stalled_;
   }
 
   const HttpRequest& request_;
   const HttpOptions& options_;
   CURL* const handle_;
+  const bool tidying_;
   HttpAnswer answer_;
   std::exception_ptr failure_;
   std::uint64_t size_ = 0, skip_ = 0, wanted_ = 0, received_ = 0, window_moved_ = 0;
@@ -280,9 +285,13 @@ struct HttpClient::Impl {
   // An upload broke off: the next ones ask for leave, so that the server's reason is heard.
   std::atomic<bool> cautious = false;
 
-  Handle take() {
+  Handle take(bool tidying) {
     std::unique_lock lock(mutex);
-    if (!freed.wait(lock, options.stop, [&] { return in_use < options.connections; })) throw Cancelled();
+    const auto is_free = [&] { return in_use < options.connections; };
+    if (tidying)
+      freed.wait(lock, is_free);  // the others are cancelled
+    else if (!freed.wait(lock, options.stop, is_free))
+      throw Cancelled();
     ++in_use;
     if (!idle.empty()) {
       Handle handle = std::move(idle.back());
@@ -406,25 +415,26 @@ HttpClient::HttpClient(HttpOptions options, const HttpUrl& url) : impl_(std::mak
 HttpClient::~HttpClient() = default;
 
 HttpAnswer HttpClient::perform(const HttpRequest& request) {
-  impl_->wait_out_hold();
+  const bool tidying = impl_->options.stop.stop_requested();
+  if (!tidying) impl_->wait_out_hold();
   struct Lease {
-    explicit Lease(Impl& owner) : impl(owner), handle(owner.take()) {}
+    Lease(Impl& owner, bool tidying) : impl(owner), handle(owner.take(tidying)) {}
     ~Lease() { impl.give_back(std::move(handle)); }
     Impl& impl;
     Handle handle;
-  } lease(*impl_);
+  } lease(*impl_, tidying);
   if (!lease.handle) lease.handle.reset(curl_easy_init());
   CURL* const handle = lease.handle.get();
   if (handle == nullptr) throw std::bad_alloc();
 
   char error_text[CURL_ERROR_SIZE] = {};
   List headers;
-  Transfer transfer(request, impl_->options, handle);
+  Transfer transfer(request, impl_->options, handle, tidying);
   transfer.answer().origin = impl_->origin;
   impl_->prepare(handle, request, transfer, error_text, headers);
   const CURLcode code = curl_easy_perform(handle);
   if (transfer.failure()) std::rethrow_exception(transfer.failure());
-  if (code == CURLE_ABORTED_BY_CALLBACK && impl_->options.stop.stop_requested()) throw Cancelled();
+  if (code == CURLE_ABORTED_BY_CALLBACK && !tidying && impl_->options.stop.stop_requested()) throw Cancelled();
   if (code != CURLE_OK && !transfer.has_enough()) {
     if (transfer.size() > kWorthAsking) impl_->cautious = true;
     impl_->fail(code, transfer, error_text);

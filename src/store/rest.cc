@@ -76,7 +76,10 @@ class RestBackend final : public Backend {
     if (answer.status == 403 || answer.status == 409 || answer.status == 412) {
       if (is_there(handle, parts)) {
         answer.status = 200;
-      } else if (stat(handle)) {  // other than it should be: damaged, or a configuration that changes
+      } else if (handle.type == FileType::config) {
+        throw Error(ErrorKind::refused, fmt::format("{} holds a repository already", printable(shown_)),
+                    "use it as it is, or choose another path");
+      } else if (stat(handle)) {  // other than it should be: damaged
         remove(handle);
         answer = post(handle, parts);
       }

@@ -172,7 +172,7 @@ struct Session::Impl {
     for (;;) {
       if (!take(100)) throw_no_connection();
       if (may_cancel && options.stop.stop_requested()) throw Cancelled();
-      if (framer.unread().empty() && !options.may_ask && stalled())
+      if (!options.may_ask && stalled())
         throw ConnectionLost(fmt::format("{} did not answer within {} s", options.place,
                                          std::chrono::duration_cast<std::chrono::seconds>(stall()).count()));
       if (const auto packet = greeting()) {
