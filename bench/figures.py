@@ -4,8 +4,8 @@ import sys
 
 
 class Ratio:
-    def __init__(self, name, value, mark, aim=None):
-        self.name, self.value, self.mark, self.aim = name, value, mark, aim  # at most `mark`
+    def __init__(self, name, value, mark, enforced=False):
+        self.name, self.value, self.mark, self.enforced = name, value, mark, enforced  # at most `mark`
 
 
 # name, what, of what, mark: seconds unless the name says "stored". `enforced` by --require.
@@ -31,15 +31,13 @@ def ratios(tables):
     for name, what, of, mark, enforced in MARKS:
         table = tables.get(name.split(":")[0])
         if table and table.has(what, of):
-            found.append(Ratio(name, table.seconds(what) / table.seconds(of), mark))
-            found[-1].enforced = enforced
+            found.append(Ratio(name, table.seconds(what) / table.seconds(of), mark, enforced))
     system = tables.get("system")
     if system and system.has("restic, image"):
         twice = system.seconds("restic, files") + system.seconds("restic, image")
         found.append(Ratio("system: both views / restic's two runs", system.seconds("respaldo, both views") / twice, 0.15))
         found.append(Ratio("system: stored, both views / restic's files",
-                           system.stored["respaldo, both views"] / system.stored["restic, files"], 1.03))
-        found[-1].enforced = True
+                           system.stored["respaldo, both views"] / system.stored["restic, files"], 1.03, True))
         found.append(Ratio("system: stored, image / restic's image",
                            system.stored["respaldo, image alone"] / system.stored["restic, image"], 1.02))
     for name, table in tables.items():
@@ -59,7 +57,7 @@ def text(found):
 
 
 def require(found):
-    missed = [r for r in found if getattr(r, "enforced", False) and r.value > r.mark]
+    missed = [r for r in found if r.enforced and r.value > r.mark]
     for ratio in missed:
         print(f"bench: {ratio.name} is {ratio.value:.3f}, the mark is {ratio.mark}", file=sys.stderr)
     return 1 if missed else 0

@@ -293,24 +293,23 @@ class GroupMove {
     target.flush();
   }
 
-  // Absent: nobody can tell, and result_.why_all says why.
+  // Absent: nobody can tell, which is noted.
   std::optional<ExtentSet> changes(Held& held, const CopyInfo& copy) {
-    result_.why_all = "no snapshot was kept that tells it";
-    if (copy.base_token.empty()) return std::nullopt;
     for (const auto& base : held.bases()) {
-      if (base->identity().token != copy.base_token) continue;
+      if (copy.base_token.empty() || base->identity().token != copy.base_token) continue;
       try {
         if (base->identity().size != held.device().size()) throw Error(ErrorKind::refused, "it was resized");
         change::ChangeMap map = base->changes();
         held.require_valid();
-        result_.why_all.clear();
         return std::move(map.changed);
       } catch (const Error& error) {
-        result_.why_all = error.what();
         progress_.note(fmt::format("what changed on {} is not told by {}: {}", printable(from()),
                                    printable(base->name()), error.what()));
+        return std::nullopt;
       }
     }
+    progress_.note(fmt::format("nothing tells what changed on {}: it and the copy are read and compared",
+                               printable(from())));
     return std::nullopt;
   }
 

@@ -23,7 +23,6 @@ struct GroupMoveResult {
   std::string in_use;      // then: by whom, as a sentence
   std::uint64_t size = 0;  // bytes
   std::uint64_t copied = 0, caught_up = 0, compared = 0;  // bytes of the first copy, of what changed, of the comparison
-  std::string why_all;  // why everything was compared to find what changed; empty when a base told it
 };
 
 // Goes on with what an earlier call began, whenever that ended: nothing but the groups' metadata is asked.

@@ -1,5 +1,5 @@
 # A night on a large volume, thick and thin: 1 % of its blocks are written again through the mounted filesystem, in files of
-# 4 MiB. By hand, beside other work it takes long:
+# 4 MiB. Young: it has not run as a whole yet. By hand, beside other work it takes long:
 #   tests/harness/scenario --disk 11G --disk 11G --guest $PWD/tests/change/night_guest.sh --host $PWD/tests/change/bases_host.sh
 # (GUEST_LIMIT=3600, and the environment that CMakeLists.txt gives to scenarios; SIZE is in MiB).
 # What is read, the times of an increment, a full backup and `restic backup --stdin` are in the guest's console.

@@ -1,5 +1,5 @@
 """A backup and a restore over a bad network: either they end whole, or they fail with the cause named, in time, and nothing
-false is listed. FAULTS (30) faults are injected in all; by hand, FAULTS=500 takes about half an hour."""
+false is listed. FAULTS (30) faults are injected in all; more by hand."""
 import collections
 
 import servers
