@@ -166,9 +166,10 @@ def interrupted(store, images, server):
     """Ctrl-C in mid-upload: over quickly, no lock and no backup is left."""
     change(images, 20 * MIB)
     before = len(store.backups())
+    packs = set(store.path.glob("data/*/*"))
     process = subprocess.Popen(images.command(*store.words, "--limit-upload", "1024", "backup", "vg0/data"), env=ENV,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not any(path.stat().st_mtime > time.time() - 20 for path in store.path.glob("data/*/*")):
+    while process.poll() is None and not set(store.path.glob("data/*/*")) - packs:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
