@@ -32,6 +32,8 @@ class Device {
   virtual std::vector<Run> runs(Extent range) const;
   // For messages: "vg0/root", "disk.img".
   virtual std::string describe() const = 0;
+  // What is read next shall come from the medium, where there is a way. Only what is clean is dropped: flush first.
+  virtual void drop_cache() const {}
 };
 
 // A disk that can be written. Writes are durable after flush().

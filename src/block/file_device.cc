@@ -86,6 +86,8 @@ void FileDevice::zero(Extent range) {
 
 void FileDevice::flush() { os::sync_file(fd_.get(), path_); }
 
+void FileDevice::drop_cache() const { ::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED); }
+
 struct MemoryDevice::State {
   std::string name;
   mutable std::shared_mutex mutex;

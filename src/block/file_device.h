@@ -22,6 +22,7 @@ class FileDevice final : public WritableDevice {
   void write_at(std::uint64_t offset, ByteView bytes) override;
   void zero(Extent range) override;
   void flush() override;
+  void drop_cache() const override;
 
   const os::Path& path() const { return path_; }
   int fd() const { return fd_.get(); }

@@ -115,11 +115,14 @@ app::ExitCode migrate_to_group(app::Context& context, const VolumeName& volume, 
 }
 
 bool abort_migration_to_group(app::Context& context, const VolumeName& volume) {
-  if (!engine::abort_group_move(context.engine(), volume)) return false;
+  const engine::TakenBack found = engine::abort_group_move(context.engine(), volume);
+  if (found == engine::TakenBack::nothing) return false;
   if (context.options().json) {
     context.print_json(dump({{"volume", volume.str()}, {"to", nullptr}, {"outcome", "taken back"}}));
   } else if (context.options().verbosity > 0) {
-    context.print(fmt::format("the copy of {} is removed", printable(volume.str())));
+    context.print(found == engine::TakenBack::copy
+                      ? fmt::format("the copy of {} is removed", printable(volume.str()))
+                      : fmt::format("the base that a move of {} had left is removed", printable(volume.str())));
   }
   return true;
 }

@@ -7,7 +7,7 @@
 
 #include "base/printable.h"
 #include "base/units.h"
-#include "block/file_device.h"
+#include "block/device.h"
 #include "cli/shared.h"
 #include "engine/volume_changes.h"
 #include "verify/compare.h"
@@ -29,6 +29,7 @@ class Head final : public block::Device {
   std::vector<block::Run> runs(Extent range) const override {
     return below_.runs(intersect(range, {0, size_}));
   }
+  void drop_cache() const override { below_.drop_cache(); }
 
  private:
   const block::Device& below_;
@@ -38,8 +39,7 @@ class Head final : public block::Device {
 // Only what is clean is dropped: REQUIRES that it was flushed. Where nothing can be dropped the reading still tells
 // whether the right bytes went to the right place.
 void drop_cache(app::Context& context, const block::Device& target) {
-  if (const auto* file = dynamic_cast<const block::FileDevice*>(&target))
-    ::posix_fadvise(file->fd(), 0, 0, POSIX_FADV_DONTNEED);
+  target.drop_cache();
   for (const std::string& image : context.options().disks)
     if (const auto fd = os::try_open_file(image, O_RDONLY | O_CLOEXEC))
       ::posix_fadvise(fd->get(), 0, 0, POSIX_FADV_DONTNEED);

@@ -1,6 +1,5 @@
 #include "engine/group_move.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <ctime>
@@ -10,7 +9,6 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "block/copy.h"
-#include "block/file_device.h"
 #include "engine/base.h"
 #include "engine/snapshot_guard.h"
 #include "engine/volume_changes.h"
@@ -61,8 +59,9 @@ class Held {
  public:
   Held(VolumeEngine& engine, const GroupMoveOptions& options, Progress& progress)
       : lease_(bases_of(engine).acquire_for_base(options.from, options.how)),
-        guard_(std::in_place, GuardOptions{.min_pool_free = options.how.min_pool_free}, progress,
-               [] { return std::nullopt; }) {
+        guard_(std::in_place,
+               GuardOptions{.min_pool_free = options.how.min_pool_free, .work = "copying", .outcome = "nothing was moved"},
+               progress, [] { return std::nullopt; }) {
     guard_->watch(*lease_, options.from.str());
   }
   ~Held() {
@@ -114,12 +113,6 @@ void copy_ranges(const Held& held, block::WritableDevice& target, const ExtentSe
     throw;
   }
   held.require_valid();
-}
-
-// What is compared shall come from the disk.
-void drop_cache(const block::Device& device) {
-  if (const auto* file = dynamic_cast<const block::FileDevice*>(&device))
-    ::posix_fadvise(file->fd(), 0, 0, POSIX_FADV_DONTNEED);
 }
 
 class GroupMove {
@@ -317,7 +310,7 @@ class GroupMove {
   void make_sure(const Held& held, block::WritableDevice& target) {
     const ExtentSet all{{0, held.device().size()}};
     const auto differ = [&] {
-      drop_cache(target);
+      target.drop_cache();
       std::uint64_t differing = 0;
       copy_ranges(held, target, all, CopyMode::compare, "compare", options_, progress_, stop_, differing);
       result_.compared = all.total();
@@ -354,9 +347,9 @@ GroupMoveResult move_to_group(VolumeEngine& engine, const GroupMoveOptions& opti
   return GroupMove(engine, options, progress, stop).run();
 }
 
-bool abort_group_move(VolumeEngine& engine, const VolumeName& from) {
+TakenBack abort_group_move(VolumeEngine& engine, const VolumeName& from) {
   VolumeCopies* const copies = volume_copies(engine);
-  if (copies == nullptr) return false;
+  if (copies == nullptr) return TakenBack::nothing;
   const VolumeInfo source = engine.find(from);
   const auto lock = copies->lock_move(source.uuid);
   const auto begun = copies->copies_of(source.uuid);
@@ -364,7 +357,8 @@ bool abort_group_move(VolumeEngine& engine, const VolumeName& from) {
   if (!begun.empty()) copies->reinstate(from);
   for (const CopyInfo& copy : begun) copies->remove_copy(copy.name, source.uuid);
   const bool bases = remove_bases(engine, from, "");
-  return bases || !begun.empty();
+  if (!begun.empty()) return TakenBack::copy;
+  return bases ? TakenBack::base : TakenBack::nothing;
 }
 
 }  // namespace respaldo::engine

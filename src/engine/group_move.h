@@ -34,7 +34,9 @@ struct GroupMoveResult {
 GroupMoveResult move_to_group(VolumeEngine& engine, const GroupMoveOptions& options, Progress& progress,
                               const std::stop_token& stop);
 
-// Removes the copies that were begun, and their bases; the source is in use as it was. False when there was nothing.
-bool abort_group_move(VolumeEngine& engine, const VolumeName& from);
+enum class TakenBack { nothing, base, copy };
+// Removes the copies that were begun, and their bases; the source is in use as it was. Says what there was: a copy
+// (with or without a base), or a base that had lost its copy.
+TakenBack abort_group_move(VolumeEngine& engine, const VolumeName& from);
 
 }  // namespace respaldo::engine

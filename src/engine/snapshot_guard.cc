@@ -187,8 +187,9 @@ void SnapshotGuard::look_at_store(Watched& watched, const CowFigures& cow, doubl
     give_up(Error(ErrorKind::overflow,
                   fmt::format("the snapshot of {} is {}, and cannot be extended: given up before it is full",
                               watched.volume, trend(cow, rate, needed)),
-                  "nothing was saved; give the snapshot more room (--cow), or go on to the end with "
-                  "--on-cow-full=continue"));
+                  fmt::format("{}; give the snapshot more room (--cow), or go on to the end with "
+                              "--on-cow-full=continue",
+                              options_.outcome)));
 }
 
 void SnapshotGuard::extend(const std::stop_token& stop) {
@@ -230,8 +231,9 @@ void SnapshotGuard::look_at_pool(Watched& watched, const PoolFigures& pool) {
   const std::string shortage = pool_shortage(pool, options_.min_pool_free);
   if (!shortage.empty())
     give_up(Error(ErrorKind::no_space,
-                  fmt::format("{}: the backup of {} was given up to spare it", shortage, watched.volume),
-                  "nothing was saved; extend the pool (lvextend), or allow less with --min-pool-free"));
+                  fmt::format("{}: the {} of {} was given up to spare it", shortage, options_.work, watched.volume),
+                  fmt::format("{}; extend the pool (lvextend), or allow less with --min-pool-free",
+                              options_.outcome)));
   const double data = share(pool.data_used, pool.data_size),
                metadata = share(pool.metadata_used, pool.metadata_size);
   if (std::max(data, metadata) >= kPoolWarnAt && !std::exchange(watched.pool_warned, true))

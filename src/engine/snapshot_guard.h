@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "base/error.h"
@@ -28,6 +29,8 @@ struct GuardOptions {
   OnFull on_full = OnFull::go_on;
   std::optional<Amount> min_pool_free{};  // absent: 5 %
   std::chrono::milliseconds interval{100};
+  // For messages: what is being done, and what it means that it is given up. Literals.
+  std::string_view work = "backup", outcome = "nothing was saved";
 };
 
 // How fast something grows: bytes per second over the last seconds, and over the last one; the larger counts.

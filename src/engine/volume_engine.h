@@ -39,6 +39,7 @@ struct PoolFigures {
   std::string name;  // "VG/LV"
   std::uint64_t data_size = 0, data_used = 0, metadata_size = 0, metadata_used = 0;
   bool writable = true;  // false: out of space, read-only, or failed
+  std::uint64_t chunk = 0;  // what a first write takes at once
 };
 
 struct VolumeInfo {

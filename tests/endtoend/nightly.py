@@ -188,7 +188,7 @@ def main():
         time.sleep(2)
         second = run([RESPALDO, "run", "night"], expect=11)
         need("is running already" in second.stderr, second.stderr)
-        need(first.wait(timeout=120) == 0, "the first run")
+        need(first.wait(timeout=600) == 0, "the first run")
 
         # What is wrong in the configuration has its place.
         (work / "respaldo.toml").write_text("[jobs.a]\nvolume = 'vg0/root'\n")

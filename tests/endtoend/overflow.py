@@ -42,7 +42,7 @@ def main():
             write_at(point / "vg0/root", 8 * MIB, wanted)
             slow.send_signal(signal.SIGCONT)
             error = slow.stderr.read().decode()
-            code = slow.wait(timeout=60)
+            code = slow.wait(timeout=600)
             need(code in (21, 1), f"a backup of an overflowing snapshot ended with {code}: {error}")
             need("snap" in error, f"the error does not name the snapshot: {error}")
             need(len(backups(repository)) == 1, "a backup of a dead snapshot is listed")

@@ -172,7 +172,7 @@ def interrupted(store, images, server):
     while process.poll() is None and not set(store.path.glob("data/*/*")) - packs:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=300)[1]
     need(process.returncode == 130, f"Ctrl-C gave {process.returncode}: {error}")
     need(not list(store.path.glob("locks/*")), "a lock is left")
     need(len(store.backups()) == before, "an interrupted backup is listed")
@@ -187,7 +187,7 @@ def gone_server(store, server):
     line = process.stderr.readline()
     need("trying again" in line and "Connection refused" in line, f"{line}")
     process.send_signal(signal.SIGINT)
-    need(process.wait(timeout=60) == 130, f"Ctrl-C gave {process.returncode}")
+    need(process.wait(timeout=300) == 130, f"Ctrl-C gave {process.returncode}")
     found = json.loads(run([RESPALDO, *store.words, "--json", "doctor"], expect=None).stdout)
     need("Connection refused" in json.dumps(found), f"doctor does not say that it is not reachable: {found}")
     server.start()

@@ -25,12 +25,12 @@ KINDS = {
     "inline": ["-t", "ext4", "-O", "inline_data,^has_journal", "-I", "512"],
 }
 NAMES = list(KINDS)
-FILES = int(os.environ.get("FILES", 4000))
+FILES = int(os.environ.get("FILES", 2000))
 LARGE = FILES > 10000
 BYTES = (2400 if LARGE else 400) * MIB
 
 
-def guest(script, out, disks, limit=1800 if LARGE else 300):
+def guest(script, out, disks, limit=1800):
     command = [HERE.parent / "harness/run_guest", HERE / script, "--out", out, "--limit", limit, "--memory", 768 if LARGE else 320,
                "--env", f"FILES={HERE}", "--env", "NAMES=" + " ".join(NAMES)]
     for disk in disks:

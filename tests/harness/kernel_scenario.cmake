@@ -29,7 +29,7 @@ endfunction()
 
 function(harness_test name limit)
   if(NOT limit)
-    set(limit 300)
+    set(limit 1200)
   endif()
   math(EXPR guest_limit "${limit} - 20")
   add_test(NAME kernel.${name} COMMAND ${ARGN})

@@ -64,6 +64,34 @@ expect 1 "$RESPALDO" -r /run/small/repo backup vg0/noise
 says "No space left"
 nothing_left
 
+# The repository's disk is pulled out amid a backup, and comes back.
+sectors=$(blockdev --getsz $3)
+dmsetup create vault --table "0 $sectors linear $3 0"
+mke2fs -q -t ext4 /dev/mapper/vault
+mkdir -p /run/vault
+mount /dev/mapper/vault /run/vault
+expect 0 "$RESPALDO" -r /run/vault/repo init
+expect 0 "$RESPALDO" -r /run/vault/repo backup vg0/root
+hold "snapshot open" "$RESPALDO" -r /run/vault/repo backup vg0/noise
+dmsetup suspend --nolockfs --noflush vault
+dmsetup reload vault --table "0 $sectors error"
+dmsetup resume vault
+release
+[ $status = 1 ]
+says "/run/vault/repo"
+says "Input/output error\|Read-only file system"
+nothing_left
+umount /run/vault
+dmsetup suspend --noflush vault
+dmsetup reload vault --table "0 $sectors linear $3 0"
+dmsetup resume vault
+e2fsck -fp /dev/mapper/vault || [ $? = 1 ]
+mount /dev/mapper/vault /run/vault
+expect 0 "$RESPALDO" -r /run/vault/repo backup vg0/noise
+expect 0 "$RESPALDO" -r /run/vault/repo check --read-data
+[ "$("$RESPALDO" -r /run/vault/repo --json list | python3 -c 'import json,sys; print(len(json.load(sys.stdin)))')" = 2 ]
+umount /run/vault
+
 # No such volume; an inactive one; no lvm2; not root.
 expect 1 "$RESPALDO" backup vg0/nothing
 says "vg0/root"

@@ -2,7 +2,7 @@
 truncate -s 64M disk.img state.img
 for point in "intent written" "snapshot made" "volume read" "snapshot gone" ""; do
   rm -f out/cut
-  guest "$HARNESS/../kernel/power_guest.sh" out --disk disk.img --disk state.img --env "POINT=$point" ${point:+--cut-when cut} --limit 300
+  guest "$HARNESS/../kernel/power_guest.sh" out --disk disk.img --disk state.img --env "POINT=$point" ${point:+--cut-when cut} --limit 900
 done
 export RESTIC_PASSWORD=secret
 restic --no-cache -r out/repo unlock --remove-all

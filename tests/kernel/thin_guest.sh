@@ -46,3 +46,16 @@ says "given up to spare it"
 nothing_left
 [ "$(backups)" = 3 ]
 umount /run/m
+
+# What is restored onto a thin volume does not fill the pool, which would fail every volume in it.
+lvcreate -qq -T vg0/pool -V 96M -n other
+mount /dev/vg0/thin /run/m
+free=$(lvs --noheadings --nosuffix --units m -o lv_size,data_percent vg0/pool | awk '{ print int($1 * (100 - $2) / 100) }')
+dd if=/dev/urandom of=/run/m/rest bs=1M count=$((free - 8)) conv=fsync status=none
+expect 1 "$RESPALDO" restore latest --to vg0/other --yes
+says "the thin pool vg0/pool has only"
+says "writing .*vg0-other was given up to spare it"
+says "lvextend -L+SIZE vg0/pool"
+echo written still >/run/m/line
+sync
+umount /run/m

@@ -7,7 +7,7 @@ for i in 0 1 2 3 4 5 6 7 8 9 10; do
 done
 modules=()
 for module in dm-raid raid1 raid10 raid456 dm-mirror; do modules+=(--module $module); done
-guest "$here/volumes_guest.sh" out "${disks[@]}" "${modules[@]}" --limit 240
+guest "$here/volumes_guest.sh" out "${disks[@]}" "${modules[@]}" --limit 1200
 [ "$(wc -l <out/sums)" -ge 27 ]
 # lvm2 itself has nothing to say against its images.
 pvck --dump headers disk0.img >headers 2>/dev/null

@@ -7,7 +7,7 @@ for letter in a b c; do
   disks+=(--disk disk$letter.img)
   images+=(--disk _dev_ubd$letter)
 done
-guest "$here/transcript_guest.sh" out "${disks[@]}" --module dm-mirror --env "TRANSCRIPT=$here/transcript.txt" --limit 500
+guest "$here/transcript_guest.sh" out "${disks[@]}" --module dm-mirror --env "TRANSCRIPT=$here/transcript.txt" --limit 2000
 
 # What cannot be the same: UUIDs, times, hosts, what the kernel adds to volumes that are active, how many commits one
 # command takes; how a move goes on; and advice, which stands in parentheses.

@@ -22,10 +22,10 @@ FILES = int(os.environ.get("FILES", 600))
 
 
 def guest(out, disk):
-    command = [HERE.parent / "harness/run_guest", HERE / "views_guest.sh", "--out", out, "--limit", 1500, "--memory", 512,
+    command = [HERE.parent / "harness/run_guest", HERE / "views_guest.sh", "--out", out, "--limit", 3000, "--memory", 512,
                "--env", f"FILES={FILES_DIR}", "--env", f"HERE={HERE}", "--env", f"RESPALDO={RESPALDO}", "--module", "vfat", "--module", "nbd",
                "--disk", disk]
-    result = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1600)
+    result = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=3100)
     if result.returncode != 0:
         fail(result.stdout.decode(errors="replace")[-6000:])
 

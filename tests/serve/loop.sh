@@ -21,7 +21,7 @@ fusermount3 -u served
 "$RESPALDO" restore latest:vg0/root --files --to restored
 "$RESPALDO" restore latest:vg0/root --to-file image
 
-guest "$here/loop_guest.sh" out --module fuse --module loop --env "RESPALDO=$RESPALDO" --env "REPOSITORY=$PWD/repository" --memory 768 --limit 400
+guest "$here/loop_guest.sh" out --module fuse --module loop --env "RESPALDO=$RESPALDO" --env "REPOSITORY=$PWD/repository" --memory 768 --limit 1800
 [ "$(cut -d' ' -f1 out/sum)" = "$(sha256sum <image | cut -d' ' -f1)" ]
 manifest restored >restored.manifest
 # The guest mounts without updating access times, but reading the folders here does.

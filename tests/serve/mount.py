@@ -24,7 +24,7 @@ MIB = 1 << 20
 dice = random.Random(7)
 
 
-def run(*words, fails=None, timeout=120, **more):
+def run(*words, fails=None, timeout=600, **more):
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                           stdin=subprocess.DEVNULL, timeout=timeout, **more)
     if fails is None:

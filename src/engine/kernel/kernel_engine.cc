@@ -22,6 +22,7 @@
 #include "engine/kernel/live_moves.h"
 #include "engine/kernel/world.h"
 #include "engine/snapshot_guard.h"
+#include "engine/thin_target.h"
 #include "journal/names.h"
 #include "lvm/volume_group.h"
 #include "os/crash_point.h"
@@ -121,9 +122,13 @@ class KernelEngine final : public VolumeEngine,
     if (!row.writable)
       throw Error(ErrorKind::refused, fmt::format("{} is read-only", printable(name.str())),
                   fmt::format("lvchange --permission rw {}", name.str()));
-    return std::make_shared<block::FileDevice>(world_->node(lvm::dm_name(row.vg, row.name)),
-                                               open_alone(name, row, O_RDWR),
-                                               block::FileDevice::Access::read_write);
+    block::WritableDevicePtr device = std::make_shared<block::FileDevice>(
+        world_->node(lvm::dm_name(row.vg, row.name)), open_alone(name, row, O_RDWR),
+        block::FileDevice::Access::read_write);
+    if (row.pool_uuid.empty()) return device;
+    return std::make_shared<ThinTarget>(std::move(device), [world = world_, row] {
+      return pool_figures(world->dm(), row.vg_uuid, row.pool_uuid, row.vg + "/" + row.pool);
+    });
   }
 
   std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) override {

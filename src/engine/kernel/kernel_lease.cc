@@ -213,6 +213,7 @@ std::optional<PoolFigures> pool_figures(DmControl& dm, const std::string& vg_uui
   if (!status || !block_sectors) return std::nullopt;
   PoolFigures figures;
   figures.name = name;
+  figures.chunk = *block_sectors * kSector;
   figures.data_size = status->total_data_blocks * *block_sectors * kSector;
   figures.data_used = status->used_data_blocks * *block_sectors * kSector;
   figures.metadata_size = status->total_metadata_blocks * kMetadataBlock;
