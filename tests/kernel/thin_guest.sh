@@ -48,14 +48,14 @@ nothing_left
 umount /run/m
 
 # What is restored onto a thin volume does not fill the pool, which would fail every volume in it.
-lvcreate -qq -T vg0/pool -V 96M -n other
-mount /dev/vg0/thin /run/m
+lvextend -qq -L +64M vg0/pool
+for name in filler other; do lvcreate -qq -T vg0/pool -V 128M -n $name; done
 free=$(lvs --noheadings --nosuffix --units m -o lv_size,data_percent vg0/pool | awk '{ print int($1 * (100 - $2) / 100) }')
-dd if=/dev/urandom of=/run/m/rest bs=1M count=$((free - 8)) conv=fsync status=none
+dd if=/dev/urandom of=/dev/vg0/filler bs=1M count=$((free - 8)) oflag=direct status=none
 expect 1 "$RESPALDO" restore latest --to vg0/other --yes
 says "the thin pool vg0/pool has only"
 says "writing .*vg0-other was given up to spare it"
 says "lvextend -L+SIZE vg0/pool"
-echo written still >/run/m/line
-sync
-umount /run/m
+dd if=/dev/urandom of=/dev/vg0/filler bs=64k count=1 seek=2000 oflag=direct status=none # the others go on
+lvremove -qq -f vg0/filler
+expect 0 "$RESPALDO" restore latest --to vg0/other --yes
