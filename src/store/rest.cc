@@ -6,10 +6,10 @@
 #include <cstring>
 #include <mutex>
 
-#include "base/hex.h"
 #include "base/printable.h"
 #include "store/compare.h"
 #include "store/in_parallel.h"
+#include "store/layout.h"
 #include "store/rest_listing.h"
 
 namespace respaldo::store {
@@ -22,25 +22,10 @@ constexpr std::uint64_t kListLimit = std::uint64_t{1} << 30;  // bytes: ten mill
 constexpr std::string_view kAppendOnly =
     "an append-only server keeps what it has: remove it where the server runs, or with credentials that may";
 
-// As the protocol calls it; null when it has no such type.
-const char* name_of(FileType type) {
-  switch (type) {
-    case FileType::key:
-      return "keys";
-    case FileType::lock:
-      return "locks";
-    case FileType::snapshot:
-      return "snapshots";
-    case FileType::index:
-      return "index";
-    case FileType::pack:
-      return "data";
-    default:
-      return nullptr;
-  }
+// The protocol has restic's own types alone, in folders of the same names.
+bool is_known(FileType type) {
+  return type != FileType::parity && type != FileType::parity_group && type != FileType::parity_settings;
 }
-
-bool is_known(FileType type) { return type == FileType::config || name_of(type) != nullptr; }
 
 std::string media_type(std::string_view header) {
   std::string type(header.substr(0, header.find(';')));
@@ -124,9 +109,8 @@ class RestBackend final : public Backend {
       const auto only = stat({type, ""});
       return only ? std::vector<FileInfo>{*only} : std::vector<FileInfo>{};
     }
-    const char* const folder = name_of(type);
-    if (folder == nullptr) return {};
-    HttpAnswer answer = send({.url = fmt::format("{}{}/", base_, folder), .limit = kListLimit});
+    if (!is_known(type)) return {};
+    HttpAnswer answer = send({.url = fmt::format("{}{}/", base_, folder_of(type)), .limit = kListLimit});
     if (answer.status == 404) return {};
     if (!answer.success()) throw http_error(answer, fmt::format("listing the {} files", to_string(type)));
     const bool version2 = media_type(answer.header("content-type")) == kVersion2;
@@ -164,10 +148,9 @@ class RestBackend final : public Backend {
 
   std::string url_of(const Handle& handle) const {
     if (handle.type == FileType::config) return base_ + "config";
-    const char* const folder = name_of(handle.type);
-    if (folder == nullptr) throw Error(ErrorKind::not_found, fmt::format("{} is missing", handle.str()));
+    if (!is_known(handle.type)) throw Error(ErrorKind::not_found, fmt::format("{} is missing", handle.str()));
     require_object_name(handle);
-    return fmt::format("{}{}/{}", base_, folder, handle.name);
+    return fmt::format("{}{}/{}", base_, folder_of(handle.type), handle.name);
   }
 
   // Names are hashes: the same size is the same object. Only a configuration may differ in its bytes.
