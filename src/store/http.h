@@ -51,7 +51,7 @@ struct HttpAnswer {
   // What was asked for: of a range its bytes, even if the server gave the whole; fewer when the object ends
   // before. Of a failure the first bytes of its text.
   Bytes body;
-  bool framed = false;  // its end was told, not only the connection closed
+  bool framed = false;  // its end was announced: not only the connection closed
   std::string origin;   // who answered, for messages
 
   bool success() const { return status >= 200 && status < 300; }
@@ -84,6 +84,20 @@ Error http_error(const HttpAnswer& answer, std::string_view what, std::optional<
 // The bytes of a range out of an answer to a request for it: Error(corrupt) when the object `name` is shorter
 // than that.
 Bytes range_of(HttpAnswer answer, const HttpRange& range, std::string_view name);
+
+// The Error(io) for an answer that is not all that it was to be.
+Error cut_short(const HttpAnswer& answer);
+// What parse() makes of the body: one that is not valid may have been cut short, unless its end was
+// announced.
+template <class Parse>
+auto parsed(const HttpAnswer& answer, Parse parse) {
+  try {
+    return parse();
+  } catch (const Error&) {
+    if (answer.framed) throw;
+    throw cut_short(answer);
+  }
+}
 
 // "bytes 0-4/10", "bytes */10", "bytes 0-4/*" (RFC 9110 section 14.4); absent for anything else.
 struct ContentRange {

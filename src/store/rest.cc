@@ -88,6 +88,10 @@ class RestBackend final : public Backend {
   Bytes load_all(const Handle& handle, std::uint64_t limit) override {
     HttpAnswer answer = send({.url = url_of(handle), .limit = limit});
     if (!answer.success()) throw failed_load(answer, handle);
+    // A connection that closes may end it or break it off.
+    if (!answer.framed)
+      if (const auto there = stat(handle); !there || there->size != answer.body.size())
+        throw cut_short(answer);
     return std::move(answer.body);
   }
 
@@ -114,8 +118,8 @@ class RestBackend final : public Backend {
     if (answer.status == 404) return {};
     if (!answer.success()) throw http_error(answer, fmt::format("listing the {} files", to_string(type)));
     const bool version2 = media_type(answer.header("content-type")) == kVersion2;
-    if (version2) return parse_rest_files(std::move(answer.body));
-    return sizes_of(type, parse_rest_names(std::move(answer.body)));
+    if (version2) return parsed(answer, [&] { return parse_rest_files(std::move(answer.body)); });
+    return sizes_of(type, parsed(answer, [&] { return parse_rest_names(std::move(answer.body)); }));
   }
 
   void remove(const Handle& handle) override {

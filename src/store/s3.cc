@@ -100,6 +100,10 @@ class S3Backend final : public Backend {
   Bytes load_all(const Handle& handle, std::uint64_t limit) override {
     HttpAnswer answer = client_.perform({.key = key_of(handle), .limit = limit});
     if (!answer.success()) throw failed_load(answer, handle);
+    // A connection that closes may end it or break it off.
+    if (!answer.framed)
+      if (const auto there = stat(handle); !there || there->size != answer.body.size())
+        throw cut_short(answer);
     return std::move(answer.body);
   }
 
@@ -189,7 +193,8 @@ class S3Backend final : public Backend {
       if (is_absent(answer) && begin.empty() && token.empty()) return true;
       const std::string what = fmt::format("listing the {} files", to_string(type));
       if (!answer.success()) throw s3_error(answer, what);
-      S3Page page = in_context([&] { return what; }, [&] { return parse_s3_page(answer.body); });
+      S3Page page = in_context([&] { return what; },
+                               [&] { return parsed(answer, [&] { return parse_s3_page(answer.body); }); });
       for (const auto& [key, size] : page.keys) {
         if (!key.starts_with(folder)) continue;
         if (const auto name = name_in(type, std::string_view(key).substr(folder.size())); !name.empty())

@@ -301,6 +301,16 @@ TEST(S3, what_is_sent_is_signed_with_its_checksum) {
     EXPECT_THAT(seen[1].head, Not(HasSubstr(part)));
 }
 
+TEST(S3, a_list_cut_short_may_be_asked_for_again) {
+  const HttpScript server([&](const Request& request) {
+    if (request.method == "HEAD") return Reply{"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"};
+    return Reply{"HTTP/1.0 200 OK\r\n\r\n<ListBucketResult><Contents><Key>some/wh", Reply::Then::close};
+  });
+  const auto backend = s3(server);
+  EXPECT_FALSE(backend->is_permanent(error_of([&] { backend->list(FileType::lock); })));
+  EXPECT_FALSE(backend->is_permanent(error_of([&] { backend->load_all(kPack); })));
+}
+
 TEST(S3, codes_have_their_meaning) {
   std::pair<int, std::string> next;
   const HttpScript server([&](const Request&) {
