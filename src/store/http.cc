@@ -387,7 +387,8 @@ struct HttpClient::Impl {
       throw Error(ErrorKind::io,
                   fmt::format("{} stalled: less than {} bytes a second for {:.3g} s", origin,
                               options.least_rate, Seconds(options.stall).count()),
-                  "look after the connection and the server");
+                  "look after the connection and the server")
+          .set_error_number(transfer.headers_ended() ? kAnswered : 0);
     if (code == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
     if (is_about_trust(code, text))
       throw Error(ErrorKind::refused, fmt::format("no trusted connection to {}: {}", origin, printable(text)),
@@ -398,7 +399,8 @@ struct HttpClient::Impl {
     throw Error(ErrorKind::io, fmt::format("the exchange with {} failed: {}", origin, printable(text)),
                 tls && options.client_certificate.empty()
                     ? "if the server asks for a certificate of ours, give it with --tls-client-cert"
-                    : "");
+                    : "")
+        .set_error_number(transfer.headers_ended() ? kAnswered : 0);
   }
 };
 
@@ -570,10 +572,11 @@ Error http_error(const HttpAnswer& answer, std::string_view what, std::optional<
       text = trimmed(body.substr(first, body.find_first_of("\r\n", first) - first));
   }
   if (text.size() > 200) text.resize(200);
-  return Error(meaning.kind,
-               fmt::format("{}: {} {} (status {}{}{})", what, answer.origin, meaning.words, answer.status,
-                           text.empty() ? "" : ": ", printable(text)),
-               std::string(meaning.hint));
+  Error error(meaning.kind,
+              fmt::format("{}: {} {} (status {}{}{})", what, answer.origin, meaning.words, answer.status,
+                          text.empty() ? "" : ": ", printable(text)),
+              std::string(meaning.hint));
+  return meaning.kind == ErrorKind::io ? error.set_error_number(kAnswered) : error;
 }
 
 }  // namespace respaldo::store

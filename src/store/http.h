@@ -67,8 +67,8 @@ class HttpClient {
   ~HttpClient();
 
   // Redirections are answers. Error(io) when there was no whole answer (unreachable, reset, stalled, cut
-  // short): trying again may help; Error(refused) when the server could not be trusted; Error(corrupt) for
-  // one that sends more than was asked for, or another range.
+  // short; with an error_number() when it had begun): trying again may help; Error(refused) when the server
+  // could not be trusted; Error(corrupt) for one that sends more than was asked for, or another range.
   HttpAnswer perform(const HttpRequest& request);
 
  private:
@@ -76,9 +76,9 @@ class HttpClient {
   const std::unique_ptr<Impl> impl_;
 };
 
-// The Error for an answer that is no success. io: trying again may help (408, 425, 429, 5xx); refused: 401,
-// 403 and most others; not_found: 404, 410; no_space: 507. `what` was done: "saving pack 0aadcd3c". `said`
-// replaces the text of the server when it has been understood already.
+// The Error for an answer that is no success. io, with an error_number(): trying again may help (408, 425,
+// 429, 5xx); refused: 401, 403 and most others; not_found: 404, 410; no_space: 507. `what` was done: "saving
+// pack 0aadcd3c". `said` replaces the text of the server when it has been understood already.
 Error http_error(const HttpAnswer& answer, std::string_view what, std::optional<std::string> said = {});
 
 // The bytes of a range out of an answer to a request for it: Error(corrupt) when the object `name` is shorter

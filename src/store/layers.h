@@ -23,10 +23,14 @@ struct RetryOptions {
   std::function<void(std::string_view)>
       tell{};  // what is waited for, in a sentence; not more often than `tell_every`
   std::chrono::milliseconds tell_every{5'000};
+  // Once a request was given up and none had an answer meanwhile, all fail at once with the same cause for
+  // this long; then each such while one attempt tells whether the store is back.
+  std::chrono::milliseconds silence{60'000};
 };
 
 // Tries again what failed and is not permanent, after waits that grow and are cut short at random (so that
-// many hosts do not come back at once). Who was stopped before has one attempt, and is told that he was stopped.
+// many hosts do not come back at once). Who was stopped before has one attempt, and is told that he was
+// stopped. An Error(io) with an error_number() was an answer: it tells that the store is there.
 std::unique_ptr<Backend> with_retries(std::unique_ptr<Backend> below, const RetryOptions& options);
 
 // Bytes per second over all that is done through one of them: whoever moved bytes waits until they were
