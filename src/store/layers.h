@@ -53,10 +53,12 @@ std::unique_ptr<Backend> with_limits(std::unique_ptr<Backend> below, std::uint64
                                      std::uint64_t download, std::stop_token stop);
 
 // save(..., Durability::at_sync) copies the object and returns; `threads` threads save it. At most threads +
-// 1 objects are held: save waits when there are more. sync() waits for all of them. Whoever looks for an
-// object that is on its way waits for it. The first failure is thrown by every later save and sync (locks are
-// still saved: they are no part of the work). Destroyed: what was given is saved, but in the course of an
-// exception what has not begun is given up.
-std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads);
+// 1 objects are held: save waits when there are more. sync() waits for those handed in before. Whoever looks
+// for an object that is on its way waits for it. The first failure is thrown by every later save and sync
+// (locks are still saved: they are no part of the work). Destroyed: what was given is saved, but in the
+// course of an exception what has not begun is given up. After `stop` nothing more is handed in, and what has
+// not begun does not begin: Cancelled. With no room for threads, save does the work itself.
+std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads,
+                                               std::stop_token stop = {});
 
 }  // namespace respaldo::store

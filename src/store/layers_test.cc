@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <pthread.h>
+
 #include <cerrno>
 #include <condition_variable>
 #include <latch>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "store/backend_suite.h"
@@ -326,6 +329,51 @@ TEST_F(Uploads, what_waits_is_given_up_when_something_fails) {
   }
   releaser.join();
   EXPECT_EQ(control_->requests, 1);
+}
+
+TEST_F(Layers, a_sync_waits_for_what_came_before_it_alone) {
+  control_->delay = 2ms;
+  const auto store = with_parallel_uploads(far(), 2);
+  std::atomic<bool> over = false;
+  std::thread other([&] {  // the store is never without work
+    const auto until = Clock::now() + 20s;
+    for (unsigned i = 100; !over && Clock::now() < until; ++i) save(*store, i, "contents");
+    over = true;
+  });
+  for (unsigned i = 0; i < 10; ++i) save(*store, i, "contents");
+  store->sync();
+  EXPECT_FALSE(over.exchange(true));
+  other.join();
+  for (unsigned i = 0; i < 10; ++i) EXPECT_TRUE(store->stat({FileType::pack, name_of(i)})) << i;
+}
+
+// As when the machine has no room for another thread.
+TEST_F(Layers, without_threads_objects_are_saved_all_the_same) {
+  pthread_attr_t usual, huge;
+  ASSERT_EQ(::pthread_getattr_default_np(&usual), 0);
+  ASSERT_EQ(::pthread_getattr_default_np(&huge), 0);
+  ASSERT_EQ(::pthread_attr_setstacksize(&huge, std::size_t{1} << 46), 0);
+  ASSERT_EQ(::pthread_setattr_default_np(&huge), 0);
+  struct Back {
+    ~Back() { ::pthread_setattr_default_np(attributes); }
+    pthread_attr_t* attributes;
+  } back{&usual};
+  EXPECT_THROW(std::thread([] {}).join(), std::system_error);
+  {
+    const auto store = with_prefetched_entrance(with_parallel_uploads(far(), 2));
+    for (unsigned i = 0; i < 5; ++i) save(*store, i, "contents");
+    store->sync();
+    EXPECT_EQ(store->list(FileType::pack).size(), 5U);
+    EXPECT_FALSE(store->stat({FileType::config, ""}));
+  }
+  const auto again = with_parallel_uploads(far(), 2);
+  control_->before = [](const char*, const Handle&) { throw Error(ErrorKind::no_space, "full"); };
+  EXPECT_THROW(
+      {
+        save(*again, 6, "contents");
+        again->sync();
+      },
+      Error);
 }
 
 TEST_F(Layers, a_writer_does_not_wait_for_a_slow_store) {
