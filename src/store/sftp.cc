@@ -66,7 +66,7 @@ class SftpBackend final : public Backend {
     try {
       const auto session = pool_.lease(work_of(size_of(parts)));
       const std::string file = open_in_folder(*session, temporary);
-      write_and_close(*session, file, temporary, parts, true);
+      tell_if_weak(write_and_close(*session, file, temporary, parts));
       if (durability == Durability::proven) require_read_back(*session, temporary, handle, parts);
       if (!rename_over(*session, temporary, path))
         tell_once(told_rename_, "it cannot replace a file in one step (no posix-rename@openssh.com)");
@@ -84,6 +84,7 @@ class SftpBackend final : public Backend {
   }
 
   void sync() override {
+    std::lock_guard one(syncing_);  // what another one has taken must be there, too
     std::set<std::string> taken;
     {
       std::lock_guard lock(mutex_);
@@ -334,7 +335,7 @@ class SftpBackend final : public Backend {
   const std::string location_;
   const StoreOptions options_;
   SessionPool pool_;
-  std::mutex mutex_;
+  std::mutex syncing_, mutex_;
   std::set<std::string> unflushed_;     // folders whose entries may not be on the medium
   std::vector<std::string> abandoned_;  // temporary files
   std::atomic<bool> has_abandoned_ = false, told_flush_ = false, told_rename_ = false;

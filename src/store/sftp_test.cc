@@ -4,12 +4,17 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <optional>
 #include <thread>
+#include <tuple>
 
 #include "os/process.h"
 #include "store/backend_suite.h"
+#include "store/sftp_files.h"
 #include "store/sftp_session.h"
 #include "testing/memory_folder.h"
 #include "testing/temp.h"
@@ -245,6 +250,15 @@ class SftpKilled : public Sftp {
     std::ifstream file(pids());
     return {std::istream_iterator<pid_t>(file), {}};
   }
+  // When the temporary file has grown, it is in the middle.
+  void await_half_an_object() const {
+    for (;;)
+      for (const auto& entry : std::filesystem::directory_iterator(root() / "data" / "00")) {
+        std::error_code ignored;
+        const std::uintmax_t size = entry.file_size(ignored);
+        if (!ignored && size > (1U << 20)) return;
+      }
+  }
 };
 
 TEST_F(SftpKilled, a_lost_connection_is_made_again) {
@@ -274,17 +288,8 @@ TEST_F(SftpKilled, a_kill_in_the_middle_of_saving_leaves_no_half_object) {
   const ByteView whole = object;
   const Handle handle{FileType::pack, name_of(1)};
   std::thread killer([&] {
-    // When the temporary file has grown, it is in the middle.
-    for (;;) {
-      for (const auto& entry : std::filesystem::directory_iterator(root() / "data" / "00")) {
-        std::error_code ignored;
-        const std::uintmax_t size = entry.file_size(ignored);
-        if (!ignored && size > (1U << 20)) {
-          for (const pid_t pid : started()) ::kill(pid, SIGKILL);
-          return;
-        }
-      }
-    }
+    await_half_an_object();
+    for (const pid_t pid : started()) ::kill(pid, SIGKILL);
   });
   const Error error = error_of([&] { backend->save(handle, {&whole, 1}, Durability::now); });
   killer.join();
@@ -344,6 +349,60 @@ TEST_F(SftpKilled, no_server_and_no_zombie_is_left_behind) {
     backend->create();
   }
   for (const pid_t pid : started()) EXPECT_EQ(::kill(pid, 0), -1) << pid;
+}
+
+TEST_F(Sftp, a_folder_that_cannot_be_flushed_is_an_error_and_a_server_that_never_can_is_not) {
+  using namespace sftp;
+  const auto bytes = [](std::initializer_list<std::uint8_t> values) {
+    return std::string(values.begin(), values.end());
+  };
+  const auto text = [&](std::string_view value) {
+    return bytes({0, 0, 0, static_cast<std::uint8_t>(value.size())}) + std::string(value);
+  };
+  const auto packet = [&](const std::string& body) {
+    return bytes({0, 0, 0, static_cast<std::uint8_t>(body.size())}) + body;
+  };
+  const std::string greeting = packet(bytes({2, 0, 0, 0, 3}) + text("fsync@openssh.com") + text("1"));
+  const std::string opened = packet(bytes({102, 0, 0, 0, 1}) + text("h"));
+  const auto status = [&](std::uint8_t number, std::uint8_t code) {
+    return packet(bytes({101, 0, 0, 0, number, 0, 0, 0, code}) + text("so it is") + text(""));
+  };
+  // The init packet and the requests have these lengths: what is answered was asked.
+  const std::string folders[] = {"folder"};
+  Request open_folder(PacketType::open), close_folder(PacketType::close);
+  open_folder.text(folders[0]).u32(kRead).no_attributes();
+  close_folder.text("h");
+  Request flush = Request::extended("fsync@openssh.com");
+  flush.text("h");
+  const std::size_t begin = Request::init().size(), one = open_folder.packet(1).size(),
+                    two = flush.packet(2).size() + close_folder.packet(3).size();
+  const auto flushed = [&](const std::string& first, const std::string& second) {
+    const os::Path files[] = {folder_.path() / "a", folder_.path() / "b", folder_.path() / "c"};
+    std::ofstream(files[0], std::ios::binary) << greeting;
+    std::ofstream(files[1], std::ios::binary) << first;
+    std::ofstream(files[2], std::ios::binary) << second;
+    SessionOptions options;
+    options.command = {"sh", "-c",
+                       fmt::format("head -c {} >/dev/null; cat {}; head -c {} >/dev/null; cat {}; head -c {} "
+                                   ">/dev/null; cat {}; exec cat >/dev/null",
+                                   begin, files[0].native(), one, files[1].native(), two, files[2].native())};
+    options.place = "host";
+    Session session(options);
+    return flush_folders(session, folders);
+  };
+  const std::string closed = status(3, 0);
+  EXPECT_TRUE(flushed(opened, status(2, 0) + closed));
+  EXPECT_FALSE(flushed(opened, status(2, 8) + closed));  // unsupported
+  EXPECT_FALSE(flushed(opened, status(2, 5) + closed));  // EINVAL: this filesystem flushes no folders
+  EXPECT_FALSE(flushed(status(1, 4), ""));               // no folders are opened there
+  for (const auto& [first, second] :
+       {std::pair(opened, status(2, 4) + closed), std::pair(status(1, 2), std::string())}) {
+    const Error error = error_of([&] { flushed(first, second); });
+    EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
+    EXPECT_NE(error.error_number(), 0);  // another attempt fails, too
+    EXPECT_THAT(error.what(), HasSubstr("so it is"));
+    EXPECT_FALSE(error.hint().empty());
+  }
 }
 
 TEST_F(Sftp, a_full_disk_is_told_apart_from_other_failures) {
