@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
 #include <mutex>
 #include <random>
 #include <set>
@@ -24,6 +26,7 @@ constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a lo
 constexpr std::uint64_t kBulk = 1U << 20;          // bytes worth a connection of their own
 constexpr std::uint64_t kFirstRead = 64U << 10;  // of a whole object, together with the question for its size
 constexpr std::size_t kMostAbandoned = 1000;
+constexpr std::uint32_t kDead = 3600;  // seconds
 
 std::uint64_t random_number() {
   std::random_device device;
@@ -36,8 +39,9 @@ class SftpBackend final : public Backend {
       : place_(parse_sftp_place(rest)),
         location_(display_location("sftp:" + rest)),
         options_(options),
-        pool_(static_cast<std::size_t>(std::max(options.connections, 1)),
-              [this](std::size_t number) { return connect(number); }) {}
+        pool_(
+            static_cast<std::size_t>(std::max(options.connections, 1)),
+            [this](std::size_t number) { return connect(number); }, options.stop) {}
 
   std::string location() const override { return location_; }
 
@@ -62,7 +66,7 @@ class SftpBackend final : public Backend {
   void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
     const std::string path = path_of(handle),
                       temporary = fmt::format("{}.respaldo-{:016x}", path, random_number());
-    remove_abandoned();
+    tidy();
     try {
       const auto session = pool_.lease(work_of(size_of(parts)));
       const std::string file = open_in_folder(*session, temporary);
@@ -77,7 +81,7 @@ class SftpBackend final : public Backend {
         std::lock_guard lock(mutex_);
         unflushed_.insert(folder);
       }
-    } catch (const Error&) {
+    } catch (...) {
       abandon(temporary);
       throw;
     }
@@ -95,7 +99,7 @@ class SftpBackend final : public Backend {
       const auto session = pool_.lease();
       const std::vector<std::string> folders(taken.begin(), taken.end());
       tell_if_weak(flush_folders(*session, folders));
-    } catch (const Error&) {
+    } catch (...) {
       std::lock_guard lock(mutex_);
       unflushed_.merge(taken);
       throw;
@@ -152,8 +156,14 @@ class SftpBackend final : public Backend {
       });
       folders = std::move(shards);
     }
-    list_folders(*session, folders, [&](const std::string&, const Name& entry) {
-      if (!is_object_name(entry.name) || !entry.attributes.may_be_file()) return;
+    std::vector<std::pair<std::string, std::uint32_t>> unfinished;
+    list_folders(*session, folders, [&](const std::string& folder, const Name& entry) {
+      if (!entry.attributes.may_be_file()) return;
+      if (const auto changed = entry.attributes.changed) {
+        newest_ = std::max(newest_.load(), *changed);
+        if (is_temporary(entry.name)) unfinished.emplace_back(folder + "/" + entry.name, *changed);
+      }
+      if (!is_object_name(entry.name)) return;
       if (entry.attributes.size)
         found.push_back({entry.name, *entry.attributes.size});
       else
@@ -161,6 +171,7 @@ class SftpBackend final : public Backend {
     });
     for (const std::string& name : unsized)
       if (auto info = stat({type, name})) found.push_back(*info);
+    keep_strays(unfinished);
     return found;
   }
 
@@ -169,10 +180,13 @@ class SftpBackend final : public Backend {
     std::vector<std::string> paths;
     for (const Handle& handle : handles) paths.push_back(path_of(handle));
     if (paths.empty()) return;
-    const auto session = pool_.lease();
-    remove_paths(*session, paths);
-    std::lock_guard lock(mutex_);
-    for (const std::string& path : paths) unflushed_.insert(folder_above(path));
+    {
+      const auto session = pool_.lease();
+      remove_paths(*session, paths);
+      std::lock_guard lock(mutex_);
+      for (const std::string& path : paths) unflushed_.insert(folder_above(path));
+    }
+    tidy();
   }
 
   bool is_permanent(const Error& error) const override {
@@ -197,7 +211,7 @@ class SftpBackend final : public Backend {
     ~OpenFile() {
       try {
         close_quietly(session, handle);
-      } catch (const Error&) {
+      } catch (const std::exception&) {
         // The connection is gone, and with it the handle.
       }
     }
@@ -207,7 +221,7 @@ class SftpBackend final : public Backend {
   };
 
   std::unique_ptr<Session> connect(std::size_t number) {
-    const bool may_ask = options_.interactive && number == 0;
+    const bool may_ask = options_.interactive && number == 0 && !options_.stop.stop_requested();
     SessionOptions options;
     const auto given = [this](const char* key) {
       const auto found = options_.extended.find(key);
@@ -299,23 +313,50 @@ class SftpBackend final : public Backend {
   void abandon(const std::string& temporary) {
     std::lock_guard lock(mutex_);
     if (abandoned_.size() < kMostAbandoned) abandoned_.push_back(temporary);
-    has_abandoned_ = true;
+    has_remains_ = true;
   }
-  void remove_abandoned() {
-    if (!has_abandoned_) return;
-    std::vector<std::string> some;
+  static bool is_temporary(std::string_view name) {
+    constexpr std::string_view kMark = ".respaldo-";
+    return name.size() == 64 + kMark.size() + 16 && is_object_name(name.substr(0, 64)) &&
+           name.substr(64).starts_with(kMark) && is_hex(name.substr(64 + kMark.size()));
+  }
+  // Of runs that were interrupted or killed. A file that is written changes all the time, or its writer gives
+  // it up: no writer has one that is older than the newest thing seen there by kDead, and by our own clock,
+  // too.
+  void keep_strays(std::span<const std::pair<std::string, std::uint32_t>> unfinished) {
+    const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    std::lock_guard lock(mutex_);
+    for (const auto& [path, changed] : unfinished)
+      if (newest_ > changed && newest_ - changed > kDead && now - std::time_t{changed} > kDead &&
+          strays_.size() < kMostAbandoned && strays_.insert(path).second)
+        has_remains_ = true;
+  }
+  void tidy() {
+    if (!has_remains_) return;
+    std::vector<std::string> own;
+    std::set<std::string> strays;
     {
       std::lock_guard lock(mutex_);
-      some.swap(abandoned_);
-      has_abandoned_ = false;
+      own.swap(abandoned_);
+      strays.swap(strays_);
+      has_remains_ = false;
     }
     try {
       const auto session = pool_.lease();
-      remove_paths(*session, some);
-    } catch (const Error&) {
-      std::lock_guard lock(mutex_);
-      abandoned_.insert(abandoned_.end(), some.begin(), some.end());
-      has_abandoned_ = true;
+      remove_paths(*session, own);
+      own.clear();
+      remove_paths(*session, std::vector<std::string>(strays.begin(), strays.end()));
+      if (!strays.empty() && options_.tell)
+        options_.tell(fmt::format("{}: removed {} unfinished files that interrupted runs had left",
+                                  printable(place_.host), strays.size()));
+    } catch (const std::exception& error) {
+      // Strays are found again by the next run that lists them.
+      {
+        std::lock_guard lock(mutex_);
+        abandoned_.insert(abandoned_.end(), own.begin(), own.end());
+        has_remains_ = !abandoned_.empty() || !strays_.empty();
+      }
+      if (dynamic_cast<const Error*>(&error) == nullptr) throw;
     }
   }
 
@@ -337,8 +378,10 @@ class SftpBackend final : public Backend {
   SessionPool pool_;
   std::mutex syncing_, mutex_;
   std::set<std::string> unflushed_;     // folders whose entries may not be on the medium
-  std::vector<std::string> abandoned_;  // temporary files
-  std::atomic<bool> has_abandoned_ = false, told_flush_ = false, told_rename_ = false;
+  std::vector<std::string> abandoned_;  // temporary files of this run
+  std::set<std::string> strays_;        // and of others
+  std::atomic<std::uint32_t> newest_ = 0;  // when something was changed last, of all that was listed
+  std::atomic<bool> has_remains_ = false, told_flush_ = false, told_rename_ = false;
 };
 
 }  // namespace

@@ -79,7 +79,7 @@ struct Session::Impl {
   std::unique_ptr<os::ChildProcess> child;
   Abilities abilities;
   os::UniqueFd wake;
-  std::atomic<bool> farewell{false};
+  std::atomic<bool> farewell{false}, cancelled{false};
   std::atomic<Clock::rep> progress{0};  // when a byte went either way
   std::mutex writing;
   std::mutex mutex;  // of what follows
@@ -239,6 +239,10 @@ struct Session::Impl {
     try {
       for (bool open = true; open;) {
         open = take(farewell ? 20 : 1000);
+        if (cancelled) {
+          die("interrupted");
+          return;
+        }
         while (auto packet = framer.next()) deliver(parse_answer(std::move(*packet)));
         if (farewell) {
           const auto now = Clock::now();
@@ -282,7 +286,12 @@ struct Session::Impl {
       cause = why;
       left.swap(awaited);
     }
-    for (auto& [number, promise] : left) promise.set_exception(std::make_exception_ptr(lost()));
+    const auto why_all = cancelled ? std::make_exception_ptr(Cancelled()) : std::make_exception_ptr(lost());
+    for (auto& [number, promise] : left) promise.set_exception(why_all);
+  }
+  void poke() {
+    const std::uint64_t one = 1;
+    static_cast<void>(!::write(wake.get(), &one, sizeof one));
   }
   ConnectionLost lost() const {
     return ConnectionLost(fmt::format("the connection to {} is lost: {}", options.place, cause));
@@ -314,9 +323,13 @@ Session::~Session() {
     impl_->child->in.reset();  // ssh ends at the end of its input
   }
   impl_->farewell = true;
-  const std::uint64_t one = 1;
-  static_cast<void>(!::write(impl_->wake.get(), &one, sizeof one));
+  impl_->poke();
   impl_->reader.join();
+}
+
+void Session::cancel() {
+  impl_->cancelled = true;
+  impl_->poke();
 }
 
 const Abilities& Session::abilities() const { return impl_->abilities; }
@@ -331,6 +344,7 @@ std::future<Answer> Session::send(Request request) {
   std::uint32_t number = 0;
   {
     std::lock_guard lock(impl_->mutex);
+    if (impl_->cancelled) throw Cancelled();
     if (impl_->dead) throw impl_->lost();
     // The stall is counted from the first that waits.
     if (impl_->awaited.empty()) impl_->moved();

@@ -29,7 +29,7 @@ struct SessionOptions {
   bool may_ask = false;  // the program gets the terminal until the connection stands
   std::chrono::milliseconds stall{
       120'000};          // without a byte, while an answer is awaited: the connection is given up
-  std::stop_token stop;  // while connecting: Cancelled; later `stall` becomes short
+  std::stop_token stop;  // while connecting: Cancelled; later `stall` becomes short (see cancel())
 };
 
 // What the server can do.
@@ -52,7 +52,11 @@ class Session {
 
   const Abilities& abilities() const;
   bool alive() const;
-  // Sends; the answer comes, or ConnectionLost. Blocks when the server does not read what it is sent.
+  // Ends the program and all that is under way: whoever waits, or asks from now on, gets Cancelled. Returns
+  // at once.
+  void cancel();
+  // Sends; the answer comes, or ConnectionLost, or Cancelled. Blocks when the server does not read what it is
+  // sent.
   std::future<Answer> send(Request request);
   Answer ask(Request request) { return send(std::move(request)).get(); }
 

@@ -303,6 +303,29 @@ TEST_F(SftpKilled, a_kill_in_the_middle_of_saving_leaves_no_half_object) {
   EXPECT_EQ(as_text(backend->load_all(handle)), "whole");
 }
 
+TEST_F(SftpKilled, a_stop_request_ends_a_transfer_at_once_and_its_trace_goes) {
+  const auto backend = open(command());
+  backend->create();
+  const Handle lock{FileType::lock, name_of(9)};
+  save(*backend, lock, "lock");
+  std::thread stopper([&] {
+    await_half_an_object();
+    for (const pid_t pid : started()) ::kill(pid, SIGSTOP);  // a line as slow as can be
+    stop_.request_stop();
+  });
+  const Bytes object = testing::random_bytes(64U << 20, 1);
+  const ByteView whole = object;
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_THROW(backend->save({FileType::pack, name_of(1)}, {&whole, 1}, Durability::at_sync), Cancelled);
+  stopper.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, stall_);
+  // Tidying up has a connection of its own, and takes what the transfer left.
+  backend->remove(lock);
+  EXPECT_FALSE(std::filesystem::exists(root() / "locks" / lock.name));
+  EXPECT_TRUE(std::filesystem::is_empty(root() / "data" / "00"));
+  EXPECT_TRUE(backend->list(FileType::pack).empty());
+}
+
 TEST_F(SftpKilled, large_objects_have_connections_of_their_own_and_small_ones_share) {
   const auto backend = open(command());  // two connections at most
   backend->create();
@@ -349,6 +372,30 @@ TEST_F(SftpKilled, no_server_and_no_zombie_is_left_behind) {
     backend->create();
   }
   for (const pid_t pid : started()) EXPECT_EQ(::kill(pid, 0), -1) << pid;
+}
+
+TEST_F(Sftp, what_interrupted_runs_left_goes_when_it_is_surely_theirs) {
+  const auto backend = open();
+  backend->create();
+  const os::Path folder = root() / "data" / "00";
+  const auto plant = [&](const char* end, std::chrono::minutes age) {
+    os::Path path = folder / (name_of(1) + end);
+    std::ofstream(path) << "half";
+    std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now() - age);
+    return path;
+  };
+  using std::chrono::minutes;
+  const os::Path old = plant(".respaldo-0123456789abcdef", minutes(200)),
+                 young = plant(".respaldo-0123456789abcdee", minutes(1)),
+                 foreign = plant(".respaldo-0123456789abcdeg", minutes(200)),
+                 other = plant(".orig", minutes(200));
+  EXPECT_TRUE(backend->list(FileType::pack).empty());
+  EXPECT_TRUE(std::filesystem::exists(old));  // looking changes nothing
+  save(*backend, {FileType::lock, name_of(1)}, "lock");
+  EXPECT_FALSE(std::filesystem::exists(old));
+  for (const os::Path& path : {young, foreign, other}) EXPECT_TRUE(std::filesystem::exists(path)) << path;
+  ASSERT_EQ(told_.size(), 1U);
+  EXPECT_THAT(told_[0], HasSubstr("interrupted"));
 }
 
 TEST_F(Sftp, a_folder_that_cannot_be_flushed_is_an_error_and_a_server_that_never_can_is_not) {
