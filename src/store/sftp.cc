@@ -81,6 +81,7 @@ class SftpBackend final : public Backend {
         std::lock_guard lock(mutex_);
         unflushed_.insert(folder);
       }
+      if (handle.type == FileType::config) has_seen_config_ = true;
     } catch (...) {
       abandon(temporary);
       throw;
@@ -129,6 +130,7 @@ class SftpBackend final : public Backend {
     const std::string path = path_of(handle);
     const auto session = pool_.lease();
     const OpenFile file(*session, handle, path);
+    if (handle.type == FileType::config) has_seen_config_ = true;
     return whole(*session, file.handle, path, handle, limit);
   }
 
@@ -137,6 +139,7 @@ class SftpBackend final : public Backend {
     const auto session = pool_.lease();
     const auto attributes = stat_path(*session, path);
     if (!attributes || !attributes->may_be_file()) return std::nullopt;
+    if (handle.type == FileType::config) has_seen_config_ = true;
     return FileInfo{handle.name, attributes->size.value_or(0)};
   }
 
@@ -178,7 +181,10 @@ class SftpBackend final : public Backend {
   void remove(const Handle& handle) override { remove_many({&handle, 1}); }
   void remove_many(std::span<const Handle> handles) override {
     std::vector<std::string> paths;
-    for (const Handle& handle : handles) paths.push_back(path_of(handle));
+    for (const Handle& handle : handles) {
+      paths.push_back(path_of(handle));
+      if (handle.type == FileType::config) has_seen_config_ = false;
+    }
     if (paths.empty()) return;
     {
       const auto session = pool_.lease();
@@ -235,7 +241,24 @@ class SftpBackend final : public Backend {
     options.may_ask = may_ask;
     options.stall = options_.stall;
     options.stop = options_.stop;
-    return std::make_unique<Session>(std::move(options));
+    options.reached = reached_;
+    auto session = std::make_unique<Session>(std::move(options));
+    if (number == 0 && has_seen_config_) require_repository(*session);
+    reached_ = true;
+    return session;
+  }
+  // A host that comes back without its disks has a bare folder there: nothing is to be made in it anew.
+  void require_repository(Session& session) {
+    const auto gone = [&](std::string_view why) {
+      return ConnectionLost(fmt::format("the repository is not at {} any more: {}", location_, why),
+                            "is its disk mounted there?");
+    };
+    try {
+      if (stat_path(session, path_of({FileType::config, ""}))) return;
+    } catch (const Error& error) {
+      throw gone(error.message());
+    }
+    throw gone("its config is missing");
   }
 
   std::string path_to(const std::string& below) const {
@@ -381,6 +404,7 @@ class SftpBackend final : public Backend {
   std::vector<std::string> abandoned_;  // temporary files of this run
   std::set<std::string> strays_;        // and of others
   std::atomic<std::uint32_t> newest_ = 0;  // when something was changed last, of all that was listed
+  std::atomic<bool> reached_ = false, has_seen_config_ = false;
   std::atomic<bool> has_remains_ = false, told_flush_ = false, told_rename_ = false;
 };
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -39,14 +40,16 @@ struct Verdict {
   std::string_view complaint;
   ErrorKind kind;
   std::string_view hint;
+  bool lasts = false;  // though the host was reached before
 };
 constexpr Verdict kVerdicts[] = {
     {"REMOTE HOST IDENTIFICATION HAS CHANGED", ErrorKind::refused,
      "somebody may be between you and the host, or it was installed anew: ask its administrator before you "
      "change "
-     "known_hosts"},
+     "known_hosts",
+     true},
     {"Host key verification failed", ErrorKind::refused,
-     "connect once with `ssh` as the same user, compare the key's fingerprint, and accept it"},
+     "connect once with `ssh` as the same user, compare the key's fingerprint, and accept it", true},
     {"Permission denied", ErrorKind::refused,
      "give the host a key that needs no password (`ssh-copy-id`), or start an agent that holds it"},
     {"Too many authentication failures", ErrorKind::refused,
@@ -105,6 +108,8 @@ struct Session::Impl {
           options.command, os::environment_with({}),
           options.may_ask ? os::ChildProcess::Terminal::lent : os::ChildProcess::Terminal::left);
     } catch (Error& error) {
+      if (error.error_number() == EAGAIN || error.error_number() == ENOMEM)
+        throw ConnectionLost(error.message(), error.hint());
       // "Not found" would be an object that is missing.
       if (error.kind() != ErrorKind::not_found) throw;
       throw Error(ErrorKind::unsupported, fmt::format("{} is not installed", printable(options.command[0])),
@@ -200,8 +205,10 @@ struct Session::Impl {
     const std::string message = fmt::format("no connection to {}: {}", options.place, said);
     if (complaint.find("Temporary failure in name resolution") == std::string::npos)
       for (const Verdict& verdict : kVerdicts)
-        if (complaint.find(verdict.complaint) != std::string::npos)
+        if (complaint.find(verdict.complaint) != std::string::npos) {
+          if (options.reached && !verdict.lasts) throw ConnectionLost(message, std::string(verdict.hint));
           throw Error(verdict.kind, message, std::string(verdict.hint));
+        }
     throw ConnectionLost(message);
   }
 
@@ -313,7 +320,13 @@ Session::Session(SessionOptions options) : impl_(std::make_unique<Impl>()) {
   impl_->start();
   impl_->connect();
   impl_->child->take_terminal_back();
-  impl_->reader = std::thread([this] { impl_->read_answers(); });
+  try {
+    impl_->reader = std::thread([this] { impl_->read_answers(); });
+  } catch (const std::system_error& error) {
+    throw ConnectionLost(
+        fmt::format("no thread for the connection to {}: {}", impl_->options.place, error.what()),
+        "the machine has no room for another one: see `free` and `ulimit -u`");
+  }
 }
 
 Session::~Session() {

@@ -326,6 +326,53 @@ TEST_F(SftpKilled, a_stop_request_ends_a_transfer_at_once_and_its_trace_goes) {
   EXPECT_TRUE(backend->list(FileType::pack).empty());
 }
 
+TEST_F(SftpKilled, what_ssh_complains_of_may_pass_once_the_host_was_reached) {
+  const auto backend =
+      open(fmt::format("sh -c \"if test -e {0}; then cat {1} >&2; exit 255; fi; echo $$ >>{0}; exec {2}\"",
+                       pids().native(), (folder_.path() / "said").native(), kServer));
+  const std::tuple<const char*, bool> complaints[] = {
+      {"me@host: Permission denied (publickey).", false},
+      {"ssh: Could not resolve hostname nowhere: Name or service not known", false},
+      {"subsystem request failed on channel 0", false},
+      {"Host key verification failed.", true},
+      {"WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!", true}};
+  backend->create();
+  for (const pid_t pid : started()) ::kill(pid, SIGKILL);
+  // Whether that was seen already.
+  for (int attempt = 0; attempt < 10; ++attempt) try {
+      saying("lost");
+      backend->stat({FileType::config, ""});
+    } catch (const Error& error) {
+      if (std::string_view(error.what()).find("no connection") != std::string_view::npos) break;
+    }
+  for (const auto& [text, permanent] : complaints) {
+    saying(text);
+    const Error error = error_of([&] { backend->stat({FileType::config, ""}); });
+    EXPECT_THAT(error.what(), HasSubstr(std::string_view(text).substr(0, 20)));
+    EXPECT_EQ(backend->is_permanent(error), permanent) << error.what();
+  }
+}
+
+TEST_F(SftpKilled, a_repository_that_has_gone_with_its_disk_is_waited_for) {
+  const auto backend = open(command());
+  backend->create();
+  save(*backend, {FileType::config, ""}, "config");
+  const os::Path away = folder_.path() / "not mounted";
+  std::filesystem::rename(root(), away);
+  for (const pid_t pid : started()) ::kill(pid, SIGKILL);
+  // The first may still be told of the lost connection.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const Error error = error_of([&] {
+      for (int i = 0; i < 10; ++i) save(*backend, {FileType::pack, name_of(1)}, "pack");
+    });
+    EXPECT_FALSE(backend->is_permanent(error)) << error.what();
+  }
+  EXPECT_FALSE(std::filesystem::exists(root()));
+  std::filesystem::rename(away, root());
+  save(*backend, {FileType::pack, name_of(1)}, "pack");
+  EXPECT_EQ(as_text(backend->load_all({FileType::pack, name_of(1)})), "pack");
+}
+
 TEST_F(SftpKilled, large_objects_have_connections_of_their_own_and_small_ones_share) {
   const auto backend = open(command());  // two connections at most
   backend->create();
