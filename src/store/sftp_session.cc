@@ -62,6 +62,16 @@ constexpr Verdict kVerdicts[] = {
     {"no such identity", ErrorKind::refused, "correct the ssh configuration"},
 };
 
+// What holds, or may hold, our secrets is not for ssh and what it starts on its way. Amazon's key and secret
+// go together: with half of them its tools would not look into a profile.
+bool is_ours(std::string_view name) {
+  if (name.starts_with("RESPALDO_") || name.starts_with("RESTIC_")) return true;
+  if (!name.starts_with("AWS_")) return false;
+  for (const std::string_view end : {"_ACCESS_KEY_ID", "_SECRET_ACCESS_KEY", "_SESSION_TOKEN"})
+    if (name.ends_with(end)) return true;
+  return false;
+}
+
 std::string last_lines(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
   std::string shown;
@@ -105,7 +115,7 @@ struct Session::Impl {
   void start() {
     try {
       child = std::make_unique<os::ChildProcess>(
-          options.command, os::environment_with({}),
+          options.command, os::environment_with({}, is_ours),
           options.may_ask ? os::ChildProcess::Terminal::lent : os::ChildProcess::Terminal::left);
     } catch (Error& error) {
       if (error.error_number() == EAGAIN || error.error_number() == ENOMEM)

@@ -445,6 +445,39 @@ TEST_F(Sftp, what_interrupted_runs_left_goes_when_it_is_surely_theirs) {
   EXPECT_THAT(told_[0], HasSubstr("interrupted"));
 }
 
+TEST_F(Sftp, ssh_does_not_get_our_secrets) {
+  const std::pair<const char*, bool> variables[] = {{"RESPALDO_PASSWORD", false},
+                                                    {"RESTIC_PASSWORD", false},
+                                                    {"RESPALDO_FROM_PASSWORD", false},
+                                                    {"RESPALDO_PASSWORD_COMMAND", false},
+                                                    {"RESTIC_REST_PASSWORD", false},
+                                                    {"RESTIC_REPOSITORY", false},
+                                                    {"AWS_SECRET_ACCESS_KEY", false},
+                                                    {"AWS_SESSION_TOKEN", false},
+                                                    {"AWS_FROM_SECRET_ACCESS_KEY", false},
+                                                    {"AWS_ACCESS_KEY_ID", false},
+                                                    {"AWS_PROFILE", true},
+                                                    {"SSH_AUTH_SOCK", true}};
+  std::map<std::string, std::optional<std::string>> before;
+  for (const auto& [name, kept] : variables) {
+    const char* const value = std::getenv(name);
+    before[name] = value == nullptr ? std::nullopt : std::optional<std::string>(value);
+    ::setenv(name, "seen", 1);
+  }
+  const os::Path seen = folder_.path() / "environment";
+  const auto backend = open(fmt::format("sh -c 'env >{}; exec {}'", seen.native(), kServer));
+  backend->create();
+  for (const auto& [name, value] : before)
+    if (value)
+      ::setenv(name.c_str(), value->c_str(), 1);
+    else
+      ::unsetenv(name.c_str());
+  const std::string all = "\n" + os::read_text(seen);
+  EXPECT_THAT(all, HasSubstr("\nPATH="));
+  for (const auto& [name, kept] : variables)
+    EXPECT_EQ(all.find(fmt::format("\n{}=", name)) != std::string::npos, kept) << name;
+}
+
 TEST_F(Sftp, a_folder_that_cannot_be_flushed_is_an_error_and_a_server_that_never_can_is_not) {
   using namespace sftp;
   const auto bytes = [](std::initializer_list<std::uint8_t> values) {
