@@ -46,13 +46,15 @@ void give(UniqueFd& fd, std::string_view input, std::size_t& sent) {
 
 }  // namespace
 
-std::vector<std::string> environment_with(std::vector<std::string> own) {
+std::vector<std::string> environment_with(std::vector<std::string> own,
+                                          const std::function<bool(std::string_view name)>& withheld) {
   const std::size_t count = own.size();
   for (char** e = environ; *e != nullptr; ++e) {
     const std::string_view entry(*e);
     const std::string_view name = entry.substr(0, entry.find('=') + 1);
     const bool given = std::any_of(own.begin(), own.begin() + static_cast<std::ptrdiff_t>(count),
                                    [&](const std::string& one) { return one.starts_with(name); });
+    if (withheld && withheld(entry.substr(0, entry.find('=')))) continue;
     if (name != "LC_ALL=" && !given) own.emplace_back(entry);
   }
   own.emplace_back("LC_ALL=C");

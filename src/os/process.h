@@ -2,9 +2,11 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -35,8 +37,10 @@ class CommandTimeout : public Error {
   using Error::Error;
 };
 
-// `own` and the rest of our environment, with LC_ALL=C.
-std::vector<std::string> environment_with(std::vector<std::string> own);
+// `own` and the rest of our environment, with LC_ALL=C; without the variables whose name `withheld` is true
+// for.
+std::vector<std::string> environment_with(std::vector<std::string> own,
+                                          const std::function<bool(std::string_view name)>& withheld = {});
 
 // Runs argv[0] (looked up in PATH) with LC_ALL=C and only descriptors 0..2 inherited. A program that is
 // not there is Error(not_found), one that cannot be started Error(refused, io) with its error_number(); a

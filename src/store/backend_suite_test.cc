@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "os/file.h"
+#include "store/forward.h"
 #include "testing/memory_folder.h"
 #include "testing/temp.h"
 
@@ -357,36 +358,13 @@ class LocalPlace final : public SuitePlace {
   testing::MemoryFolder folder_;
 };
 
-// What memory holds dies with its backend: every open() is a face of the same one.
+// What memory holds dies with its backend: every open() hands on to the same one.
 class MemoryPlace final : public SuitePlace {
  public:
   MemoryPlace() { checks_names = false; }
-  std::unique_ptr<Backend> open() override { return std::make_unique<Face>(memory_); }
+  std::unique_ptr<Backend> open() override { return std::make_unique<Forward>(memory_); }
 
  private:
-  class Face final : public Backend {
-   public:
-    explicit Face(std::shared_ptr<Backend> below) : below_(std::move(below)) {}
-    std::string location() const override { return below_->location(); }
-    void create() override { below_->create(); }
-    void save(const Handle& handle, std::span<const ByteView> parts, Durability how) override {
-      below_->save(handle, parts, how);
-    }
-    void sync() override { below_->sync(); }
-    Bytes load(const Handle& handle, std::uint64_t offset, std::uint64_t length) override {
-      return below_->load(handle, offset, length);
-    }
-    Bytes load_all(const Handle& handle, std::uint64_t limit) override {
-      return below_->load_all(handle, limit);
-    }
-    std::optional<FileInfo> stat(const Handle& handle) override { return below_->stat(handle); }
-    std::vector<FileInfo> list(FileType type) override { return below_->list(type); }
-    void remove(const Handle& handle) override { below_->remove(handle); }
-    bool is_permanent(const Error& error) const override { return below_->is_permanent(error); }
-
-   private:
-    const std::shared_ptr<Backend> below_;
-  };
   std::shared_ptr<Backend> memory_ = open_memory();
 };
 

@@ -12,7 +12,8 @@ namespace respaldo::store {
 
 class Forward : public Backend {
  public:
-  explicit Forward(std::unique_ptr<Backend> below) : below_(std::move(below)) {}
+  // Mostly its only owner.
+  explicit Forward(std::shared_ptr<Backend> below) : below_(std::move(below)) {}
 
   std::string location() const override { return below_->location(); }
   void create() override { below_->create(); }
@@ -36,7 +37,7 @@ class Forward : public Backend {
   bool is_permanent(const Error& error) const override { return below_->is_permanent(error); }
 
  protected:
-  const std::unique_ptr<Backend> below_;
+  const std::shared_ptr<Backend> below_;
 };
 
 }  // namespace respaldo::store

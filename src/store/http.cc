@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <condition_variable>
 #include <cstring>
@@ -26,6 +27,7 @@ constexpr std::uint64_t kFailureRead = 256U << 10;  // and read, so that the con
 constexpr std::size_t kHeaderBytes = 64U << 10, kHeaderCount = 100;
 constexpr std::size_t kFirstRoom = 64U << 20;  // memory taken for a length that is only claimed
 constexpr long kSocketBuffer = 512L << 10;
+constexpr int kAnswered = EREMOTEIO;               // of an Error(io): the server was heard
 constexpr std::uint64_t kWorthAsking = 64U << 10;  // bytes of a body before which to ask for leave, if at all
 
 struct CloseHandle {
@@ -385,7 +387,8 @@ struct HttpClient::Impl {
       throw Error(ErrorKind::io,
                   fmt::format("{} stalled: less than {} bytes a second for {:.3g} s", origin,
                               options.least_rate, Seconds(options.stall).count()),
-                  "look after the connection and the server");
+                  "look after the connection and the server")
+          .set_error_number(transfer.headers_ended() ? kAnswered : 0);
     if (code == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
     if (is_about_trust(code, text))
       throw Error(ErrorKind::refused, fmt::format("no trusted connection to {}: {}", origin, printable(text)),
@@ -396,7 +399,8 @@ struct HttpClient::Impl {
     throw Error(ErrorKind::io, fmt::format("the exchange with {} failed: {}", origin, printable(text)),
                 tls && options.client_certificate.empty()
                     ? "if the server asks for a certificate of ours, give it with --tls-client-cert"
-                    : "");
+                    : "")
+        .set_error_number(transfer.headers_ended() ? kAnswered : 0);
   }
 };
 
@@ -440,8 +444,7 @@ HttpAnswer HttpClient::perform(const HttpRequest& request) {
     impl_->fail(code, transfer, error_text);
   }
   // To libcurl, a connection that is closed within the headers ends them.
-  if (!transfer.headers_ended())
-    throw Error(ErrorKind::io, fmt::format("the answer of {} was cut short", impl_->origin));
+  if (!transfer.headers_ended()) throw cut_short(transfer.answer());
   transfer.begin_body();  // when there was none
   curl_off_t pause = 0;
   curl_easy_getinfo(handle, CURLINFO_RETRY_AFTER, &pause);
@@ -486,13 +489,18 @@ std::optional<ContentRange> parse_content_range(std::string_view text) {
   return range;
 }
 
+Error cut_short(const HttpAnswer& answer) {
+  return Error(ErrorKind::io, fmt::format("the answer of {} was cut short", answer.origin))
+      .set_error_number(kAnswered);
+}
+
 Bytes range_of(HttpAnswer answer, const HttpRange& range, std::string_view name) {
   const auto given = parse_content_range(answer.header("content-range"));
   if (answer.status != 416 && answer.body.size() == range.length) return std::move(answer.body);
   if (answer.status != 416 &&
       (!answer.framed ||
        (given && given->span && answer.body.size() < given->span->second - given->span->first + 1)))
-    throw Error(ErrorKind::io, fmt::format("the answer of {} was cut short", answer.origin));
+    throw cut_short(answer);
   const std::string end =
       given && given->size ? fmt::format(" ends at byte {}", *given->size) : " is shorter";
   throw Error(ErrorKind::corrupt,
@@ -564,10 +572,11 @@ Error http_error(const HttpAnswer& answer, std::string_view what, std::optional<
       text = trimmed(body.substr(first, body.find_first_of("\r\n", first) - first));
   }
   if (text.size() > 200) text.resize(200);
-  return Error(meaning.kind,
-               fmt::format("{}: {} {} (status {}{}{})", what, answer.origin, meaning.words, answer.status,
-                           text.empty() ? "" : ": ", printable(text)),
-               std::string(meaning.hint));
+  Error error(meaning.kind,
+              fmt::format("{}: {} {} (status {}{}{})", what, answer.origin, meaning.words, answer.status,
+                          text.empty() ? "" : ": ", printable(text)),
+              std::string(meaning.hint));
+  return meaning.kind == ErrorKind::io ? error.set_error_number(kAnswered) : error;
 }
 
 }  // namespace respaldo::store

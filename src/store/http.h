@@ -51,7 +51,7 @@ struct HttpAnswer {
   // What was asked for: of a range its bytes, even if the server gave the whole; fewer when the object ends
   // before. Of a failure the first bytes of its text.
   Bytes body;
-  bool framed = false;  // its end was told, not only the connection closed
+  bool framed = false;  // its end was announced: not only the connection closed
   std::string origin;   // who answered, for messages
 
   bool success() const { return status >= 200 && status < 300; }
@@ -67,8 +67,8 @@ class HttpClient {
   ~HttpClient();
 
   // Redirections are answers. Error(io) when there was no whole answer (unreachable, reset, stalled, cut
-  // short): trying again may help; Error(refused) when the server could not be trusted; Error(corrupt) for
-  // one that sends more than was asked for, or another range.
+  // short; with an error_number() when it had begun): trying again may help; Error(refused) when the server
+  // could not be trusted; Error(corrupt) for one that sends more than was asked for, or another range.
   HttpAnswer perform(const HttpRequest& request);
 
  private:
@@ -76,14 +76,28 @@ class HttpClient {
   const std::unique_ptr<Impl> impl_;
 };
 
-// The Error for an answer that is no success. io: trying again may help (408, 425, 429, 5xx); refused: 401,
-// 403 and most others; not_found: 404, 410; no_space: 507. `what` was done: "saving pack 0aadcd3c". `said`
-// replaces the text of the server when it has been understood already.
+// The Error for an answer that is no success. io, with an error_number(): trying again may help (408, 425,
+// 429, 5xx); refused: 401, 403 and most others; not_found: 404, 410; no_space: 507. `what` was done: "saving
+// pack 0aadcd3c". `said` replaces the text of the server when it has been understood already.
 Error http_error(const HttpAnswer& answer, std::string_view what, std::optional<std::string> said = {});
 
 // The bytes of a range out of an answer to a request for it: Error(corrupt) when the object `name` is shorter
 // than that.
 Bytes range_of(HttpAnswer answer, const HttpRange& range, std::string_view name);
+
+// The Error(io) for an answer that is not all that it was to be.
+Error cut_short(const HttpAnswer& answer);
+// What parse() makes of the body: one that is not valid may have been cut short, unless its end was
+// announced.
+template <class Parse>
+auto parsed(const HttpAnswer& answer, Parse parse) {
+  try {
+    return parse();
+  } catch (const Error&) {
+    if (answer.framed) throw;
+    throw cut_short(answer);
+  }
+}
 
 // "bytes 0-4/10", "bytes */10", "bytes 0-4/*" (RFC 9110 section 14.4); absent for anything else.
 struct ContentRange {

@@ -23,10 +23,14 @@ struct RetryOptions {
   std::function<void(std::string_view)>
       tell{};  // what is waited for, in a sentence; not more often than `tell_every`
   std::chrono::milliseconds tell_every{5'000};
+  // Once a request was given up and none had an answer meanwhile, all fail at once with the same cause for
+  // this long; then each such while one attempt tells whether the store is back.
+  std::chrono::milliseconds silence{60'000};
 };
 
 // Tries again what failed and is not permanent, after waits that grow and are cut short at random (so that
-// many hosts do not come back at once). Who was stopped before has one attempt, and is told that he was stopped.
+// many hosts do not come back at once). Who was stopped before has one attempt, and is told that he was
+// stopped. An Error(io) with an error_number() was an answer: it tells that the store is there.
 std::unique_ptr<Backend> with_retries(std::unique_ptr<Backend> below, const RetryOptions& options);
 
 // Bytes per second over all that is done through one of them: whoever moved bytes waits until they were
@@ -49,10 +53,12 @@ std::unique_ptr<Backend> with_limits(std::unique_ptr<Backend> below, std::uint64
                                      std::uint64_t download, std::stop_token stop);
 
 // save(..., Durability::at_sync) copies the object and returns; `threads` threads save it. At most threads +
-// 1 objects are held: save waits when there are more. sync() waits for all of them. Whoever looks for an
-// object that is on its way waits for it. The first failure is thrown by every later save and sync (locks are
-// still saved: they are no part of the work). Destroyed: what was given is saved, but in the course of an
-// exception what has not begun is given up.
-std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads);
+// 1 objects are held: save waits when there are more. sync() waits for those handed in before. Whoever looks
+// for an object that is on its way waits for it. The first failure is thrown by every later save and sync
+// (locks are still saved: they are no part of the work). Destroyed: what was given is saved, but in the
+// course of an exception what has not begun is given up. After `stop` nothing more is handed in, and what has
+// not begun does not begin: Cancelled. With no room for threads, save does the work itself.
+std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads,
+                                               std::stop_token stop = {});
 
 }  // namespace respaldo::store

@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <pthread.h>
+
+#include <cerrno>
 #include <condition_variable>
 #include <latch>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "store/backend_suite.h"
@@ -91,12 +95,12 @@ TEST_F(Layers, patience_has_an_end) {
 }
 
 TEST_F(Layers, a_store_that_was_never_reached_is_given_up_sooner) {
-  RetryOptions options{.first = 1ms, .longest = 2ms, .total = 1h, .first_contact = 30ms};
+  RetryOptions options{.first = 1ms, .longest = 2ms, .total = 1h, .first_contact = 30ms, .silence = 0ms};
   const auto store = with_retries(far(), options);
   control_->fail_next = 1'000'000;
   EXPECT_THROW(store->stat({FileType::config, ""}), Error);
   control_->fail_next = 0;
-  store->stat({FileType::config, ""});
+  store->stat({FileType::config, ""});  // it is back
   control_->fail_next = 100;  // some 150 ms
   EXPECT_NO_THROW(store->stat({FileType::config, ""}));
 }
@@ -112,6 +116,46 @@ TEST_F(Layers, a_stop_request_ends_the_wait_and_allows_one_attempt_after) {
   // Tidying up: no wait.
   EXPECT_THROW(store->stat({FileType::config, ""}), Cancelled);
   EXPECT_NO_THROW(store->stat({FileType::config, ""}));
+}
+
+TEST_F(Layers, a_store_that_was_given_up_costs_no_second_wait) {
+  RetryOptions options{.first = 1ms, .longest = 4ms, .total = 60ms, .first_contact = 60ms};
+  std::atomic<int> looks = 0;
+  control_->before = [&](const char* what, const Handle&) { looks += std::string_view(what) == "stat"; };
+  control_->fail_next = 1'000'000;
+  const auto store = with_prefetched_entrance(with_retries(far(), options));
+  const auto said = [&] {
+    try {
+      store->stat({FileType::config, ""});
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("nothing was thrown");
+  };
+  EXPECT_THAT(said(), HasSubstr("connection reset"));
+  EXPECT_EQ(looks, 0);  // looking ahead has waited for it already
+  EXPECT_THAT(said(), HasSubstr("connection reset"));
+  EXPECT_THROW(save(*store, 1, "x"), Error);
+  EXPECT_EQ(looks, 0);
+}
+
+TEST_F(Layers, a_store_that_answers_is_not_given_up_for_one_object) {
+  RetryOptions options{.first = 1ms, .longest = 4ms, .total = 40ms, .first_contact = 40ms};
+  control_->before = [](const char*, const Handle& handle) {
+    if (handle.name == name_of(1))
+      throw Error(ErrorKind::io, "the server failed (status 500)").set_error_number(EREMOTEIO);
+  };
+  const auto store = with_retries(far(), options);
+  EXPECT_THROW(save(*store, 1, "x"), Error);
+  EXPECT_NO_THROW(save(*store, 2, "x"));
+  // A lost connection each time, while another request is answered.
+  control_->before = [&](const char*, const Handle& handle) {
+    if (handle.name != name_of(3)) return;
+    store->stat({FileType::pack, name_of(2)});
+    throw Error(ErrorKind::io, "connection reset");
+  };
+  EXPECT_THROW(save(*store, 3, "x"), Error);
+  EXPECT_NO_THROW(save(*store, 4, "x"));
 }
 
 TEST_F(Layers, the_medium_is_not_read_twice_to_the_same_listener) {
@@ -285,6 +329,51 @@ TEST_F(Uploads, what_waits_is_given_up_when_something_fails) {
   }
   releaser.join();
   EXPECT_EQ(control_->requests, 1);
+}
+
+TEST_F(Layers, a_sync_waits_for_what_came_before_it_alone) {
+  control_->delay = 2ms;
+  const auto store = with_parallel_uploads(far(), 2);
+  std::atomic<bool> over = false;
+  std::thread other([&] {  // the store is never without work
+    const auto until = Clock::now() + 20s;
+    for (unsigned i = 100; !over && Clock::now() < until; ++i) save(*store, i, "contents");
+    over = true;
+  });
+  for (unsigned i = 0; i < 10; ++i) save(*store, i, "contents");
+  store->sync();
+  EXPECT_FALSE(over.exchange(true));
+  other.join();
+  for (unsigned i = 0; i < 10; ++i) EXPECT_TRUE(store->stat({FileType::pack, name_of(i)})) << i;
+}
+
+// As when the machine has no room for another thread.
+TEST_F(Layers, without_threads_objects_are_saved_all_the_same) {
+  pthread_attr_t usual, huge;
+  ASSERT_EQ(::pthread_getattr_default_np(&usual), 0);
+  ASSERT_EQ(::pthread_getattr_default_np(&huge), 0);
+  ASSERT_EQ(::pthread_attr_setstacksize(&huge, std::size_t{1} << 46), 0);
+  ASSERT_EQ(::pthread_setattr_default_np(&huge), 0);
+  struct Back {
+    ~Back() { ::pthread_setattr_default_np(attributes); }
+    pthread_attr_t* attributes;
+  } back{&usual};
+  EXPECT_THROW(std::thread([] {}).join(), std::system_error);
+  {
+    const auto store = with_prefetched_entrance(with_parallel_uploads(far(), 2));
+    for (unsigned i = 0; i < 5; ++i) save(*store, i, "contents");
+    store->sync();
+    EXPECT_EQ(store->list(FileType::pack).size(), 5U);
+    EXPECT_FALSE(store->stat({FileType::config, ""}));
+  }
+  const auto again = with_parallel_uploads(far(), 2);
+  control_->before = [](const char*, const Handle&) { throw Error(ErrorKind::no_space, "full"); };
+  EXPECT_THROW(
+      {
+        save(*again, 6, "contents");
+        again->sync();
+      },
+      Error);
 }
 
 TEST_F(Layers, a_writer_does_not_wait_for_a_slow_store) {

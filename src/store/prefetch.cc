@@ -4,6 +4,7 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <system_error>
 
 #include "store/forward.h"
 
@@ -19,9 +20,13 @@ const Handle kConfig{FileType::config, ""}, kSettings{FileType::parity_settings,
 class Prefetching final : public Forward {
  public:
   explicit Prefetching(std::unique_ptr<Backend> below) : Forward(std::move(below)) {
-    for (const Handle& handle : {kConfig, kSettings})
-      files_[handle] = std::async(std::launch::async, [this, handle] { return found(handle); }).share();
-    keys_ = std::async(std::launch::async, [this] { return all_keys(); }).share();
+    try {
+      for (const Handle& handle : {kConfig, kSettings})
+        files_.emplace(handle, std::async(std::launch::async, [this, handle] { return found(handle); }));
+      keys_ = std::async(std::launch::async, [this] { return all_keys(); });
+    } catch (const std::system_error&) {
+      // No room for threads: what is needed is asked for when it is.
+    }
   }
 
   void create() override {

@@ -6,10 +6,10 @@
 #include <cstring>
 #include <mutex>
 
-#include "base/hex.h"
 #include "base/printable.h"
 #include "store/compare.h"
 #include "store/in_parallel.h"
+#include "store/layout.h"
 #include "store/rest_listing.h"
 
 namespace respaldo::store {
@@ -22,25 +22,10 @@ constexpr std::uint64_t kListLimit = std::uint64_t{1} << 30;  // bytes: ten mill
 constexpr std::string_view kAppendOnly =
     "an append-only server keeps what it has: remove it where the server runs, or with credentials that may";
 
-// As the protocol calls it; null when it has no such type.
-const char* name_of(FileType type) {
-  switch (type) {
-    case FileType::key:
-      return "keys";
-    case FileType::lock:
-      return "locks";
-    case FileType::snapshot:
-      return "snapshots";
-    case FileType::index:
-      return "index";
-    case FileType::pack:
-      return "data";
-    default:
-      return nullptr;
-  }
+// The protocol has restic's own types alone, in folders of the same names.
+bool is_known(FileType type) {
+  return type != FileType::parity && type != FileType::parity_group && type != FileType::parity_settings;
 }
-
-bool is_known(FileType type) { return type == FileType::config || name_of(type) != nullptr; }
 
 std::string media_type(std::string_view header) {
   std::string type(header.substr(0, header.find(';')));
@@ -103,6 +88,10 @@ class RestBackend final : public Backend {
   Bytes load_all(const Handle& handle, std::uint64_t limit) override {
     HttpAnswer answer = send({.url = url_of(handle), .limit = limit});
     if (!answer.success()) throw failed_load(answer, handle);
+    // A connection that closes may end it or break it off.
+    if (!answer.framed)
+      if (const auto there = stat(handle); !there || there->size != answer.body.size())
+        throw cut_short(answer);
     return std::move(answer.body);
   }
 
@@ -124,14 +113,13 @@ class RestBackend final : public Backend {
       const auto only = stat({type, ""});
       return only ? std::vector<FileInfo>{*only} : std::vector<FileInfo>{};
     }
-    const char* const folder = name_of(type);
-    if (folder == nullptr) return {};
-    HttpAnswer answer = send({.url = fmt::format("{}{}/", base_, folder), .limit = kListLimit});
+    if (!is_known(type)) return {};
+    HttpAnswer answer = send({.url = fmt::format("{}{}/", base_, folder_of(type)), .limit = kListLimit});
     if (answer.status == 404) return {};
     if (!answer.success()) throw http_error(answer, fmt::format("listing the {} files", to_string(type)));
     const bool version2 = media_type(answer.header("content-type")) == kVersion2;
-    if (version2) return parse_rest_files(std::move(answer.body));
-    return sizes_of(type, parse_rest_names(std::move(answer.body)));
+    if (version2) return parsed(answer, [&] { return parse_rest_files(std::move(answer.body)); });
+    return sizes_of(type, parsed(answer, [&] { return parse_rest_names(std::move(answer.body)); }));
   }
 
   void remove(const Handle& handle) override {
@@ -164,10 +152,9 @@ class RestBackend final : public Backend {
 
   std::string url_of(const Handle& handle) const {
     if (handle.type == FileType::config) return base_ + "config";
-    const char* const folder = name_of(handle.type);
-    if (folder == nullptr) throw Error(ErrorKind::not_found, fmt::format("{} is missing", handle.str()));
+    if (!is_known(handle.type)) throw Error(ErrorKind::not_found, fmt::format("{} is missing", handle.str()));
     require_object_name(handle);
-    return fmt::format("{}{}/{}", base_, folder, handle.name);
+    return fmt::format("{}{}/{}", base_, folder_of(handle.type), handle.name);
   }
 
   // Names are hashes: the same size is the same object. Only a configuration may differ in its bytes.

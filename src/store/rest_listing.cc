@@ -6,7 +6,7 @@
 #include <cstring>
 #include <functional>
 
-#include "base/hex.h"
+#include "store/layout.h"
 
 namespace respaldo::store {
 
@@ -20,8 +20,6 @@ namespace ondemand = simdjson::ondemand;
 void require(simdjson::error_code failure) {
   if (failure != simdjson::SUCCESS) invalid(simdjson::error_message(failure));
 }
-
-bool is_object_name(std::string_view name) { return name.size() == 64 && is_hex(name); }
 
 // Front to back, so that a million of files cost no tree in memory.
 void for_each_element(Bytes text, const std::function<void(ondemand::value)>& visit) {

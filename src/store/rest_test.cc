@@ -321,6 +321,28 @@ TEST(Rest, what_is_cut_short_or_reset_may_be_tried_again) {
   }
 }
 
+TEST(Rest, a_whole_object_without_an_announced_end_is_measured) {
+  std::atomic<const char*> body = "";
+  const HttpScript server([&](const Request& request) {
+    if (request.method == "HEAD") return Reply{"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"};
+    return Reply{std::string("HTTP/1.0 200 OK\r\n\r\n") + body.load(), Reply::Then::close};
+  });
+  const auto backend = rest(server.url());
+  for (const char* text : {"", "short"}) {
+    body = text;
+    const Error error = error_of([&] { backend->load_all(kPack); });
+    EXPECT_FALSE(backend->is_permanent(error)) << error.what();
+    EXPECT_THAT(error.what(), HasSubstr("cut short"));
+  }
+  body = "0123456789";
+  EXPECT_EQ(as_text(backend->load_all(kPack)), body.load());
+  // Lists, too.
+  for (const char* text : {"", "[\"", "[{\"name\":\"", "[1"}) {
+    body = text;
+    EXPECT_FALSE(backend->is_permanent(error_of([&] { backend->list(FileType::pack); }))) << text;
+  }
+}
+
 TEST(Rest, a_stall_ends_at_the_deadline) {
   const HttpScript server([](const Request& request) {
     return Reply{request.method == "HEAD" ? "" : "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",

@@ -47,7 +47,7 @@ class Retrying final : public Forward {
     return again([&] { return below_->list(type); });
   }
   void remove(const Handle& handle) override {
-    again([&] { below_->remove(handle); });
+    again([&] { below_->remove(handle); }, handle.type == FileType::lock);
   }
   void remove_many(std::span<const Handle> handles) override {
     again([&] { below_->remove_many(handles); });
@@ -68,33 +68,69 @@ class Retrying final : public Forward {
   }
 
  private:
+  struct GivenUp {
+    Error cause;
+    Clock::time_point until;
+  };
+
   template <class Body>
-  auto again(Body body) -> decltype(body()) {
+  auto again(Body body, bool tidies = false) -> decltype(body()) {
     const auto start = Clock::now();
+    bool once = has_one_attempt(tidies);
     for (milliseconds step = options_.first;; step = std::min(step * 2, options_.longest)) {
       milliseconds pause{0};
       try {
         if constexpr (std::is_void_v<decltype(body())>) {
           body();
+          heard();
           reached_ = true;
           return;
         } else {
           auto result = body();
+          heard();
           reached_ = true;
           return result;
         }
       } catch (const Error& error) {
-        if (below_->is_permanent(error)) reached_ = true;  // it answered
-        if (below_->is_permanent(error)) throw;
+        const bool permanent = below_->is_permanent(error), answered = permanent || error.error_number() != 0;
+        if (answered) heard();
+        if (permanent) reached_ = true;
+        if (permanent) throw;
         os::throw_if_stopped(options_.stop);
+        if (answered) once = false;
         pause = shortened(step);
         const milliseconds total =
             reached_ ? options_.total : std::min(options_.total, options_.first_contact);
-        if (Clock::now() - start + pause > total) throw;
+        if (once || Clock::now() - start + pause > total) {
+          if (!answered) give_up(error, start);
+          throw;
+        }
         tell(error, pause);
       }
       wait(pause);
     }
+  }
+  // True while the store is given up and this is to tell whether it is back; throws the cause when it is not.
+  bool has_one_attempt(bool tidies) {
+    std::lock_guard lock(mutex_);
+    if (!given_up_) return false;
+    const auto now = Clock::now();
+    // A lock that stays shuts others out: worth an attempt.
+    if (now < given_up_->until && !(tidies && reached_)) throw Error(given_up_->cause);
+    given_up_->until = now + options_.silence;
+    return true;
+  }
+  void heard() {
+    std::lock_guard lock(mutex_);
+    heard_ = Clock::now();
+    given_up_.reset();
+  }
+  // Not when others were answered: then it is this request that fails.
+  void give_up(const Error& cause, Clock::time_point start) {
+    std::lock_guard lock(mutex_);
+    if (heard_ && *heard_ > start) return;
+    given_up_ = GivenUp{cause, Clock::now() + options_.silence};
+    changed_.notify_all();
   }
   // Between half and the whole of it.
   milliseconds shortened(milliseconds step) {
@@ -114,17 +150,18 @@ class Retrying final : public Forward {
                               format_duration(static_cast<double>(pause.count()) / 1000)));
   }
   void wait(milliseconds pause) {
-    std::mutex mutex;
-    std::unique_lock lock(mutex);
-    std::condition_variable_any never;
-    never.wait_for(lock, options_.stop, pause, [] { return false; });
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, options_.stop, pause, [&] { return given_up_.has_value(); });
     os::throw_if_stopped(options_.stop);
+    if (given_up_) throw Error(given_up_->cause);
   }
 
   const RetryOptions options_;
   std::mutex mutex_;
+  std::condition_variable_any changed_;
   std::minstd_rand random_;
-  std::optional<Clock::time_point> told_;
+  std::optional<Clock::time_point> told_, heard_;
+  std::optional<GivenUp> given_up_;
   std::atomic<bool> reached_ = false;
 };
 

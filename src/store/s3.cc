@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <mutex>
 
 #include "base/printable.h"
@@ -54,6 +55,8 @@ class S3Backend final : public Backend {
         prefix_(place.prefix),
         storage_class_(options.storage_class),
         retention_(options.retention),
+        most_objects_(options.most_objects),
+        idle_pages_(options.idle_pages),
         connections_(options.http.connections),
         client_(place, std::move(options)) {
     if (shown_.ends_with('/')) shown_.pop_back();
@@ -100,6 +103,10 @@ class S3Backend final : public Backend {
   Bytes load_all(const Handle& handle, std::uint64_t limit) override {
     HttpAnswer answer = client_.perform({.key = key_of(handle), .limit = limit});
     if (!answer.success()) throw failed_load(answer, handle);
+    // A connection that closes may end it or break it off.
+    if (!answer.framed)
+      if (const auto there = stat(handle); !there || there->size != answer.body.size())
+        throw cut_short(answer);
     return std::move(answer.body);
   }
 
@@ -125,13 +132,14 @@ class S3Backend final : public Backend {
     }
     const std::string folder = fmt::format("{}{}/", prefix_, folder_of(type));
     std::vector<FileInfo> found;
-    if (list_pages(type, folder, "", found, !is_sharded(type))) return found;
+    std::atomic<std::uint64_t> listed = 0;
+    if (list_pages(type, folder, "", found, !is_sharded(type), listed)) return found;
     // There are many: sixteen lists side by side.
     found.clear();
     std::mutex mutex;
     in_parallel(kHexDigits.size(), connections_, [&](std::size_t i) {
       std::vector<FileInfo> some;
-      list_pages(type, folder, kHexDigits.substr(i, 1), some, true);
+      list_pages(type, folder, kHexDigits.substr(i, 1), some, true, listed);
       std::lock_guard lock(mutex);
       found.insert(found.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
     });
@@ -176,10 +184,12 @@ class S3Backend final : public Backend {
     return is_object_name(rest) ? rest : std::string_view{};
   }
 
-  // False when there are further pages, and they were not wanted.
+  // False when there are further pages, and they were not wanted. `listed`: the keys of all pages of the
+  // list.
   bool list_pages(FileType type, const std::string& folder, std::string_view begin,
-                  std::vector<FileInfo>& found, bool all) {
-    std::string token;
+                  std::vector<FileInfo>& found, bool all, std::atomic<std::uint64_t>& listed) {
+    std::string token, last;
+    int idle = 0;
     do {
       S3Request request{.limit = kPageLimit};
       request.query = {{"list-type", "2"}, {"prefix", fmt::format("{}{}", folder, begin)}};
@@ -189,15 +199,24 @@ class S3Backend final : public Backend {
       if (is_absent(answer) && begin.empty() && token.empty()) return true;
       const std::string what = fmt::format("listing the {} files", to_string(type));
       if (!answer.success()) throw s3_error(answer, what);
-      S3Page page = in_context([&] { return what; }, [&] { return parse_s3_page(answer.body); });
+      S3Page page = in_context([&] { return what; },
+                               [&] { return parsed(answer, [&] { return parse_s3_page(answer.body); }); });
+      // Keys come in the order of their bytes: what does not get further goes in a circle.
+      ++idle;
       for (const auto& [key, size] : page.keys) {
+        if (key > last) last = key, idle = 0;
         if (!key.starts_with(folder)) continue;
         if (const auto name = name_in(type, std::string_view(key).substr(folder.size())); !name.empty())
           found.push_back({std::string(name), size});
       }
-      if (!page.next.empty() && page.next == token)
+      if (!page.next.empty() && (page.next == token || idle == idle_pages_))
         throw Error(ErrorKind::corrupt,
-                    fmt::format("{}: {} gives the same page for ever", what, answer.origin));
+                    fmt::format("{}: {} gives page after page, and nothing new in them", what, answer.origin),
+                    "this is a fault of the server, or of a proxy before it");
+      if ((listed += page.keys.size()) > most_objects_)
+        throw Error(ErrorKind::corrupt,
+                    fmt::format("{}: {} lists more than {} objects", what, answer.origin, most_objects_),
+                    "if they are really there, use several repositories, or larger packs (--pack-size)");
       token = std::move(page.next);
       if (!token.empty() && !all) return false;
     } while (!token.empty());
@@ -245,6 +264,8 @@ class S3Backend final : public Backend {
   std::string shown_;
   const std::string prefix_, storage_class_;
   const std::optional<S3Options::Retention> retention_;
+  const std::uint64_t most_objects_;
+  const int idle_pages_;
   const int connections_;
   S3Client client_;
 };

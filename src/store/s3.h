@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -38,6 +39,9 @@ struct S3Options {
   };
   std::optional<Retention> retention;  // for all but locks; the bucket must have been made with object lock
   std::function<S3Credentials()> credentials;  // asked again when the server calls them expired
+  // What a server may list: so many objects of one type, and so many pages in a row that bring nothing new.
+  std::uint64_t most_objects = 20'000'000;
+  int idle_pages = 1'000;
 };
 
 // $AWS_... and restic's extended options: "s3.bucket-lookup" (auto, path, dns), "s3.region",

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 
 #include "base/hex.h"
@@ -174,7 +175,7 @@ Error s3_error(const HttpAnswer& answer, std::string_view what) {
   // What was sent is not what came; or took too long to come.
   if (code == "BadDigest" || code == "XAmzContentSHA256Mismatch" || code == "RequestTimeout" ||
       code == "OperationAborted" || code == "ConditionalRequestConflict")
-    return as(ErrorKind::io, "asks to send it again", "");
+    return as(ErrorKind::io, "asks to send it again", "").set_error_number(EREMOTEIO);
   if (code == "NoSuchBucket")
     return as(ErrorKind::not_found, "has no such bucket", "`respaldo init` makes it");
   return http_error(answer, what, said);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 #include "base/hex.h"
@@ -299,6 +300,50 @@ TEST(S3, what_is_sent_is_signed_with_its_checksum) {
     EXPECT_THAT(seen[0].head, HasSubstr(part));
   for (const char* part : {"storage-class", "object-lock", "content-md5", "expect"})
     EXPECT_THAT(seen[1].head, Not(HasSubstr(part)));
+}
+
+TEST(S3, a_list_without_end_ends) {
+  enum class Way { cycle, same_keys, nothing, ever_more };
+  std::atomic<Way> way = Way::cycle;
+  std::atomic<int> page = 0;
+  const HttpScript server([&](const Request&) {
+    // So that this test ends in any case.
+    const int number = ++page;
+    const bool last = number == 200;
+    const std::string key =
+        way == Way::nothing
+            ? ""
+            : fmt::format("<Contents><Key>some/where/locks/{:064x}</Key><Size>1</Size></Contents>",
+                          way == Way::ever_more ? number : number % 3);
+    const std::string token = way == Way::cycle ? fmt::format("{}", number % 3) : fmt::format("{}", number);
+    return HttpScript::reply(
+        200, fmt::format("<ListBucketResult>{}<IsTruncated>{}</IsTruncated>"
+                         "<NextContinuationToken>{}</NextContinuationToken></ListBucketResult>",
+                         key, last ? "false" : "true", token));
+  });
+  S3Options options = with_example();
+  options.idle_pages = 20;
+  options.most_objects = 100;
+  const auto backend = s3(server, std::move(options));
+  for (const Way one : {Way::cycle, Way::same_keys, Way::nothing, Way::ever_more}) {
+    way = one;
+    page = 0;
+    const Error error = error_of([&] { backend->list(FileType::lock); });
+    EXPECT_EQ(error.kind(), ErrorKind::corrupt) << static_cast<int>(one);
+    EXPECT_TRUE(backend->is_permanent(error));
+    EXPECT_THAT(error.what(), HasSubstr("listing the lock files"));
+    EXPECT_LT(page, 120);
+  }
+}
+
+TEST(S3, a_list_cut_short_may_be_asked_for_again) {
+  const HttpScript server([&](const Request& request) {
+    if (request.method == "HEAD") return Reply{"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"};
+    return Reply{"HTTP/1.0 200 OK\r\n\r\n<ListBucketResult><Contents><Key>some/wh", Reply::Then::close};
+  });
+  const auto backend = s3(server);
+  EXPECT_FALSE(backend->is_permanent(error_of([&] { backend->list(FileType::lock); })));
+  EXPECT_FALSE(backend->is_permanent(error_of([&] { backend->load_all(kPack); })));
 }
 
 TEST(S3, codes_have_their_meaning) {

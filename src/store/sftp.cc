@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
 #include <mutex>
 #include <random>
 #include <set>
@@ -24,6 +26,7 @@ constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a lo
 constexpr std::uint64_t kBulk = 1U << 20;          // bytes worth a connection of their own
 constexpr std::uint64_t kFirstRead = 64U << 10;  // of a whole object, together with the question for its size
 constexpr std::size_t kMostAbandoned = 1000;
+constexpr std::uint32_t kDead = 3600;  // seconds
 
 std::uint64_t random_number() {
   std::random_device device;
@@ -36,8 +39,9 @@ class SftpBackend final : public Backend {
       : place_(parse_sftp_place(rest)),
         location_(display_location("sftp:" + rest)),
         options_(options),
-        pool_(static_cast<std::size_t>(std::max(options.connections, 1)),
-              [this](std::size_t number) { return connect(number); }) {}
+        pool_(
+            static_cast<std::size_t>(std::max(options.connections, 1)),
+            [this](std::size_t number) { return connect(number); }, options.stop) {}
 
   std::string location() const override { return location_; }
 
@@ -62,11 +66,11 @@ class SftpBackend final : public Backend {
   void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
     const std::string path = path_of(handle),
                       temporary = fmt::format("{}.respaldo-{:016x}", path, random_number());
-    remove_abandoned();
+    tidy();
     try {
       const auto session = pool_.lease(work_of(size_of(parts)));
       const std::string file = open_in_folder(*session, temporary);
-      write_and_close(*session, file, temporary, parts, true);
+      tell_if_weak(write_and_close(*session, file, temporary, parts));
       if (durability == Durability::proven) require_read_back(*session, temporary, handle, parts);
       if (!rename_over(*session, temporary, path))
         tell_once(told_rename_, "it cannot replace a file in one step (no posix-rename@openssh.com)");
@@ -77,13 +81,15 @@ class SftpBackend final : public Backend {
         std::lock_guard lock(mutex_);
         unflushed_.insert(folder);
       }
-    } catch (const Error&) {
+      if (handle.type == FileType::config) has_seen_config_ = true;
+    } catch (...) {
       abandon(temporary);
       throw;
     }
   }
 
   void sync() override {
+    std::lock_guard one(syncing_);  // what another one has taken must be there, too
     std::set<std::string> taken;
     {
       std::lock_guard lock(mutex_);
@@ -94,7 +100,7 @@ class SftpBackend final : public Backend {
       const auto session = pool_.lease();
       const std::vector<std::string> folders(taken.begin(), taken.end());
       tell_if_weak(flush_folders(*session, folders));
-    } catch (const Error&) {
+    } catch (...) {
       std::lock_guard lock(mutex_);
       unflushed_.merge(taken);
       throw;
@@ -124,6 +130,7 @@ class SftpBackend final : public Backend {
     const std::string path = path_of(handle);
     const auto session = pool_.lease();
     const OpenFile file(*session, handle, path);
+    if (handle.type == FileType::config) has_seen_config_ = true;
     return whole(*session, file.handle, path, handle, limit);
   }
 
@@ -132,6 +139,7 @@ class SftpBackend final : public Backend {
     const auto session = pool_.lease();
     const auto attributes = stat_path(*session, path);
     if (!attributes || !attributes->may_be_file()) return std::nullopt;
+    if (handle.type == FileType::config) has_seen_config_ = true;
     return FileInfo{handle.name, attributes->size.value_or(0)};
   }
 
@@ -151,8 +159,14 @@ class SftpBackend final : public Backend {
       });
       folders = std::move(shards);
     }
-    list_folders(*session, folders, [&](const std::string&, const Name& entry) {
-      if (!is_object_name(entry.name) || !entry.attributes.may_be_file()) return;
+    std::vector<std::pair<std::string, std::uint32_t>> unfinished;
+    list_folders(*session, folders, [&](const std::string& folder, const Name& entry) {
+      if (!entry.attributes.may_be_file()) return;
+      if (const auto changed = entry.attributes.changed) {
+        newest_ = std::max(newest_.load(), *changed);
+        if (is_temporary(entry.name)) unfinished.emplace_back(folder + "/" + entry.name, *changed);
+      }
+      if (!is_object_name(entry.name)) return;
       if (entry.attributes.size)
         found.push_back({entry.name, *entry.attributes.size});
       else
@@ -160,18 +174,25 @@ class SftpBackend final : public Backend {
     });
     for (const std::string& name : unsized)
       if (auto info = stat({type, name})) found.push_back(*info);
+    keep_strays(unfinished);
     return found;
   }
 
   void remove(const Handle& handle) override { remove_many({&handle, 1}); }
   void remove_many(std::span<const Handle> handles) override {
     std::vector<std::string> paths;
-    for (const Handle& handle : handles) paths.push_back(path_of(handle));
+    for (const Handle& handle : handles) {
+      paths.push_back(path_of(handle));
+      if (handle.type == FileType::config) has_seen_config_ = false;
+    }
     if (paths.empty()) return;
-    const auto session = pool_.lease();
-    remove_paths(*session, paths);
-    std::lock_guard lock(mutex_);
-    for (const std::string& path : paths) unflushed_.insert(folder_above(path));
+    {
+      const auto session = pool_.lease();
+      remove_paths(*session, paths);
+      std::lock_guard lock(mutex_);
+      for (const std::string& path : paths) unflushed_.insert(folder_above(path));
+    }
+    tidy();
   }
 
   bool is_permanent(const Error& error) const override {
@@ -196,7 +217,7 @@ class SftpBackend final : public Backend {
     ~OpenFile() {
       try {
         close_quietly(session, handle);
-      } catch (const Error&) {
+      } catch (const std::exception&) {
         // The connection is gone, and with it the handle.
       }
     }
@@ -206,7 +227,7 @@ class SftpBackend final : public Backend {
   };
 
   std::unique_ptr<Session> connect(std::size_t number) {
-    const bool may_ask = options_.interactive && number == 0;
+    const bool may_ask = options_.interactive && number == 0 && !options_.stop.stop_requested();
     SessionOptions options;
     const auto given = [this](const char* key) {
       const auto found = options_.extended.find(key);
@@ -220,7 +241,24 @@ class SftpBackend final : public Backend {
     options.may_ask = may_ask;
     options.stall = options_.stall;
     options.stop = options_.stop;
-    return std::make_unique<Session>(std::move(options));
+    options.reached = reached_;
+    auto session = std::make_unique<Session>(std::move(options));
+    if (number == 0 && has_seen_config_) require_repository(*session);
+    reached_ = true;
+    return session;
+  }
+  // A host that comes back without its disks has a bare folder there: nothing is to be made in it anew.
+  void require_repository(Session& session) {
+    const auto gone = [&](std::string_view why) {
+      return ConnectionLost(fmt::format("the repository is not at {} any more: {}", location_, why),
+                            "is its disk mounted there?");
+    };
+    try {
+      if (stat_path(session, path_of({FileType::config, ""}))) return;
+    } catch (const Error& error) {
+      throw gone(error.message());
+    }
+    throw gone("its config is missing");
   }
 
   std::string path_to(const std::string& below) const {
@@ -298,23 +336,50 @@ class SftpBackend final : public Backend {
   void abandon(const std::string& temporary) {
     std::lock_guard lock(mutex_);
     if (abandoned_.size() < kMostAbandoned) abandoned_.push_back(temporary);
-    has_abandoned_ = true;
+    has_remains_ = true;
   }
-  void remove_abandoned() {
-    if (!has_abandoned_) return;
-    std::vector<std::string> some;
+  static bool is_temporary(std::string_view name) {
+    constexpr std::string_view kMark = ".respaldo-";
+    return name.size() == 64 + kMark.size() + 16 && is_object_name(name.substr(0, 64)) &&
+           name.substr(64).starts_with(kMark) && is_hex(name.substr(64 + kMark.size()));
+  }
+  // Of runs that were interrupted or killed. A file that is written changes all the time, or its writer gives
+  // it up: no writer has one that is older than the newest thing seen there by kDead, and by our own clock,
+  // too.
+  void keep_strays(std::span<const std::pair<std::string, std::uint32_t>> unfinished) {
+    const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    std::lock_guard lock(mutex_);
+    for (const auto& [path, changed] : unfinished)
+      if (newest_ > changed && newest_ - changed > kDead && now - std::time_t{changed} > kDead &&
+          strays_.size() < kMostAbandoned && strays_.insert(path).second)
+        has_remains_ = true;
+  }
+  void tidy() {
+    if (!has_remains_) return;
+    std::vector<std::string> own;
+    std::set<std::string> strays;
     {
       std::lock_guard lock(mutex_);
-      some.swap(abandoned_);
-      has_abandoned_ = false;
+      own.swap(abandoned_);
+      strays.swap(strays_);
+      has_remains_ = false;
     }
     try {
       const auto session = pool_.lease();
-      remove_paths(*session, some);
-    } catch (const Error&) {
-      std::lock_guard lock(mutex_);
-      abandoned_.insert(abandoned_.end(), some.begin(), some.end());
-      has_abandoned_ = true;
+      remove_paths(*session, own);
+      own.clear();
+      remove_paths(*session, std::vector<std::string>(strays.begin(), strays.end()));
+      if (!strays.empty() && options_.tell)
+        options_.tell(fmt::format("{}: removed {} unfinished files that interrupted runs had left",
+                                  printable(place_.host), strays.size()));
+    } catch (const std::exception& error) {
+      // Strays are found again by the next run that lists them.
+      {
+        std::lock_guard lock(mutex_);
+        abandoned_.insert(abandoned_.end(), own.begin(), own.end());
+        has_remains_ = !abandoned_.empty() || !strays_.empty();
+      }
+      if (dynamic_cast<const Error*>(&error) == nullptr) throw;
     }
   }
 
@@ -334,10 +399,13 @@ class SftpBackend final : public Backend {
   const std::string location_;
   const StoreOptions options_;
   SessionPool pool_;
-  std::mutex mutex_;
+  std::mutex syncing_, mutex_;
   std::set<std::string> unflushed_;     // folders whose entries may not be on the medium
-  std::vector<std::string> abandoned_;  // temporary files
-  std::atomic<bool> has_abandoned_ = false, told_flush_ = false, told_rename_ = false;
+  std::vector<std::string> abandoned_;  // temporary files of this run
+  std::set<std::string> strays_;        // and of others
+  std::atomic<std::uint32_t> newest_ = 0;  // when something was changed last, of all that was listed
+  std::atomic<bool> reached_ = false, has_seen_config_ = false;
+  std::atomic<bool> has_remains_ = false, told_flush_ = false, told_rename_ = false;
 };
 
 }  // namespace

@@ -99,8 +99,8 @@ void close_quietly(Session& session, const std::string& handle) {
   static_cast<void>(session.send(on_handle(PacketType::close, handle)));
 }
 
-void write_and_close(Session& session, const std::string& handle, const std::string& path,
-                     std::span<const ByteView> parts, bool flush) {
+bool write_and_close(Session& session, const std::string& handle, const std::string& path,
+                     std::span<const ByteView> parts) {
   std::deque<std::pair<std::future<Answer>, std::size_t>> sent;
   std::uint64_t under_way = 0, offset = 0, total = 0;
   for (const ByteView part : parts) total += part.size();
@@ -126,7 +126,7 @@ void write_and_close(Session& session, const std::string& handle, const std::str
   Request mode = on_handle(PacketType::fsetstat, handle);
   mode.permissions(kFinalMode);
   std::future<Answer> moded = session.send(std::move(mode)), flushed;
-  if (flush && session.abilities().flush) {
+  if (session.abilities().flush) {
     Request request = Request::extended("fsync@openssh.com");
     request.text(handle);
     flushed = session.send(std::move(request));
@@ -137,9 +137,11 @@ void write_and_close(Session& session, const std::string& handle, const std::str
   const std::optional<StatusAnswer> flush_status =
       flushed.valid() ? std::optional(parse_status(flushed.get())) : std::nullopt;
   const StatusAnswer close_status = parse_status(closed.get());
-  for (const auto& status : {flush_status, std::optional(close_status)})
-    if (!failed && status && status->status != Status::ok) failed = status;
+  const bool can_flush = flush_status && flush_status->status != Status::unsupported;
+  if (!failed && can_flush && flush_status->status != Status::ok) failed = flush_status;
+  if (!failed && close_status.status != Status::ok) failed = close_status;
   if (failed) throw write_error(session, *failed, path, total);
+  return can_flush;
 }
 
 std::size_t read_range(Session& session, const std::string& handle, const std::string& path,
@@ -246,26 +248,55 @@ void list_folders(Session& session, std::span<const std::string> folders,
   }
 }
 
+namespace {
+
+Error flush_error(const StatusAnswer& answer, const std::string& folder) {
+  Error error = status_error(answer, "flushing", folder);
+  if (error.kind() == ErrorKind::io && error.error_number() == 0) return error;  // the connection's
+  // A folder that has gone is no missing object.
+  return Error(ErrorKind::io, error.message(),
+               "what was saved last may be lost when that machine loses power: look there with `df` and "
+               "`dmesg`")
+      .set_error_number(EIO);
+}
+
+}  // namespace
+
 bool flush_folders(Session& session, std::span<const std::string> folders) {
   if (!session.abilities().flush) return false;
-  std::vector<std::future<Answer>> opening, flushing;
+  std::vector<std::future<Answer>> opening;
+  std::vector<std::pair<std::future<Answer>, const std::string*>> flushing;
   for (const std::string& folder : folders) {
     Request request = on_path(PacketType::open, folder);
     opening.push_back(session.send(std::move(request.u32(kRead).no_attributes())));
   }
   bool all = true;
-  for (std::future<Answer>& future : opening) {
-    const Answer answer = future.get();
+  std::optional<Error> failed;
+  for (std::size_t i = 0; i < folders.size(); ++i) {
+    const Answer answer = opening[i].get();
     if (answer.type == PacketType::status) {
+      // Not every server opens a folder, nor may every user.
+      const StatusAnswer status = parse_status(answer);
+      const bool can = status.status != Status::failure && status.status != Status::permission_denied &&
+                       status.status != Status::unsupported && status.status != Status::bad_message;
+      if (can && !failed) failed = flush_error(status, folders[i]);
       all = false;
       continue;
     }
     const std::string handle = parse_handle(answer);
     Request request = Request::extended("fsync@openssh.com");
-    flushing.push_back(session.send(std::move(request.text(handle))));
+    flushing.emplace_back(session.send(std::move(request.text(handle))), &folders[i]);
     close_quietly(session, handle);
   }
-  for (std::future<Answer>& future : flushing) all = parse_status(future.get()).status == Status::ok && all;
+  for (auto& [future, folder] : flushing) {
+    const StatusAnswer status = parse_status(future.get());
+    if (status.status == Status::ok) continue;
+    // EINVAL is "bad message": a filesystem that flushes no folders.
+    const bool can = status.status != Status::unsupported && status.status != Status::bad_message;
+    if (can && !failed) failed = flush_error(status, *folder);
+    all = false;
+  }
+  if (failed) throw Error(*failed);
   return all;
 }
 

@@ -23,10 +23,10 @@ std::string open_new(Session& session, const std::string& path);
 std::string open_to_read(Session& session, const std::string& path);
 void close_quietly(Session& session, const std::string& handle);
 
-// Writes all, makes the file read-only, flushes it when `flush` and the server can, and closes it.
+// Writes all, makes the file read-only, flushes it, and closes it. False when the server cannot flush;
 // Error(no_space) when the filesystem there says that it is full.
-void write_and_close(Session& session, const std::string& handle, const std::string& path,
-                     std::span<const ByteView> parts, bool flush);
+bool write_and_close(Session& session, const std::string& handle, const std::string& path,
+                     std::span<const ByteView> parts);
 // Fills `out` from `offset`; less only at the end of the file: how much.
 std::size_t read_range(Session& session, const std::string& handle, const std::string& path,
                        std::uint64_t offset, MutableBytes out);
@@ -35,7 +35,8 @@ std::optional<Attributes> stat_path(Session& session, const std::string& path);
 // All entries of the folders, side by side; those that are not there have none.
 void list_folders(Session& session, std::span<const std::string> folders,
                   const std::function<void(const std::string& folder, const Name& entry)>& visit);
-// The folder's entries are on the medium, when the server can do that: false when it cannot.
+// The folders' entries are on the medium. False when the server, or the filesystem there, has no way to do
+// that; Error(io) when it failed.
 bool flush_folders(Session& session, std::span<const std::string> folders);
 // Absent is success.
 void remove_paths(Session& session, std::span<const std::string> paths);

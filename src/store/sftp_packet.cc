@@ -47,7 +47,10 @@ class Reader {
     if (flags & kSize) found.size = u64();
     if (flags & kOwner) take(8);
     if (flags & kPermissions) found.permissions = u32();
-    if (flags & kTimes) take(8);
+    if (flags & kTimes) {
+      u32();  // of access
+      found.changed = u32();
+    }
     if (flags & kExtended)
       for (std::uint32_t count = u32(); count > 0; --count) string(), string();
     return found;

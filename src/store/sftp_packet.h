@@ -74,6 +74,7 @@ class Request {
 struct Attributes {
   std::optional<std::uint64_t> size;  // bytes
   std::optional<std::uint32_t> permissions;
+  std::optional<std::uint32_t> changed;  // seconds since 1970
   bool may_be_file() const { return !permissions || (*permissions & 0170000) == 0100000; }
   bool may_be_folder() const { return !permissions || (*permissions & 0170000) == 0040000; }
 };

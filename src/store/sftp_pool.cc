@@ -1,6 +1,7 @@
 #include "store/sftp_pool.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace respaldo::store::sftp {
 
@@ -9,7 +10,10 @@ SessionPool::Lease SessionPool::lease(Work work) { return Lease(*this, take(work
 std::shared_ptr<Session> SessionPool::take(Work work) {
   std::vector<std::shared_ptr<Session>> dead;  // ended outside of the lock
   std::unique_lock lock(mutex_);
+  if (stop_.stop_requested()) cut_off();
+  const bool tidying = stopped_;
   for (;;) {
+    if (stopped_ && !tidying) throw Cancelled();
     for (Entry& entry : entries_)
       if (!entry.session->alive()) dead.push_back(std::move(entry.session));
     std::erase_if(entries_, [](const Entry& entry) { return !entry.session; });
@@ -38,6 +42,10 @@ std::shared_ptr<Session> SessionPool::take(Work work) {
   lock.lock();
   --opening_;
   opened_.notify_all();
+  if (stopped_ && !tidying) {
+    lock.unlock();  // `fresh` ends outside of it
+    throw Cancelled();
+  }
   if (fresh) {
     entries_.push_back({fresh, 1});
     return fresh;
@@ -49,6 +57,15 @@ std::shared_ptr<Session> SessionPool::take(Work work) {
   if (number == 0 || other == entries_.end()) std::rethrow_exception(failure);
   ++other->users;
   return other->session;
+}
+
+// Once: whoever comes later knows of the stop.
+void SessionPool::cut_off() {
+  if (std::exchange(stopped_, true)) return;
+  for (const Entry& entry : entries_)
+    if (entry.users > 0) entry.session->cancel();
+  std::erase_if(entries_, [](const Entry& entry) { return entry.users > 0; });  // their users own them, too
+  opened_.notify_all();
 }
 
 void SessionPool::give_back(const Session* session) {

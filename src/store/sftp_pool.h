@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <vector>
 
 #include "store/sftp_session.h"
@@ -16,8 +17,14 @@ class SessionPool {
  public:
   // `connect` makes the connection number n (from 0). Only number 0 may ask a person; when a further one
   // fails, the work is done by those that are there.
-  SessionPool(std::size_t most, std::function<std::unique_ptr<Session>(std::size_t n)> connect)
-      : most_(most), connect_(std::move(connect)) {}
+  // When `stop` comes, everything under way ends: Cancelled. What is to be tidied up after that has the
+  // connections that were idle, or a new one: on the others megabytes may stand in a queue.
+  SessionPool(std::size_t most, std::function<std::unique_ptr<Session>(std::size_t n)> connect,
+              std::stop_token stop = {})
+      : most_(most), connect_(std::move(connect)), stop_(std::move(stop)), on_stop_(stop_, [this] {
+          std::lock_guard lock(mutex_);
+          cut_off();
+        }) {}
 
   // Held while one thing is done over it: the least busy one.
   class Lease {
@@ -45,13 +52,17 @@ class SessionPool {
   };
   std::shared_ptr<Session> take(Work work);
   void give_back(const Session* session);
+  void cut_off();  // with the lock
 
   std::size_t most_;
   const std::function<std::unique_ptr<Session>(std::size_t)> connect_;
+  const std::stop_token stop_;
   std::mutex mutex_;
   std::condition_variable opened_;
   std::vector<Entry> entries_;
   std::size_t opening_ = 0;
+  bool stopped_ = false;
+  const std::stop_callback<std::function<void()>> on_stop_;  // ends before what it uses
 };
 
 }  // namespace respaldo::store::sftp

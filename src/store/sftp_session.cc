@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -39,14 +40,16 @@ struct Verdict {
   std::string_view complaint;
   ErrorKind kind;
   std::string_view hint;
+  bool lasts = false;  // though the host was reached before
 };
 constexpr Verdict kVerdicts[] = {
     {"REMOTE HOST IDENTIFICATION HAS CHANGED", ErrorKind::refused,
      "somebody may be between you and the host, or it was installed anew: ask its administrator before you "
      "change "
-     "known_hosts"},
+     "known_hosts",
+     true},
     {"Host key verification failed", ErrorKind::refused,
-     "connect once with `ssh` as the same user, compare the key's fingerprint, and accept it"},
+     "connect once with `ssh` as the same user, compare the key's fingerprint, and accept it", true},
     {"Permission denied", ErrorKind::refused,
      "give the host a key that needs no password (`ssh-copy-id`), or start an agent that holds it"},
     {"Too many authentication failures", ErrorKind::refused,
@@ -58,6 +61,16 @@ constexpr Verdict kVerdicts[] = {
     {"Bad owner or permissions", ErrorKind::refused, "correct the ssh configuration"},
     {"no such identity", ErrorKind::refused, "correct the ssh configuration"},
 };
+
+// What holds, or may hold, our secrets is not for ssh and what it starts on its way. Amazon's key and secret
+// go together: with half of them its tools would not look into a profile.
+bool is_ours(std::string_view name) {
+  if (name.starts_with("RESPALDO_") || name.starts_with("RESTIC_")) return true;
+  if (!name.starts_with("AWS_")) return false;
+  for (const std::string_view end : {"_ACCESS_KEY_ID", "_SECRET_ACCESS_KEY", "_SESSION_TOKEN"})
+    if (name.ends_with(end)) return true;
+  return false;
+}
 
 std::string last_lines(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
@@ -79,7 +92,7 @@ struct Session::Impl {
   std::unique_ptr<os::ChildProcess> child;
   Abilities abilities;
   os::UniqueFd wake;
-  std::atomic<bool> farewell{false};
+  std::atomic<bool> farewell{false}, cancelled{false};
   std::atomic<Clock::rep> progress{0};  // when a byte went either way
   std::mutex writing;
   std::mutex mutex;  // of what follows
@@ -102,9 +115,11 @@ struct Session::Impl {
   void start() {
     try {
       child = std::make_unique<os::ChildProcess>(
-          options.command, os::environment_with({}),
+          options.command, os::environment_with({}, is_ours),
           options.may_ask ? os::ChildProcess::Terminal::lent : os::ChildProcess::Terminal::left);
     } catch (Error& error) {
+      if (error.error_number() == EAGAIN || error.error_number() == ENOMEM)
+        throw ConnectionLost(error.message(), error.hint());
       // "Not found" would be an object that is missing.
       if (error.kind() != ErrorKind::not_found) throw;
       throw Error(ErrorKind::unsupported, fmt::format("{} is not installed", printable(options.command[0])),
@@ -200,8 +215,10 @@ struct Session::Impl {
     const std::string message = fmt::format("no connection to {}: {}", options.place, said);
     if (complaint.find("Temporary failure in name resolution") == std::string::npos)
       for (const Verdict& verdict : kVerdicts)
-        if (complaint.find(verdict.complaint) != std::string::npos)
+        if (complaint.find(verdict.complaint) != std::string::npos) {
+          if (options.reached && !verdict.lasts) throw ConnectionLost(message, std::string(verdict.hint));
           throw Error(verdict.kind, message, std::string(verdict.hint));
+        }
     throw ConnectionLost(message);
   }
 
@@ -239,6 +256,10 @@ struct Session::Impl {
     try {
       for (bool open = true; open;) {
         open = take(farewell ? 20 : 1000);
+        if (cancelled) {
+          die("interrupted");
+          return;
+        }
         while (auto packet = framer.next()) deliver(parse_answer(std::move(*packet)));
         if (farewell) {
           const auto now = Clock::now();
@@ -282,7 +303,12 @@ struct Session::Impl {
       cause = why;
       left.swap(awaited);
     }
-    for (auto& [number, promise] : left) promise.set_exception(std::make_exception_ptr(lost()));
+    const auto why_all = cancelled ? std::make_exception_ptr(Cancelled()) : std::make_exception_ptr(lost());
+    for (auto& [number, promise] : left) promise.set_exception(why_all);
+  }
+  void poke() {
+    const std::uint64_t one = 1;
+    static_cast<void>(!::write(wake.get(), &one, sizeof one));
   }
   ConnectionLost lost() const {
     return ConnectionLost(fmt::format("the connection to {} is lost: {}", options.place, cause));
@@ -304,7 +330,13 @@ Session::Session(SessionOptions options) : impl_(std::make_unique<Impl>()) {
   impl_->start();
   impl_->connect();
   impl_->child->take_terminal_back();
-  impl_->reader = std::thread([this] { impl_->read_answers(); });
+  try {
+    impl_->reader = std::thread([this] { impl_->read_answers(); });
+  } catch (const std::system_error& error) {
+    throw ConnectionLost(
+        fmt::format("no thread for the connection to {}: {}", impl_->options.place, error.what()),
+        "the machine has no room for another one: see `free` and `ulimit -u`");
+  }
 }
 
 Session::~Session() {
@@ -314,9 +346,13 @@ Session::~Session() {
     impl_->child->in.reset();  // ssh ends at the end of its input
   }
   impl_->farewell = true;
-  const std::uint64_t one = 1;
-  static_cast<void>(!::write(impl_->wake.get(), &one, sizeof one));
+  impl_->poke();
   impl_->reader.join();
+}
+
+void Session::cancel() {
+  impl_->cancelled = true;
+  impl_->poke();
 }
 
 const Abilities& Session::abilities() const { return impl_->abilities; }
@@ -331,6 +367,7 @@ std::future<Answer> Session::send(Request request) {
   std::uint32_t number = 0;
   {
     std::lock_guard lock(impl_->mutex);
+    if (impl_->cancelled) throw Cancelled();
     if (impl_->dead) throw impl_->lost();
     // The stall is counted from the first that waits.
     if (impl_->awaited.empty()) impl_->moved();

@@ -27,9 +27,10 @@ struct SessionOptions {
   std::vector<std::string> command;
   std::string place;     // whom it reaches, for messages
   bool may_ask = false;  // the program gets the terminal until the connection stands
+  bool reached = false;  // it was before: then what it complains of may pass, all but another host key
   std::chrono::milliseconds stall{
       120'000};          // without a byte, while an answer is awaited: the connection is given up
-  std::stop_token stop;  // while connecting: Cancelled; later `stall` becomes short
+  std::stop_token stop;  // while connecting: Cancelled; later `stall` becomes short (see cancel())
 };
 
 // What the server can do.
@@ -43,8 +44,9 @@ struct Abilities {
 // Thread-safe.
 class Session {
  public:
-  // Connects. ConnectionLost, or another Error when trying again cannot help: refused (a host key that is not
-  // known, no key that is accepted), unsupported (no SFTP there, no ssh here). Cancelled.
+  // Connects. ConnectionLost (also when the machine has no room for a process or a thread), or another Error
+  // when trying again cannot help: refused (a host key that is not known, no key that is accepted),
+  // unsupported (no SFTP there, no ssh here). Cancelled.
   explicit Session(SessionOptions options);
   ~Session();  // ends the program, in a second at most
   Session(const Session&) = delete;
@@ -52,7 +54,11 @@ class Session {
 
   const Abilities& abilities() const;
   bool alive() const;
-  // Sends; the answer comes, or ConnectionLost. Blocks when the server does not read what it is sent.
+  // Ends the program and all that is under way: whoever waits, or asks from now on, gets Cancelled. Returns
+  // at once.
+  void cancel();
+  // Sends; the answer comes, or ConnectionLost, or Cancelled. Blocks when the server does not read what it is
+  // sent.
   std::future<Answer> send(Request request);
   Answer ask(Request request) { return send(std::move(request)).get(); }
 

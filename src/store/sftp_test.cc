@@ -4,12 +4,17 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <optional>
 #include <thread>
+#include <tuple>
 
 #include "os/process.h"
 #include "store/backend_suite.h"
+#include "store/sftp_files.h"
 #include "store/sftp_session.h"
 #include "testing/memory_folder.h"
 #include "testing/temp.h"
@@ -245,6 +250,15 @@ class SftpKilled : public Sftp {
     std::ifstream file(pids());
     return {std::istream_iterator<pid_t>(file), {}};
   }
+  // When the temporary file has grown, it is in the middle.
+  void await_half_an_object() const {
+    for (;;)
+      for (const auto& entry : std::filesystem::directory_iterator(root() / "data" / "00")) {
+        std::error_code ignored;
+        const std::uintmax_t size = entry.file_size(ignored);
+        if (!ignored && size > (1U << 20)) return;
+      }
+  }
 };
 
 TEST_F(SftpKilled, a_lost_connection_is_made_again) {
@@ -274,17 +288,8 @@ TEST_F(SftpKilled, a_kill_in_the_middle_of_saving_leaves_no_half_object) {
   const ByteView whole = object;
   const Handle handle{FileType::pack, name_of(1)};
   std::thread killer([&] {
-    // When the temporary file has grown, it is in the middle.
-    for (;;) {
-      for (const auto& entry : std::filesystem::directory_iterator(root() / "data" / "00")) {
-        std::error_code ignored;
-        const std::uintmax_t size = entry.file_size(ignored);
-        if (!ignored && size > (1U << 20)) {
-          for (const pid_t pid : started()) ::kill(pid, SIGKILL);
-          return;
-        }
-      }
-    }
+    await_half_an_object();
+    for (const pid_t pid : started()) ::kill(pid, SIGKILL);
   });
   const Error error = error_of([&] { backend->save(handle, {&whole, 1}, Durability::now); });
   killer.join();
@@ -296,6 +301,76 @@ TEST_F(SftpKilled, a_kill_in_the_middle_of_saving_leaves_no_half_object) {
   save(*backend, handle, "whole");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(root() / "data" / "00"), {}), 1);
   EXPECT_EQ(as_text(backend->load_all(handle)), "whole");
+}
+
+TEST_F(SftpKilled, a_stop_request_ends_a_transfer_at_once_and_its_trace_goes) {
+  const auto backend = open(command());
+  backend->create();
+  const Handle lock{FileType::lock, name_of(9)};
+  save(*backend, lock, "lock");
+  std::thread stopper([&] {
+    await_half_an_object();
+    for (const pid_t pid : started()) ::kill(pid, SIGSTOP);  // a line as slow as can be
+    stop_.request_stop();
+  });
+  const Bytes object = testing::random_bytes(64U << 20, 1);
+  const ByteView whole = object;
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_THROW(backend->save({FileType::pack, name_of(1)}, {&whole, 1}, Durability::at_sync), Cancelled);
+  stopper.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, stall_);
+  // Tidying up has a connection of its own, and takes what the transfer left.
+  backend->remove(lock);
+  EXPECT_FALSE(std::filesystem::exists(root() / "locks" / lock.name));
+  EXPECT_TRUE(std::filesystem::is_empty(root() / "data" / "00"));
+  EXPECT_TRUE(backend->list(FileType::pack).empty());
+}
+
+TEST_F(SftpKilled, what_ssh_complains_of_may_pass_once_the_host_was_reached) {
+  const auto backend =
+      open(fmt::format("sh -c \"if test -e {0}; then cat {1} >&2; exit 255; fi; echo $$ >>{0}; exec {2}\"",
+                       pids().native(), (folder_.path() / "said").native(), kServer));
+  const std::tuple<const char*, bool> complaints[] = {
+      {"me@host: Permission denied (publickey).", false},
+      {"ssh: Could not resolve hostname nowhere: Name or service not known", false},
+      {"subsystem request failed on channel 0", false},
+      {"Host key verification failed.", true},
+      {"WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!", true}};
+  backend->create();
+  for (const pid_t pid : started()) ::kill(pid, SIGKILL);
+  // Whether that was seen already.
+  for (int attempt = 0; attempt < 10; ++attempt) try {
+      saying("lost");
+      backend->stat({FileType::config, ""});
+    } catch (const Error& error) {
+      if (std::string_view(error.what()).find("no connection") != std::string_view::npos) break;
+    }
+  for (const auto& [text, permanent] : complaints) {
+    saying(text);
+    const Error error = error_of([&] { backend->stat({FileType::config, ""}); });
+    EXPECT_THAT(error.what(), HasSubstr(std::string_view(text).substr(0, 20)));
+    EXPECT_EQ(backend->is_permanent(error), permanent) << error.what();
+  }
+}
+
+TEST_F(SftpKilled, a_repository_that_has_gone_with_its_disk_is_waited_for) {
+  const auto backend = open(command());
+  backend->create();
+  save(*backend, {FileType::config, ""}, "config");
+  const os::Path away = folder_.path() / "not mounted";
+  std::filesystem::rename(root(), away);
+  for (const pid_t pid : started()) ::kill(pid, SIGKILL);
+  // The first may still be told of the lost connection.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const Error error = error_of([&] {
+      for (int i = 0; i < 10; ++i) save(*backend, {FileType::pack, name_of(1)}, "pack");
+    });
+    EXPECT_FALSE(backend->is_permanent(error)) << error.what();
+  }
+  EXPECT_FALSE(std::filesystem::exists(root()));
+  std::filesystem::rename(away, root());
+  save(*backend, {FileType::pack, name_of(1)}, "pack");
+  EXPECT_EQ(as_text(backend->load_all({FileType::pack, name_of(1)})), "pack");
 }
 
 TEST_F(SftpKilled, large_objects_have_connections_of_their_own_and_small_ones_share) {
@@ -344,6 +419,117 @@ TEST_F(SftpKilled, no_server_and_no_zombie_is_left_behind) {
     backend->create();
   }
   for (const pid_t pid : started()) EXPECT_EQ(::kill(pid, 0), -1) << pid;
+}
+
+TEST_F(Sftp, what_interrupted_runs_left_goes_when_it_is_surely_theirs) {
+  const auto backend = open();
+  backend->create();
+  const os::Path folder = root() / "data" / "00";
+  const auto plant = [&](const char* end, std::chrono::minutes age) {
+    os::Path path = folder / (name_of(1) + end);
+    std::ofstream(path) << "half";
+    std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now() - age);
+    return path;
+  };
+  using std::chrono::minutes;
+  const os::Path old = plant(".respaldo-0123456789abcdef", minutes(200)),
+                 young = plant(".respaldo-0123456789abcdee", minutes(1)),
+                 foreign = plant(".respaldo-0123456789abcdeg", minutes(200)),
+                 other = plant(".orig", minutes(200));
+  EXPECT_TRUE(backend->list(FileType::pack).empty());
+  EXPECT_TRUE(std::filesystem::exists(old));  // looking changes nothing
+  save(*backend, {FileType::lock, name_of(1)}, "lock");
+  EXPECT_FALSE(std::filesystem::exists(old));
+  for (const os::Path& path : {young, foreign, other}) EXPECT_TRUE(std::filesystem::exists(path)) << path;
+  ASSERT_EQ(told_.size(), 1U);
+  EXPECT_THAT(told_[0], HasSubstr("interrupted"));
+}
+
+TEST_F(Sftp, ssh_does_not_get_our_secrets) {
+  const std::pair<const char*, bool> variables[] = {{"RESPALDO_PASSWORD", false},
+                                                    {"RESTIC_PASSWORD", false},
+                                                    {"RESPALDO_FROM_PASSWORD", false},
+                                                    {"RESPALDO_PASSWORD_COMMAND", false},
+                                                    {"RESTIC_REST_PASSWORD", false},
+                                                    {"RESTIC_REPOSITORY", false},
+                                                    {"AWS_SECRET_ACCESS_KEY", false},
+                                                    {"AWS_SESSION_TOKEN", false},
+                                                    {"AWS_FROM_SECRET_ACCESS_KEY", false},
+                                                    {"AWS_ACCESS_KEY_ID", false},
+                                                    {"AWS_PROFILE", true},
+                                                    {"SSH_AUTH_SOCK", true}};
+  std::map<std::string, std::optional<std::string>> before;
+  for (const auto& [name, kept] : variables) {
+    const char* const value = std::getenv(name);
+    before[name] = value == nullptr ? std::nullopt : std::optional<std::string>(value);
+    ::setenv(name, "seen", 1);
+  }
+  const os::Path seen = folder_.path() / "environment";
+  const auto backend = open(fmt::format("sh -c 'env >{}; exec {}'", seen.native(), kServer));
+  backend->create();
+  for (const auto& [name, value] : before)
+    if (value)
+      ::setenv(name.c_str(), value->c_str(), 1);
+    else
+      ::unsetenv(name.c_str());
+  const std::string all = "\n" + os::read_text(seen);
+  EXPECT_THAT(all, HasSubstr("\nPATH="));
+  for (const auto& [name, kept] : variables)
+    EXPECT_EQ(all.find(fmt::format("\n{}=", name)) != std::string::npos, kept) << name;
+}
+
+TEST_F(Sftp, a_folder_that_cannot_be_flushed_is_an_error_and_a_server_that_never_can_is_not) {
+  using namespace sftp;
+  const auto bytes = [](std::initializer_list<std::uint8_t> values) {
+    return std::string(values.begin(), values.end());
+  };
+  const auto text = [&](std::string_view value) {
+    return bytes({0, 0, 0, static_cast<std::uint8_t>(value.size())}) + std::string(value);
+  };
+  const auto packet = [&](const std::string& body) {
+    return bytes({0, 0, 0, static_cast<std::uint8_t>(body.size())}) + body;
+  };
+  const std::string greeting = packet(bytes({2, 0, 0, 0, 3}) + text("fsync@openssh.com") + text("1"));
+  const std::string opened = packet(bytes({102, 0, 0, 0, 1}) + text("h"));
+  const auto status = [&](std::uint8_t number, std::uint8_t code) {
+    return packet(bytes({101, 0, 0, 0, number, 0, 0, 0, code}) + text("so it is") + text(""));
+  };
+  // The init packet and the requests have these lengths: what is answered was asked.
+  const std::string folders[] = {"folder"};
+  Request open_folder(PacketType::open), close_folder(PacketType::close);
+  open_folder.text(folders[0]).u32(kRead).no_attributes();
+  close_folder.text("h");
+  Request flush = Request::extended("fsync@openssh.com");
+  flush.text("h");
+  const std::size_t begin = Request::init().size(), one = open_folder.packet(1).size(),
+                    two = flush.packet(2).size() + close_folder.packet(3).size();
+  const auto flushed = [&](const std::string& first, const std::string& second) {
+    const os::Path files[] = {folder_.path() / "a", folder_.path() / "b", folder_.path() / "c"};
+    std::ofstream(files[0], std::ios::binary) << greeting;
+    std::ofstream(files[1], std::ios::binary) << first;
+    std::ofstream(files[2], std::ios::binary) << second;
+    SessionOptions options;
+    options.command = {"sh", "-c",
+                       fmt::format("head -c {} >/dev/null; cat {}; head -c {} >/dev/null; cat {}; head -c {} "
+                                   ">/dev/null; cat {}; exec cat >/dev/null",
+                                   begin, files[0].native(), one, files[1].native(), two, files[2].native())};
+    options.place = "host";
+    Session session(options);
+    return flush_folders(session, folders);
+  };
+  const std::string closed = status(3, 0);
+  EXPECT_TRUE(flushed(opened, status(2, 0) + closed));
+  EXPECT_FALSE(flushed(opened, status(2, 8) + closed));  // unsupported
+  EXPECT_FALSE(flushed(opened, status(2, 5) + closed));  // EINVAL: this filesystem flushes no folders
+  EXPECT_FALSE(flushed(status(1, 4), ""));               // no folders are opened there
+  for (const auto& [first, second] :
+       {std::pair(opened, status(2, 4) + closed), std::pair(status(1, 2), std::string())}) {
+    const Error error = error_of([&] { flushed(first, second); });
+    EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
+    EXPECT_NE(error.error_number(), 0);  // another attempt fails, too
+    EXPECT_THAT(error.what(), HasSubstr("so it is"));
+    EXPECT_FALSE(error.hint().empty());
+  }
 }
 
 TEST_F(Sftp, a_full_disk_is_told_apart_from_other_failures) {

@@ -1,4 +1,5 @@
 // Objects go up while the next ones are made.
+#include <algorithm>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -6,8 +7,11 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <system_error>
 #include <thread>
 
+#include "os/thread_group.h"
 #include "store/compare.h"
 #include "store/forward.h"
 #include "store/layers.h"
@@ -28,8 +32,10 @@ Bytes joined(std::span<const ByteView> parts) {
 
 class Uploading final : public Forward {
  public:
-  Uploading(std::unique_ptr<Backend> below, int threads)
-      : Forward(std::move(below)), most_(static_cast<std::size_t>(std::max(threads, 1))) {}
+  Uploading(std::unique_ptr<Backend> below, int threads, std::stop_token stop)
+      : Forward(std::move(below)),
+        most_(static_cast<std::size_t>(std::max(threads, 1))),
+        stop_(std::move(stop)) {}
   ~Uploading() override {
     {
       std::lock_guard lock(mutex_);
@@ -53,9 +59,10 @@ class Uploading final : public Forward {
       below_->save(handle, parts, durability);
       return;
     }
-    wait_for(lock, [&] { return held_ <= most_; });
-    throw_if_failed();
-    ++held_;
+    wait_for(lock, [&] { return held_.size() <= most_; });
+    os::throw_if_stopped(stop_);
+    const std::uint64_t number = next_number_++;
+    held_.insert(number);
     ++under_way_[handle];
     lock.unlock();
     // Copied without the lock: others go on meanwhile.
@@ -63,20 +70,24 @@ class Uploading final : public Forward {
     try {
       copy = joined(parts);
     } catch (...) {
-      settle(handle);
+      lock.lock();
+      settle(handle, number);
       throw;
     }
     lock.lock();
-    queue_.push_back({handle, std::move(*copy)});
-    if (idle_ < queue_.size() && threads_.size() < most_) threads_.emplace_back([this] { upload(); });
+    queue_.push_back({handle, std::move(*copy), number});
+    if (idle_ < queue_.size() && threads_.size() < most_) add_thread();
+    // Without a single one the work is ours.
+    while (threads_.empty() && !queue_.empty()) upload_next(lock);
     work_.notify_one();
   }
 
   void sync() override {
     {
       std::unique_lock lock(mutex_);
-      settled_.wait(lock, [&] { return held_ == 0; });
-      throw_if_failed();
+      // Others go on handing in meanwhile.
+      const std::uint64_t end = next_number_;
+      wait_for(lock, [&] { return held_.empty() || *held_.begin() >= end; });
     }
     below_->sync();
   }
@@ -120,6 +131,7 @@ class Uploading final : public Forward {
   struct Item {
     Handle handle;
     Bytes bytes;
+    std::uint64_t number;
   };
 
   template <class Condition>
@@ -145,17 +157,29 @@ class Uploading final : public Forward {
       work_.wait(lock, [&] { return ending_ || !queue_.empty(); });
       --idle_;
       if (queue_.empty()) return;
-      std::optional<Item> item(std::move(queue_.front()));
-      queue_.pop_front();
-      const Handle handle = item->handle;
-      // After a failure nothing of this run will be named by anybody.
-      if (!failure_ && !cancelled_) {
-        lock.unlock();
-        save_one(*item);
-        item.reset();
-        lock.lock();
-      }
-      settle_locked(handle);
+      upload_next(lock);
+    }
+  }
+  void upload_next(std::unique_lock<std::mutex>& lock) {
+    std::optional<Item> item(std::move(queue_.front()));
+    queue_.pop_front();
+    const Handle handle = item->handle;
+    const std::uint64_t number = item->number;
+    // After a failure nothing of this run will be named by anybody.
+    if (stop_.stop_requested()) cancelled_ = true;
+    if (!failure_ && !cancelled_) {
+      lock.unlock();
+      save_one(*item);
+      item.reset();
+      lock.lock();
+    }
+    settle(handle, number);
+  }
+  // The machine may have no room for one more: then those that are there do the work.
+  void add_thread() {
+    try {
+      threads_.emplace_back([this] { upload(); });
+    } catch (const std::system_error&) {
     }
   }
   void save_one(const Item& item) {
@@ -176,23 +200,23 @@ class Uploading final : public Forward {
     std::lock_guard lock(mutex_);
     if (!failure_) failure_ = std::move(error);
   }
-  void settle(const Handle& handle) {
-    std::lock_guard lock(mutex_);
-    settle_locked(handle);
-  }
-  void settle_locked(const Handle& handle) {
+  // With the lock.
+  void settle(const Handle& handle, std::uint64_t number) {
     const auto found = under_way_.find(handle);
     if (--found->second == 0) under_way_.erase(found);
-    --held_;
+    held_.erase(number);
     settled_.notify_all();
   }
 
   const std::size_t most_;
+  const std::stop_token stop_;
   std::mutex mutex_;
   std::condition_variable work_, settled_;
   std::deque<Item> queue_;
   std::map<Handle, int> under_way_;
-  std::size_t held_ = 0, idle_ = 0;  // objects; threads without work
+  std::set<std::uint64_t> held_;  // the objects under way, in the order in which they were handed in
+  std::uint64_t next_number_ = 0;
+  std::size_t idle_ = 0;  // threads without work
   std::optional<Error> failure_;
   bool cancelled_ = false, ending_ = false;
   std::vector<std::thread> threads_;
@@ -200,8 +224,9 @@ class Uploading final : public Forward {
 
 }  // namespace
 
-std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads) {
-  return std::make_unique<Uploading>(std::move(below), threads);
+std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads,
+                                               std::stop_token stop) {
+  return std::make_unique<Uploading>(std::move(below), threads, std::move(stop));
 }
 
 }  // namespace respaldo::store

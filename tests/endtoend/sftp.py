@@ -179,6 +179,33 @@ def interrupted(store, images, server):
     no_ssh_left(server)
 
 
+def interrupted_on_a_slow_line(store, images, server):
+    """Ctrl-C does not wait for the packs under way (four minutes each), and what they leave goes."""
+    change(images, 20 * MIB)
+    before = len(store.backups())
+    words = ["-r", store.location, "-o", f"sftp.args=-F '{server.slow_client(64 << 10)}'"]
+    process = subprocess.Popen(images.command(*words, "backup", "vg0/data"), env=ENV, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+
+    def under_way():
+        try:
+            return [path for path in store.path.glob("data/*/*.respaldo-*") if path.stat().st_size > 0]
+        except FileNotFoundError:
+            return []  # it has its name by now
+
+    while process.poll() is None and not under_way():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    error = process.communicate(timeout=120)[1]
+    need(process.returncode == 130, f"Ctrl-C gave {process.returncode}: {error}")
+    need(not list(store.path.glob("locks/*")), "a lock is left")
+    need(not under_way(), "a half pack is left")
+    need(len(store.backups()) == before, "an interrupted backup is listed")
+    no_ssh_left(server)
+    print(f"Ctrl-C on a slow line took {time.monotonic() - start:.1f} s")
+
+
 def gone_server(store, server):
     """Ctrl-C ends the waiting for a server that has gone; doctor does not wait for long."""
     server.stop()
@@ -210,6 +237,7 @@ def main():
             sums = cut_connections(store, images, server)
             store.require_image("latest", sums, work)
             interrupted(store, images, server)
+            interrupted_on_a_slow_line(store, images, server)
             gone_server(store, server)
             store.require_image(latest, store_sums(store, latest, work), work)
             no_ssh_left(server)

@@ -32,6 +32,24 @@ class Sshd:
         self.process = None
         self.start()
 
+    def slow_client(self, rate):
+        """A client configuration whose way to the server carries `rate` bytes a second."""
+        program = self.folder / "slow_line.py"
+        program.write_text("import socket, sys, threading, time\n"
+                           "port, rate = map(int, sys.argv[1:])\n"
+                           "s = socket.create_connection((\"127.0.0.1\", port))\n"
+                           "def back():\n"
+                           "    while data := s.recv(65536):\n"
+                           "        sys.stdout.buffer.raw.write(data)\n"
+                           "    sys.stdout.buffer.raw.close()\n"
+                           "threading.Thread(target=back, daemon=True).start()\n"
+                           "while data := sys.stdin.buffer.raw.read(4096):\n"
+                           "    s.sendall(data)\n"
+                           "    time.sleep(len(data) / rate)\n")
+        path = self.folder / "ssh_config_slow"
+        path.write_text(self.config.read_text() + f" ProxyCommand exec python3 '{program}' %p {rate}\n")
+        return path
+
     def client(self, hosts, identity):
         path = self.folder / f"ssh_config_{hosts}_{identity}"
         path.write_text(f"Host store\n HostName 127.0.0.1\n Port {self.port}\n User {getpass.getuser()}\n"
