@@ -136,7 +136,7 @@ class Run {
             [this](repo::Tree tree) {
               return savers_->save(repo::BlobType::tree, as_bytes(repo::to_json(std::move(tree))));
             },
-            [this](const std::string& path) { return parent_node(path); }),
+            [this](const std::string& path) { return parent_folders_->find(path); }),
         guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }) {}
 
   BackupSummary run() {
@@ -282,6 +282,7 @@ class Run {
     snapshot_.program_version = options_.program_version;
     parent_ = find_parent(known_, snapshot_);
     if (parent_) snapshot_.parent = parent_->id;
+    parent_folders_.emplace(repository_, parent_ ? &parent_->snapshot : nullptr);
   }
 
   // Which chunks need not be read, and whether the snapshots shall be bases for the next run.
@@ -374,6 +375,7 @@ class Run {
       if (job.record.used) job.record.used->reused_bytes = job.read.bytes_reused;
       job.base = {};
       job.parts = list.take_parts();
+      if (list.has_long_zeros()) save_long_zeros();
       job.facts.lost = job.read.lost;
       for (const FileView& view : job.files.views) save_files(job, view, chunks);
       job.lease->require_valid();  // trees may have read from it, too
@@ -393,6 +395,11 @@ class Run {
       os::crash_point("volume read");
       if (!job.token) release(job);
     }
+  }
+
+  void save_long_zeros() {
+    if (std::exchange(long_zeros_saved_, true)) return;
+    savers_->save(repo::BlobType::data, Bytes::zeroed(view::kLongZeroBlobLength));
   }
 
   // The backup is there: from now on its snapshots may be trusted as bases. The old ones go last, so that
@@ -517,7 +524,7 @@ class Run {
     savers_->finish();
 
     repo::Repository& repository = repository_.repository();
-    count_files(counts_, trees_.made(), repository_, parent_ ? &parent_->snapshot : nullptr);
+    count_files(counts_, trees_.made(), *parent_folders_);
     const repo::WriterTotals totals = savers_->totals();
     counts_.data_blobs = totals.data_blobs;
     counts_.tree_blobs = totals.tree_blobs;
@@ -637,6 +644,8 @@ class Run {
   repo::Snapshot snapshot_;
   repo::SnapshotSummary counts_;
   std::optional<repo::NamedSnapshot> parent_;
+  std::optional<ParentFolders> parent_folders_;  // of it; from describe() on
+  bool long_zeros_saved_ = false;
   std::vector<Job> jobs_;        // their leases, where they are left, are released when this goes
   engine::SnapshotGuard guard_;  // goes before them
   std::map<std::string, std::string> configs_;

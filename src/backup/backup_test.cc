@@ -13,6 +13,7 @@
 #include "os/file.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
+#include "view/zero_blob.h"
 
 namespace respaldo::backup {
 namespace {
@@ -183,6 +184,26 @@ TEST_F(Backup, an_image_beyond_a_part_is_stored_in_parts) {
   for (const std::uint64_t offset :
        {std::uint64_t{0}, kMiB - 100, view::kImagePartSize - 10000, size - 100000})
     EXPECT_EQ(as_text(block::read(*image, offset, 20000)), as_text(block::read(*device, offset, 20000)));
+}
+
+TEST_F(Backup, an_empty_tebibyte_is_a_short_list_that_is_stored_once) {
+  engine_.volumes.begin()->second.device =
+      std::make_shared<SparseDevice>(std::uint64_t{1} << 40, std::map<std::uint64_t, Bytes>());
+  const BackupSummary first = run();
+  const auto stored = volumes(first).at(0);
+  EXPECT_EQ(stored.image_size, std::uint64_t{1} << 40);
+  ASSERT_EQ(stored.parts.size(), 16U);
+  for (const auto& part : stored.parts) {
+    EXPECT_LT(part.size(), 8300U);
+    EXPECT_EQ(part.front(), view::zero_blob_id());  // restic's sparse restore looks for it
+  }
+  const BackupSummary second = run();
+  EXPECT_EQ(second.totals.tree_blobs + second.totals.data_blobs, 0U);
+  const auto backups = repository_->snapshots();
+  ASSERT_EQ(backups.size(), 2U);
+  EXPECT_EQ(backups[0].snapshot.tree, backups[1].snapshot.tree);
+  EXPECT_EQ(backups[1].snapshot.summary->files_unmodified, 18U);
+  EXPECT_EQ(backups[1].snapshot.summary->dirs_unmodified, 3U);
 }
 
 TEST_F(Backup, a_given_snapshot_is_stored_under_its_origin) {

@@ -9,42 +9,6 @@ namespace respaldo::backup {
 
 namespace {
 
-// One folder of the parent at a time.
-class ParentFolders {
- public:
-  ParentFolders(const repo::IndexedRepository& repository, const repo::Snapshot* parent)
-      : repository_(repository), parent_(parent) {}
-
-  const Fingerprint* find(const std::string& path) {
-    if (parent_ == nullptr) return nullptr;
-    const std::string folder = path.substr(0, path.rfind('/'));
-    if (folder_ != folder) load(folder);
-    const auto found = entries_.find(path);
-    return found == entries_.end() ? nullptr : &found->second;
-  }
-
- private:
-  void load(const std::string& folder) {
-    entries_.clear();
-    folder_ = folder;
-    try {
-      const auto node = view::find_node(repository_, *parent_, folder);
-      if (!node || !node->subtree) return;
-      for (const repo::Node& child : repository_.load_tree(*node->subtree).nodes) {
-        std::string path = folder + "/" + child.name;
-        entries_.insert_or_assign(path, fingerprint(path, child));
-      }
-    } catch (const Error&) {
-      entries_.clear();
-    }
-  }
-
-  const repo::IndexedRepository& repository_;
-  const repo::Snapshot* const parent_;
-  std::optional<std::string> folder_;
-  std::map<std::string, Fingerprint> entries_;
-};
-
 std::vector<std::string> sorted(std::vector<std::string> paths) {
   std::ranges::sort(paths);
   return paths;
@@ -65,6 +29,29 @@ Fingerprint fingerprint(std::string path, const repo::Node& node) {
   return result;
 }
 
+const ParentFolders::Entry* ParentFolders::find(const std::string& path) {
+  if (parent_ == nullptr) return nullptr;
+  const std::string above = path.substr(0, path.rfind('/'));
+  const auto [folder, is_new] = folders_.try_emplace(above);
+  if (is_new) load(above, folder->second);
+  const auto found = folder->second.find(path);
+  return found == folder->second.end() ? nullptr : &found->second;
+}
+
+void ParentFolders::load(const std::string& path, Folder& folder) const {
+  try {
+    const auto node = view::find_node(repository_, *parent_, path);
+    if (!node || !node->subtree) return;
+    for (const repo::Node& child : repository_.load_tree(*node->subtree).nodes) {
+      std::string name = path + "/" + child.name;
+      folder.insert_or_assign(
+          name, Entry{fingerprint(name, child), child.type, child.mtime, child.atime, child.ctime});
+    }
+  } catch (const Error&) {
+    folder.clear();
+  }
+}
+
 std::optional<repo::NamedSnapshot> find_parent(const std::vector<repo::NamedSnapshot>& snapshots,
                                                const repo::Snapshot& next) {
   const auto paths = sorted(next.paths);
@@ -80,12 +67,11 @@ std::optional<repo::NamedSnapshot> find_parent(const std::vector<repo::NamedSnap
 }
 
 void count_files(repo::SnapshotSummary& summary, const std::vector<Fingerprint>& made,
-                 const repo::IndexedRepository& repository, const repo::Snapshot* parent) {
-  ParentFolders folders(repository, parent);
+                 ParentFolders& parent) {
   for (const Fingerprint& now : made) {
-    const Fingerprint* old = folders.find(now.path);
-    const bool known = old != nullptr && old->is_folder == now.is_folder;
-    const bool equal = known && old->size == now.size && old->digest == now.digest;
+    const ParentFolders::Entry* old = parent.find(now.path);
+    const bool known = old != nullptr && old->print.is_folder == now.is_folder;
+    const bool equal = known && old->print.size == now.size && old->print.digest == now.digest;
     if (now.is_folder) {
       ++(equal ? summary.dirs_unmodified : known ? summary.dirs_changed : summary.dirs_new);
     } else {

@@ -27,7 +27,7 @@ constexpr std::uint64_t kAccountFileLimit = 4U << 20;
 // Long holes are made of the longest blob, so that a file of 16 TiB has a list of two million ids. A folder,
 // which is in memory as a whole, has room for one such file's, and a filesystem for eight: a damaged inode may
 // claim any size.
-constexpr std::uint32_t kHoleChunk = kLongestChunk;
+constexpr std::uint32_t kHoleChunk = view::kLongZeroBlobLength;
 constexpr std::uint64_t kHolesOfFolder = (2U << 20) + 1000, kHolesOfFilesystem = 16U << 20;
 // Ids of hard-linked files' contents that are remembered for the other names.
 constexpr std::uint64_t kRememberedIds = 1U << 20;

@@ -1,4 +1,5 @@
-// The chunks of a stored image in disk order, one after the other: no list of them is made.
+// The chunks of a stored image in disk order, one after the other, as the pass cut them (chunk_of_pass): no
+// list of them is made.
 #pragma once
 
 #include <optional>
@@ -24,11 +25,12 @@ class ParentChunks {
 
  private:
   void load();
+  void look_up(const repo::BlobId& id);
 
   const repo::IndexedRepository& repository_;
   const view::StoredVolume& volume_;
   std::size_t part_ = 0, number_ = 0;
-  view::ImageChunk chunk_;
+  view::ImageChunk blob_, chunk_;  // chunk_ lies in blob_
   bool at_end_ = false;
 };
 

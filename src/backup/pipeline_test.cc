@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -355,13 +356,57 @@ TEST(ImageList, a_part_ends_at_its_border) {
   const auto parts = list.take_parts();
   ASSERT_EQ(parts.size(), 2U);
   EXPECT_EQ(parts[0].size, view::kImagePartSize);
-  EXPECT_EQ(parts[0].content.size(), per_part);
+  // 16 short ones, then long ones up to the border.
+  EXPECT_EQ(parts[0].content.size(), per_part / kZerosInLong - 1 + kZerosInLong);
   EXPECT_EQ(parts[1].size, 2 * kZeroChunk);
+  EXPECT_EQ(parts[1].content, std::vector(2, zeros));
+}
+
+TEST(ImageList, zeros_become_long_after_at_least_one_short_one) {
+  const repo::BlobId data{crypto::sha256(as_bytes("data"))};
+  for (const auto& [chunks, short_ones] :
+       std::map<std::uint32_t, std::uint32_t>{{1, 1}, {15, 15}, {16, 16}, {17, 1}, {32, 16}, {33, 1}}) {
+    ImageList list;
+    std::uint64_t at = 0;
+    const auto take = [&](std::uint32_t length, std::uint32_t repeat, const repo::BlobId& id) {
+      list.take({at, length, repeat, id});
+      at += std::uint64_t{length} * repeat;
+    };
+    take(1000, 1, data);
+    // However the run was divided between workers.
+    if (chunks > 3) take(kZeroChunk, 3, view::zero_blob_id());
+    take(kZeroChunk, chunks > 3 ? chunks - 3 : chunks, view::zero_blob_id());
+    take(5, 2, data);
+    std::vector<repo::BlobId> expected{data};
+    expected.insert(expected.end(), short_ones, view::zero_blob_id());
+    expected.insert(expected.end(), (chunks - short_ones) / kZerosInLong, view::long_zero_blob_id());
+    expected.insert(expected.end(), 2, data);
+    const auto parts = list.take_parts();
+    EXPECT_EQ(parts.at(0).content, expected) << chunks;
+    EXPECT_EQ(parts.at(0).size, at);
+    EXPECT_EQ(list.has_long_zeros(), chunks > kZerosInLong);
+  }
+}
+
+TEST(ImageList, long_zeros_are_the_chunks_of_the_pass_again) {
+  const view::ImageChunk blob{12345, view::kLongZeroBlobLength, view::long_zero_blob_id()};
+  for (std::uint64_t i = 0; i < kZerosInLong; ++i) {
+    const std::uint64_t at = blob.offset + i * kZeroChunk;
+    for (const std::uint64_t offset : {at, at + 1, at + kZeroChunk - 1}) {
+      const view::ImageChunk chunk = chunk_of_pass(blob, offset);
+      EXPECT_EQ(chunk.offset, at);
+      EXPECT_EQ(chunk.length, kZeroChunk);
+      EXPECT_EQ(chunk.id, view::zero_blob_id());
+    }
+  }
+  const view::ImageChunk data{5, view::kLongZeroBlobLength, view::zero_blob_id(1000)};
+  EXPECT_EQ(chunk_of_pass(data, 100).length, data.length);
 }
 
 TEST(ImageList, gaps_and_crossings_are_bugs) {
   ImageList list;
   EXPECT_THROW(list.take({5, 10, 1, {}}), Error);
+  EXPECT_THROW(list.take({0, 0, 1, {}}), Error);
   list.take({0, kZeroChunk, static_cast<std::uint32_t>(view::kImagePartSize / kZeroChunk) - 1, {}});
   EXPECT_THROW(list.take({view::kImagePartSize - kZeroChunk, kZeroChunk + 1, 1, {}}), Error);
 }

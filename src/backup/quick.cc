@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "backup/image_list.h"
 #include "base/error.h"
 #include "os/thread_group.h"
 
@@ -12,25 +13,28 @@ namespace respaldo::backup {
 namespace {
 
 constexpr std::int64_t kRacySeconds = 2;
-constexpr std::uint32_t kHoleChunk = kLongestChunk;  // as file_trees.cc makes them
+constexpr std::uint32_t kHoleChunk = view::kLongZeroBlobLength;  // as file_trees.cc makes them
 
 bool same_time(const repo::Timestamp& a, const fs::FileTime& b) {
   return a.seconds == b.seconds && a.nanoseconds == b.nanoseconds;
 }
 
-// Chunks of the old image by their place.
+// Blobs of the old image by their place.
 class OldChunks {
  public:
   explicit OldChunks(std::vector<view::ImageChunk> chunks) : chunks_(std::move(chunks)) {}
 
   // Goes along `content` from `at` on while it names exactly the chunks of `extent`; false when it does not.
   bool match(Extent extent, const std::vector<repo::BlobId>& content, std::size_t& at) const {
-    auto chunk = std::ranges::lower_bound(chunks_, extent.offset, {}, &view::ImageChunk::offset);
+    auto blob = std::ranges::upper_bound(chunks_, extent.offset, {}, &view::ImageChunk::offset);
+    if (blob != chunks_.begin()) --blob;
     std::uint64_t done = extent.offset;
-    for (; done < extent.end(); ++chunk, ++at) {
-      if (chunk == chunks_.end() || chunk->offset != done || at == content.size() || chunk->id != content[at])
-        return false;
-      done += chunk->length;
+    for (; done < extent.end(); ++at) {
+      if (blob == chunks_.end() || at == content.size()) return false;
+      const view::ImageChunk chunk = chunk_of_pass(*blob, done);
+      if (chunk.offset != done || chunk.id != content[at]) return false;
+      done += chunk.length;
+      if (done == blob->offset + blob->length) ++blob;
     }
     return done == extent.end();
   }

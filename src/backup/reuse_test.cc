@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <random>
@@ -14,6 +15,7 @@
 #include "crypto/crypto.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
+#include "view/zero_blob.h"
 
 namespace respaldo::backup {
 namespace {
@@ -69,6 +71,14 @@ class World {
     disk_.bytes =
         random_bytes((random_() % 10 + 2) * kMiB + random_() % 100 * kBlock + random_() % 2 * 512, seed);
     for (int i = 0; i < 6; ++i) clear();
+    if (seed % 10 == 1) {  // room for a long zero blob or two
+      const std::uint64_t random_part = size();
+      Bytes longer = Bytes::zeroed(random_part + (20 + random_() % 4) * kMiB);
+      std::memcpy(longer.data() + random_() % 2 * (longer.size() - random_part), disk_.bytes.data(),
+                  random_part);
+      disk_.bytes = std::move(longer);
+    }
+    lists_ = seed % 3 == 0 ? Lists::of_old_backups : Lists::of_now;
     disk_.map = random_map();
   }
 
@@ -81,8 +91,17 @@ class World {
     parent_ = {};
     parent_.cuts = view::CutRecord::parse(recorder.take_record().to_json());
     parent_.volume.parts.emplace_back();
-    for (const Chunk& chunk : list.chunks) parent_.volume.parts[0].push_back(chunk.id);
     repo::PackContents pack;
+    if (lists_ == Lists::of_now) {
+      ImageList image;
+      for (const Chunk& chunk : list.chunks) image.take({chunk.offset, chunk.length, 1, chunk.id});
+      parent_.volume.parts[0] = image.take_parts().at(0).content;
+      constexpr std::uint32_t kLong = view::kLongZeroBlobLength;
+      pack.blobs.push_back({repo::BlobType::data, view::long_zero_blob_id(), 0, kLong + 32, 0});
+      long_zeros += std::ranges::count(parent_.volume.parts[0], view::long_zero_blob_id());
+    } else {
+      for (const Chunk& chunk : list.chunks) parent_.volume.parts[0].push_back(chunk.id);
+    }
     for (const auto& [id, length] : saver_.lengths)
       pack.blobs.push_back({repo::BlobType::data, id, 0, length + 32, 0});
     repo::Index index;
@@ -137,6 +156,7 @@ class World {
   }
 
   std::uint64_t bytes_read = 0, bytes_reused = 0;
+  std::ptrdiff_t long_zeros = 0;  // in parents
 
  private:
   std::uint64_t size() const { return disk_.bytes.size(); }
@@ -210,17 +230,22 @@ class World {
     }
   }
 
+  // Earlier versions had only short zero blobs in their lists.
+  enum class Lists { of_now, of_old_backups };
+
   std::mt19937_64 random_;
   const chunk::ContentCutter cutter_;
   std::unique_ptr<repo::Repository> repository_;
   Lengths saver_;
   Disk disk_;
+  Lists lists_ = Lists::of_now;
   ParentImage parent_;
   std::unique_ptr<repo::IndexedRepository> indexed_;
 };
 
 TEST(Reuse, gives_what_a_full_backup_gives_whatever_changed) {
   std::uint64_t read = 0, reused = 0;
+  std::ptrdiff_t long_zeros = 0;
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     SCOPED_TRACE(seed);
     World world(seed);
@@ -232,8 +257,10 @@ TEST(Reuse, gives_what_a_full_backup_gives_whatever_changed) {
     }
     read += world.bytes_read;
     reused += world.bytes_reused;
+    long_zeros += world.long_zeros;
   }
   EXPECT_GT(2 * reused, read) << "it is worth something";
+  EXPECT_GT(long_zeros, 0);
 }
 
 }  // namespace

@@ -20,11 +20,12 @@ repo::Node TreeBuilder::node(std::string_view path) const {
   return node;
 }
 
-void TreeBuilder::keep_time(repo::Node& node, std::string_view path) const {
-  if (!before_) return;
-  const auto old = before_(std::string(path));
-  if (!old || old->type != node.type || old->size != node.size || old->content != node.content ||
-      old->subtree != node.subtree)
+// Keeps the parent's time where nothing else differs.
+void TreeBuilder::finish(repo::Node& node, std::string_view path) {
+  const Fingerprint& now = made_.emplace_back(fingerprint(std::string(path), node));
+  const ParentFolders::Entry* old = before_ ? before_(now.path) : nullptr;
+  if (old == nullptr || old->type != node.type || old->print.size != now.size ||
+      old->print.digest != now.digest)
     return;
   node.mtime = old->mtime;
   node.atime = old->atime;
@@ -38,8 +39,7 @@ repo::Node TreeBuilder::file(std::string_view path, std::uint64_t size, std::vec
   result.links = 1;
   result.size = size;
   result.content = std::move(content);
-  keep_time(result, path);
-  made_.push_back(fingerprint(std::string(path), result));
+  finish(result, path);
   return result;
 }
 
@@ -48,8 +48,7 @@ repo::Node TreeBuilder::folder(std::string_view path, repo::Tree tree) {
   result.type = repo::NodeType::dir;
   result.mode = S_IFDIR | 0700;
   result.subtree = save_(std::move(tree));
-  keep_time(result, path);
-  made_.push_back(fingerprint(std::string(path), result));
+  finish(result, path);
   return result;
 }
 

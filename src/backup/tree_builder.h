@@ -20,8 +20,8 @@ namespace respaldo::backup {
 // unchanged volume stores no tree again.
 class TreeBuilder {
  public:
-  using Find = std::function<std::optional<repo::Node>(const std::string& path)>;
-  // `save` stores a tree and gives its id; `before` finds a node of the parent backup.
+  using Find = std::function<const ParentFolders::Entry*(const std::string& path)>;
+  // `save` stores a tree and gives its id; `before` finds what the parent backup had there.
   TreeBuilder(repo::Timestamp time, std::function<repo::BlobId(repo::Tree)> save, Find before = {})
       : time_(time), save_(std::move(save)), before_(std::move(before)) {}
 
@@ -34,7 +34,7 @@ class TreeBuilder {
 
  private:
   repo::Node node(std::string_view path) const;
-  void keep_time(repo::Node& node, std::string_view path) const;
+  void finish(repo::Node& node, std::string_view path);
   const repo::Timestamp time_;
   const std::function<repo::BlobId(repo::Tree)> save_;
   const Find before_;

@@ -23,6 +23,8 @@ namespace {
 constexpr std::uint64_t kSparseUnit = 64 * kKiB;   // zeros of this size inside a chunk become holes, too
 constexpr std::uint64_t kCompareRange = 8 * kMiB;  // of the target, read by one worker in one go
 
+bool is_hole(const block::Run& run) { return run.kind == block::RunKind::zero; }
+
 // One restore: what its workers share.
 class Restore {
  public:
@@ -92,13 +94,15 @@ class Restore {
   }
 
   bool is_there(const view::ImageChunk& chunk, Bytes& buffer) const {
-    buffer.resize(chunk.length);
+    const bool zeros = zeros_.contains(chunk.id);
     try {
+      if (zeros && std::ranges::all_of(target_.runs({chunk.offset, chunk.length}), is_hole)) return true;
+      buffer.resize(chunk.length);
       target_.read_at(chunk.offset, buffer);
     } catch (const Error&) {
       return false;  // writing it may mend the sector
     }
-    if (zeros_.contains(chunk.id)) return is_zero(buffer);
+    if (zeros) return is_zero(buffer);
     return crypto::sha256(buffer) == chunk.id.bytes;
   }
 

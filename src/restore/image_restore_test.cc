@@ -23,7 +23,14 @@ class WatchedDevice final : public block::WritableDevice {
  public:
   explicit WatchedDevice(ByteView contents) : memory_(contents) {}
   std::uint64_t size() const override { return memory_.size(); }
-  void read_at(std::uint64_t offset, MutableBytes out) const override { memory_.read_at(offset, out); }
+  void read_at(std::uint64_t offset, MutableBytes out) const override {
+    memory_.read_at(offset, out);
+    const std::lock_guard lock(mutex_);
+    looked_at.add({offset, out.size()});
+  }
+  std::vector<block::Run> runs(Extent range) const override {
+    return {{range, holes.contains(range) ? block::RunKind::zero : block::RunKind::data}};
+  }
   std::string describe() const override { return "target"; }
   void write_at(std::uint64_t offset, ByteView bytes) override {
     memory_.write_at(offset, bytes);
@@ -35,12 +42,14 @@ class WatchedDevice final : public block::WritableDevice {
   void flush() override { flushed = true; }
 
   ExtentSet written;
+  ExtentSet holes;              // known to the device
+  mutable ExtentSet looked_at;  // what was read
   bool flushed = false;
   std::function<void()> on_write;
 
  private:
   block::MemoryDevice memory_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
 };
 
 // An image with data, zero blobs, a chunk that occurs twice, and a tail.
@@ -147,6 +156,23 @@ TEST_F(ImageRestore, in_place_writes_only_what_differs) {
   target.written = {};
   EXPECT_EQ(restore(target, options).bytes_unchanged, image_.size());
   EXPECT_TRUE(target.written.empty());
+}
+
+TEST_F(ImageRestore, in_place_holes_are_not_read_where_zeros_belong) {
+  Bytes old = image_.clone();
+  const Extent hole{6ULL * view::kZeroBlobLength, 3ULL * view::kZeroBlobLength};  // as the image
+  const Extent missing{view::kZeroBlobLength, view::kZeroBlobLength};             // of data
+  std::memset(old.data() + missing.offset, 0, missing.length);
+  WatchedDevice target(old);
+  target.holes = {missing, hole};
+  ImageRestoreOptions options;
+  options.in_place = true;
+  const auto result = restore(target, options);
+  EXPECT_FALSE(target.looked_at.intersects(hole));
+  EXPECT_EQ(target.looked_at.total(), image_.size() - hole.length);
+  EXPECT_EQ(target.written, ExtentSet{missing});
+  EXPECT_EQ(result.bytes_unchanged, image_.size() - missing.length);
+  EXPECT_TRUE(holds_image(target));
 }
 
 TEST_F(ImageRestore, refuses_a_target_that_is_too_small_before_it_writes) {

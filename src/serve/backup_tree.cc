@@ -284,8 +284,11 @@ struct stat BackupTree::status_of(const Entry& entry, const repo::Node& node) {
   if (node.type == repo::NodeType::file) {
     size = std::min<std::uint64_t>(size, INT64_MAX);
     // As of a file whose zeros are holes.
-    const auto zeros = static_cast<std::uint64_t>(std::ranges::count(node.content, view::zero_blob_id()));
-    stored = size - std::min(size, zeros * view::kZeroBlobLength);
+    const auto count = [&](const repo::BlobId& id) {
+      return static_cast<std::uint64_t>(std::ranges::count(node.content, id));
+    };
+    stored = size - std::min(size, count(view::zero_blob_id()) * view::kZeroBlobLength +
+                                       count(view::long_zero_blob_id()) * view::kLongZeroBlobLength);
   }
   st.st_size = static_cast<off_t>(size);
   st.st_blocks = static_cast<blkcnt_t>((stored + 511) / 512);

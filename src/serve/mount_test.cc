@@ -164,6 +164,21 @@ TEST_F(Tree, ZerosAreNeverLoadedAndAreHoles) {
   EXPECT_THROW(reader.read(file, 0, out), Error);
 }
 
+TEST_F(Tree, LongZerosAreHolesToo) {
+  testing::HandMadeBackup backup(*repository);
+  const auto blob = [&](std::uint32_t length) { return backup.data(Bytes::zeroed(length)); };
+  const std::uint64_t size = view::kZeroBlobLength + 2 * std::uint64_t{view::kLongZeroBlobLength} + 1000;
+  backup.save(backup.tree(
+      {testing::file_node("sparse", size,
+                          {blob(view::kZeroBlobLength), blob(view::kLongZeroBlobLength),
+                           blob(view::kLongZeroBlobLength), backup.data(testing::random_bytes(1000, 1))})}));
+  const auto found = below_latest({"sparse"});
+  EXPECT_EQ(found.status.st_blocks, 2);
+  const auto file = tree().open(found.handle);
+  EXPECT_EQ(file->next_zero(0), 0U);
+  EXPECT_EQ(file->next_data(0), size - 1000);
+}
+
 TEST_F(Tree, AttributesAndHardLinks) {
   testing::HandMadeBackup backup(*repository);
   Node one = backup.file("one", as_bytes("same"));

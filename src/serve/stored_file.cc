@@ -56,7 +56,7 @@ StoredFile::StoredFile(const repo::Index& index, const repo::Node& node, std::st
     if (again && zeros_[chunk - 1])
       zeros_[chunk] = true;
     else if (length == view::kZeroBlobLength || again || (chunk > 0 && zeros_[chunk - 1]) ||
-             (ids_.size() > 1 && (length == kMiB || length == 8 * kMiB)))
+             (ids_.size() > 1 && (length == kMiB || length == view::kLongZeroBlobLength)))
       zeros_[chunk] = ids_[chunk] == id_of_zeros(length);
     if (again && zeros_[chunk]) zeros_[chunk - 1] = true;
   }

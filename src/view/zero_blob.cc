@@ -23,6 +23,11 @@ const repo::BlobId& zero_blob_id() {
   return id;
 }
 
+const repo::BlobId& long_zero_blob_id() {
+  static const repo::BlobId id = zero_blob_id(kLongZeroBlobLength);
+  return id;
+}
+
 repo::BlobId zero_blob_id(std::uint32_t length) {
   if (length > 16 * kMiB) throw Error(ErrorKind::internal, "zero blobs end at 16 MiB");
   crypto::Sha256 hash;
@@ -37,8 +42,7 @@ repo::BlobId zero_blob_id(std::uint32_t length) {
 ZeroBlobs::ZeroBlobs(std::initializer_list<std::uint32_t> further_lengths) {
   ids_.push_back(zero_blob_id());
   ids_.push_back(zero_blob_id(kMiB));
-  static const repo::BlobId of_long_holes = zero_blob_id(8 * kMiB);
-  ids_.push_back(of_long_holes);
+  ids_.push_back(long_zero_blob_id());
   for (const std::uint32_t length : further_lengths)
     if (length > 0 && length <= 16 * kMiB) ids_.push_back(zero_blob_id(length));
 }
