@@ -1,10 +1,10 @@
-"""Repositories on a real S3 server, Ceph's: the conformance suite, a whole life beside restic, a bucket that keeps what it
-has, wrong credentials, and a full one."""
+"""Repositories on a real S3 server, Ceph's: the conformance suite, a whole life beside restic, wrong credentials, and a full
+bucket. SIZE: see life.py."""
 import re
 
 import servers
 from common import *
-from life import Machine, adopt, live
+from life import Machine, Place, adopt, live
 
 STORE_TEST = os.environ["STORE_TEST"]
 
@@ -19,11 +19,11 @@ def suite(ceph):
 def main():
     with folder() as work, servers.s3() as ceph:
         ENV.update(ceph.environment(), RESPALDO_TEST_S3=f"{ceph.url}/suite")
-        suite(ceph)
         machine = Machine(work)
+        suite(ceph)
         location = f"s3:{ceph.url}/life/a/b"
-        live(location, machine)
-        adopt(f"s3:{ceph.url}/adopted", machine)
+        live(Place(location), machine)
+        adopt(Place(f"s3:{ceph.url}/adopted"), machine)
 
         # Wrong and missing credentials.
         secret = ENV["AWS_SECRET_ACCESS_KEY"]
