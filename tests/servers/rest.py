@@ -4,6 +4,12 @@ from common import *
 from life import Machine, Place, adopt, live, live_without_removing
 
 
+def serve(server, *options):
+    server.stop()
+    server.options = options
+    server.start()
+
+
 def main():
     with folder() as work:
         machine = Machine(work)
@@ -21,6 +27,13 @@ def main():
             place = Place(f"rest:{server.url}")
             place.respaldo("init")
             live_without_removing(place, machine, "append-only")
+            # What was forgotten elsewhere cannot be pruned through it.
+            serve(server)
+            place.respaldo("forget", "--keep-last", "1")
+            serve(server, "--append-only")
+            said = place.respaldo("prune", "--max-unused", "0", expect=1)
+            need("append-only" in said.stderr, f"prune does not say why it cannot: {said.stderr}")
+            place.restic("check", "--read-data")
     print("lived on REST servers")
 
 
