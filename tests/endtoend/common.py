@@ -28,13 +28,19 @@ def need(condition, text):
         fail(text)
 
 
-def run(argv, expect=0, **kwargs):
+def run(argv, expect=0, timeout=300, **kwargs):
     """Runs a command; its exit code must be `expect` (None: any)."""
     result = subprocess.run([str(a) for a in argv], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            errors="replace", timeout=300, **kwargs)
+                            errors="replace", timeout=timeout, **kwargs)
     if expect is not None and result.returncode != expect:
         fail(f"{' '.join(map(str, argv))}\nexit code {result.returncode}, expected {expect}\n{result.stdout}{result.stderr}")
     return result
+
+
+def spawn(argv, **kwargs):
+    """Starts a command that dies with us; what it says on standard error can be read."""
+    return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, argv)], env=ENV, text=True,
+                            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **kwargs})
 
 
 def restic(repository, *words, **kwargs):

@@ -11,7 +11,7 @@ import time
 class Sshd:
     """In a folder of its own: keys, configurations (`config`: the client's, with the alias "store"), and a log."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, sftp="/usr/lib/openssh/sftp-server"):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
         for name in ("host", "user", "stranger"):
@@ -27,7 +27,7 @@ class Sshd:
         (self.folder / "sshd_config").write_text(
             f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey \"{self.folder}/host\"\nPidFile none\n"
             f"AuthorizedKeysFile \"{self.folder}/user.pub\"\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n"
-            f"StrictModes no\nMaxStartups 100\nSubsystem sftp /usr/lib/openssh/sftp-server\n")
+            f"StrictModes no\nMaxStartups 100\nSubsystem sftp {sftp}\n")
         self.config = self.client("known_hosts", "user")
         self.process = None
         self.start()
@@ -61,8 +61,9 @@ class Sshd:
         if os.getuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # where its children are locked in
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", self.folder / "sshd_config"], stderr=log,
-                                            stdin=subprocess.DEVNULL)
+            # It dies with us.
+            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "/usr/sbin/sshd", "-D", "-e", "-f",
+                                             self.folder / "sshd_config"], stderr=log, stdin=subprocess.DEVNULL)
         for _ in range(600):
             with socket.socket() as s:
                 if s.connect_ex(("127.0.0.1", self.port)) == 0:

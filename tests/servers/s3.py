@@ -1,10 +1,10 @@
-"""Repositories on a real S3 server, Ceph's: the conformance suite, a whole life beside restic, a bucket that keeps what it
-has, wrong credentials, and a full one."""
+"""Repositories on a real S3 server, Ceph's: the conformance suite, a whole life beside restic, credentials that cannot remove
+anything, wrong ones, and a full bucket. SIZE: see life.py. NO_DELETE=1: of all this the credentials that cannot remove alone."""
 import re
 
 import servers
 from common import *
-from life import Machine, adopt, live
+from life import Machine, Place, adopt, live, live_without_removing
 
 STORE_TEST = os.environ["STORE_TEST"]
 
@@ -16,14 +16,51 @@ def suite(ceph):
     need(result.returncode == 0 and passed and int(passed[1]) >= 28, f"the suite failed:\n{result.stdout}{result.stderr}")
 
 
+def locks(ceph):
+    status, text = ceph.request("GET", "/kept", "list-type=2&prefix=locks%2F")
+    need(status == 200, f"listing the locks: {status} {text}")
+    return text.count("<Key>")
+
+
+def without_deleting(ceph, machine):
+    """Credentials that may read and write, but not remove: backups work, and the locks that stay break none."""
+    owner = Place(f"s3:{ceph.url}/kept")
+    owner.respaldo("init")
+    key, secret = "cannot-delete", "not a secret either"
+    ceph.admin("user", "create", "--uid=keeper", "--display-name=keeper", f"--access-key={key}", f"--secret-key={secret}")
+    status, text = ceph.request("PUT", "/kept", "policy=", json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/keeper"]},
+         "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"], "Resource": ["arn:aws:s3:::kept", "arn:aws:s3:::kept/*"]},
+        # An object is its writer's: not even who owns the bucket may read it, unless we say so.
+        {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/test"]}, "Action": ["s3:*"],
+         "Resource": ["arn:aws:s3:::kept", "arn:aws:s3:::kept/*"]}]}).encode())
+    need(status in (200, 204), f"the bucket's policy: {status} {text}")
+    ENV.update(AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY=secret)
+    live_without_removing(owner, machine, "credentials that may remove", locks_stay=True)
+    left = locks(ceph)
+    need(left >= 3, f"only {left} locks are there: were the credentials not limited?")
+    # Whoever may remove tidies up, and does what was refused.
+    ENV.update(ceph.environment())
+    said = owner.respaldo("unlock").stdout
+    need(locks(ceph) == 0, f"of {left} locks of processes that have ended, {locks(ceph)} are still there: {said}")
+    owner.respaldo("forget", "--keep-last", "1")
+    owner.respaldo("prune", "--max-unused", "0")
+    need(len(owner.backups()) == 1, "forget kept something else")
+    owner.restic("check", "--read-data")
+    print(f"backups without the right to remove anything left {left} locks, and broke nothing", flush=True)
+
+
 def main():
     with folder() as work, servers.s3() as ceph:
         ENV.update(ceph.environment(), RESPALDO_TEST_S3=f"{ceph.url}/suite")
-        suite(ceph)
         machine = Machine(work)
+        without_deleting(ceph, machine)
+        if "NO_DELETE" in os.environ:
+            return
+        suite(ceph)
         location = f"s3:{ceph.url}/life/a/b"
-        live(location, machine)
-        adopt(f"s3:{ceph.url}/adopted", machine)
+        live(Place(location), machine)
+        adopt(Place(f"s3:{ceph.url}/adopted"), machine)
 
         # Wrong and missing credentials.
         secret = ENV["AWS_SECRET_ACCESS_KEY"]

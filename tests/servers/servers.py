@@ -39,7 +39,7 @@ class Process:
             self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, argv)], stdin=subprocess.DEVNULL,
                                             stdout=out, stderr=out, env=dict(os.environ, **environment))
 
-    def wait_until(self, ready, seconds=90):
+    def wait_until(self, ready, seconds=400):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -165,15 +165,15 @@ auth client required = cephx
 """)
 
     def tool(self, *argv):
-        result = subprocess.run(list(map(str, argv)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+        result = subprocess.run(list(map(str, argv)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
         if result.returncode != 0:
             sys.exit(f"FAILED: {' '.join(map(str, argv))}:\n{result.stderr[-3000:]}")
         return result.stdout
 
     def answer_of(self, *words):
         try:
-            return subprocess.run(["ceph", "-c", str(self.configuration), "--connect-timeout", "5", *words],
-                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=30).stdout
+            return subprocess.run(["ceph", "-c", str(self.configuration), "--connect-timeout", "60", *words],
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120).stdout
         except subprocess.TimeoutExpired:
             return ""
 
@@ -198,8 +198,15 @@ auth client required = cephx
         self.answer_of("osd", "new", disk)
         self.tool("ceph-osd", "-c", conf, "-i", "0", "--osd-uuid", disk, "--mkfs")
         self.spawn("ceph-osd", "-c", conf, "-i", "0", "-f").wait_until(lambda: "1 up" in self.answer_of("osd", "stat"))
-        self.spawn("radosgw", "-c", conf, "-n", "client.rgw", "-f").wait_until(self.answers)
+        self.start_gateway()
         self.admin("user", "create", "--uid=test", "--display-name=test", f"--access-key={self.KEY}", f"--secret-key={self.SECRET}")
+
+    def start_gateway(self):
+        """The S3 server alone; again after stop_gateway(), on the same port."""
+        self.spawn("radosgw", "-c", self.configuration, "-n", "client.rgw", "-f").wait_until(self.answers)
+
+    def stop_gateway(self, how=signal.SIGTERM):
+        self.processes.pop().stop(how)
 
     def admin(self, *words):
         return self.tool("radosgw-admin", "-c", self.configuration, *words)
