@@ -2,24 +2,51 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <span>
+
 #include "base/error.h"
 #include "crypto/secret.h"
 
 namespace respaldo::app {
 
-std::unique_ptr<repo::Repository> open_source(Context& context, const SourceOptions& options) {
-  // A context of its own, in which the source is the repository: its variables have FROM_ in their names.
-  World world = context.world();
-  world.environment = [outer = context.world().environment](const char* name) -> std::optional<std::string> {
-    const std::string word = name;
-    const std::size_t stem = word.find('_');
-    if (stem == std::string::npos) return outer(name);
-    if (auto value = outer((word.substr(0, stem) + "_FROM" + word.substr(stem)).c_str())) return value;
-    // The target's password is not for the source; where caches lie, and what S3 calls us, is the same for
-    // both.
-    const bool secret = word.starts_with("RESPALDO_") || word.starts_with("RESTIC_");
-    return secret && word != "RESPALDO_CACHE_DIR" ? std::nullopt : outer(name);
+namespace {
+
+// What names an account or a region. A file that holds accounts is no account: it may be the same for both.
+constexpr const char* kFile = "AWS_SHARED_CREDENTIALS_FILE";
+constexpr std::string_view kAccount[] = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+                                         "AWS_PROFILE", kFile};
+constexpr std::string_view kRegion[] = {"AWS_DEFAULT_REGION", "AWS_REGION"};
+constexpr std::span<const std::string_view> kSets[] = {kAccount, kRegion};
+
+std::string source_name(std::string_view name) {
+  const std::size_t stem = name.find('_');
+  return fmt::format("{}_FROM{}", name.substr(0, stem), name.substr(stem));
+}
+
+}  // namespace
+
+std::function<std::optional<std::string>(const char*)> source_environment(
+    std::function<std::optional<std::string>(const char*)> outer) {
+  return [outer = std::move(outer)](const char* name) -> std::optional<std::string> {
+    const std::string_view word = name;
+    if (word.find('_') == std::string_view::npos) return outer(name);
+    if (auto value = outer(source_name(word).c_str())) return value;
+    if (word == "RESPALDO_CACHE_DIR" || word == kFile) return outer(name);
+    if (word.starts_with("RESPALDO_") || word.starts_with("RESTIC_")) return std::nullopt;
+    for (const std::span<const std::string_view> set : kSets)
+      if (std::ranges::find(set, word) != set.end())
+        for (const std::string_view other : set)
+          if (const auto given = outer(source_name(other).c_str()); given && !given->empty())
+            return std::nullopt;
+    return outer(name);
   };
+}
+
+std::unique_ptr<repo::Repository> open_source(Context& context, const SourceOptions& options) {
+  // A context of its own, in which the source is the repository.
+  World world = context.world();
+  world.environment = source_environment(context.world().environment);
   world.ask = [outer = context.world().ask](std::string_view question, bool secret) {
     return outer(fmt::format("source: {}", question), secret);
   };
@@ -29,27 +56,40 @@ std::unique_ptr<repo::Repository> open_source(Context& context, const SourceOpti
   common.password_command = options.password_command;
   common.store = context.options().store;
   Context source(std::move(world), std::move(common));
-  std::string location, password;
-  try {
-    location = source.repository_location();
-    auto [backend, cache] = source.open_store_with_cache();
-    if (!backend->stat({store::FileType::config, ""}))
-      throw NoRepository(Error(ErrorKind::not_found,
-                               fmt::format("there is no repository at {}", source.shown_location()),
-                               "correct --from-repo"));
-    password = source.password();
-    const crypto::SecretText kept(password);
-    crypto::wipe(password.data(), password.size());
-    auto repository = repo::Repository::open(std::move(backend), kept.view());
-    if (cache != nullptr) repository->use_cache(*cache);
-    return repository;
-  } catch (Error& error) {
-    if (error.kind() == ErrorKind::usage)
-      error.set_hint(location.empty() ? "name the source with --from-repo, or in $RESPALDO_FROM_REPOSITORY"
-                                      : "use --from-password-file, --from-password-command, or "
-                                        "$RESPALDO_FROM_PASSWORD");
-    throw;
-  }
+  const auto with_hint = [](const char* hint, auto body) {
+    try {
+      return body();
+    } catch (Error& error) {
+      if (error.kind() == ErrorKind::usage) error.set_hint(hint);
+      throw;
+    }
+  };
+  with_hint("name the source with --from-repo, or in $RESPALDO_FROM_REPOSITORY",
+            [&] { return source.repository_location(); });
+  auto [backend, cache] = in_context(
+      [] { return "the source"; },
+      [&] {
+        try {
+          auto opened = source.open_store_with_cache();
+          if (!opened.first->stat({store::FileType::config, ""}))
+            throw NoRepository(Error(ErrorKind::not_found,
+                                     fmt::format("there is no repository at {}", source.shown_location()),
+                                     "correct --from-repo"));
+          return opened;
+        } catch (Error& error) {
+          if (error.kind() == ErrorKind::usage && error.hint().empty())
+            error.set_hint("its variables have FROM_ in their names: AWS_FROM_ACCESS_KEY_ID");
+          throw;
+        }
+      });
+  std::string password =
+      with_hint("use --from-password-file, --from-password-command, or $RESPALDO_FROM_PASSWORD",
+                [&] { return source.password(); });
+  const crypto::SecretText kept(password);
+  crypto::wipe(password.data(), password.size());
+  auto repository = repo::Repository::open(std::move(backend), kept.view());
+  if (cache != nullptr) repository->use_cache(*cache);
+  return repository;
 }
 
 }  // namespace respaldo::app
