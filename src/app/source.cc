@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <initializer_list>
+#include <span>
 
 #include "base/error.h"
 #include "crypto/secret.h"
@@ -14,9 +14,10 @@ namespace {
 
 // What names an account or a region. A file that holds accounts is no account: it may be the same for both.
 constexpr const char* kFile = "AWS_SHARED_CREDENTIALS_FILE";
-constexpr std::initializer_list<std::string_view> kSets[] = {
-    {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", kFile},
-    {"AWS_DEFAULT_REGION", "AWS_REGION"}};
+constexpr std::string_view kAccount[] = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+                                         "AWS_PROFILE", kFile};
+constexpr std::string_view kRegion[] = {"AWS_DEFAULT_REGION", "AWS_REGION"};
+constexpr std::span<const std::string_view> kSets[] = {kAccount, kRegion};
 
 std::string source_name(std::string_view name) {
   const std::size_t stem = name.find('_');
@@ -33,7 +34,7 @@ std::function<std::optional<std::string>(const char*)> source_environment(
     if (auto value = outer(source_name(word).c_str())) return value;
     if (word == "RESPALDO_CACHE_DIR" || word == kFile) return outer(name);
     if (word.starts_with("RESPALDO_") || word.starts_with("RESTIC_")) return std::nullopt;
-    for (const auto& set : kSets)
+    for (const std::span<const std::string_view> set : kSets)
       if (std::ranges::find(set, word) != set.end())
         for (const std::string_view other : set)
           if (const auto given = outer(source_name(other).c_str()); given && !given->empty())
