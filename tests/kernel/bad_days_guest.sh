@@ -88,6 +88,9 @@ dmsetup resume vault
 e2fsck -fp /dev/mapper/vault || [ $? = 1 ]
 mount /dev/mapper/vault /run/vault
 expect 0 "$RESPALDO" -r /run/vault/repo backup vg0/noise
+expect 11 "$RESPALDO" -r /run/vault/repo check # the first run could not remove its lock
+says "respaldo unlock"
+expect 0 "$RESPALDO" -r /run/vault/repo unlock
 expect 0 "$RESPALDO" -r /run/vault/repo check --read-data
 [ "$("$RESPALDO" -r /run/vault/repo --json list | python3 -c 'import json,sys; print(len(json.load(sys.stdin)))')" = 2 ]
 umount /run/vault
