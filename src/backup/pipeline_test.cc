@@ -80,8 +80,9 @@ Passed pass(
 Bytes joined(const Passed& passed, const Blobs& blobs, std::size_t size) {
   Bytes all(size);
   std::size_t at = 0;
+  const Bytes long_zeros = Bytes::zeroed(view::kLongZeroBlobLength);  // the lists' own: no pass saves them
   for (const repo::BlobId& id : passed.content) {
-    const Bytes& blob = blobs.at(id);
+    const Bytes& blob = id == view::long_zero_blob_id() ? long_zeros : blobs.at(id);
     std::memcpy(all.data() + at, blob.data(), blob.size());
     at += blob.size();
   }
