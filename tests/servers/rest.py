@@ -29,7 +29,8 @@ def main():
             live_without_removing(place, machine, "append-only")
             # What was forgotten elsewhere cannot be pruned through it.
             serve(server)
-            place.respaldo("forget", "--keep-last", "1")
+            machine.change()
+            place.respaldo("forget", machine.back_up(place, "forgotten")[0])
             serve(server, "--append-only")
             said = place.respaldo("prune", "--max-unused", "0", expect=1)
             need("append-only" in said.stderr, f"prune does not say why it cannot: {said.stderr}")

@@ -1,0 +1,142 @@
+"""latency.py rest|s3|sftp: a repository where each request takes DELAY (100) ms longer, with no limit of bandwidth.
+
+What does not depend on the machine is always required: how many requests `list` and `ls` of a warm cache make, and how many packs the
+restore of one file reads beyond the trees. Times are printed, and with RESPALDO_RATIOS=1 required: a backup takes at most 1.5 times
+as long as into a folder, list and ls less than half a second. On a quiet machine, for each of the three stores:
+  RESPALDO_RATIOS=1 SIZE=2048 ROUNDS=3 CEPH_BYTES=12G python3 latency.py s3"""
+import re
+import statistics
+
+import servers
+from common import *
+from delay_proxy import DelayLine, DelayProxy
+from life import PATIENCE, SIZE, Machine, Place
+from sshd import Sshd
+
+DELAY = float(os.environ.get("DELAY", "100")) / 1000
+ROUNDS = int(os.environ.get("ROUNDS", "1"))
+REQUIRED = "RESPALDO_RATIOS" in os.environ
+PACKS = 3
+
+
+class Http:
+    def __init__(self, port, location, most):
+        self.proxy, self.location, self.most = DelayProxy(("127.0.0.1", port), DELAY), location, most
+
+    def place(self, name, delayed=True):
+        host = f"127.0.0.1:{self.proxy.port}" if delayed else None
+        return Place(self.location(host, name))
+
+    def requests(self):
+        return [line for _, line in self.proxy.log]
+
+    def packs_read(self, since):
+        return {found[1] for line in self.requests()[since:]
+                if (found := re.match(r"GET \S*/data/(?:[0-9a-f]{2}/)?([0-9a-f]{64})", line))}
+
+
+class Sftp:
+    most = {"list": 99, "ls": 99}
+
+    def __init__(self, server, work):
+        self.server, self.work = server, work
+        self.proxy = DelayLine(("127.0.0.1", server.port), DELAY)
+
+    def place(self, name, delayed=True):
+        port = f"-p {self.proxy.port} -o HostKeyAlias=[127.0.0.1]:{self.server.port} " if delayed else ""
+        return Place(f"sftp:store:{self.work / name}", ["-o", f"sftp.args={port}-F '{self.server.config}'"])
+
+    def requests(self):
+        """Files opened and folders listed, out of the server's log. Several at once share a round trip."""
+        return [line for line in (self.server.folder / "log").read_text(errors="replace").splitlines()
+                if re.search(r"open(dir)? \"", line)]
+
+    def packs_read(self, since):
+        return {found[1] for line in self.requests()[since:]
+                if (found := re.search(r"open \"[^\"]*/data/[0-9a-f]{2}/([0-9a-f]{64})\" flags READ", line))}
+
+
+@contextlib.contextmanager
+def opened(kind, work):
+    if kind == "rest":
+        with servers.rest() as server:
+            yield Http(server.port, lambda host, name: f"rest:http://{host or server.address}/{name}/", {"list": 4, "ls": 5})
+    elif kind == "s3":
+        with servers.s3() as ceph:
+            ENV.update(ceph.environment())
+            yield Http(ceph.port, lambda host, name: f"s3:http://{host or f'127.0.0.1:{ceph.port}'}/{name}",
+                       {"list": 99, "ls": 99})
+    else:
+        server = Sshd(work / "ssh", "internal-sftp -l VERBOSE")
+        try:
+            yield Sftp(server, work)
+        finally:
+            server.cut()
+            server.stop()
+
+
+def seconds(argv):
+    begin = time.monotonic()
+    run(argv, timeout=PATIENCE)
+    return time.monotonic() - begin
+
+
+def backups_in_turn(store, machine, work):
+    """Into a folder, far away, and near on the same server, by turns."""
+    times = {"folder": [], "far": [], "near": []}
+    for n in range(ROUNDS):
+        places = {"folder": Place(work / f"local{n}"), "far": store.place(f"far{n}"), "near": store.place(f"near{n}", delayed=False)}
+        for name, place in places.items():
+            place.respaldo("init")
+            times[name].append(seconds(machine.images.command("-q", *place.words, "backup", "vg0/data")))
+            if name == "folder":
+                shutil.rmtree(place.location)
+    middle = {name: statistics.median(found) for name, found in times.items()}
+    print(f"{SIZE} MiB, {DELAY * 1000:.0f} ms for each request: {middle['far']:.2f} s; without the delay {middle['near']:.2f} s; "
+          f"into a folder {middle['folder']:.2f} s: {middle['far'] / middle['folder']:.2f} times as long ({times})", flush=True)
+    if REQUIRED:
+        need(middle["far"] <= 1.5 * middle["folder"], "a backup takes more than 1.5 times the local time")
+
+
+def warm(store, place, *words):
+    """The second of two commands: its requests are counted."""
+    place.respaldo(*words)
+    known, most = len(store.requests()), store.most[words[0]]
+    took = seconds([RESPALDO, *place.words, *words])
+    made = store.requests()[known:]
+    print(f"{words[0]} of a warm cache: {len(made)} requests, {took:.2f} s\n  " + "\n  ".join(made), flush=True)
+    need(0 < len(made) <= most, f"{words[0]} of a warm cache makes {len(made)} requests, {most} are enough: {made}")
+    if REQUIRED:
+        need(took < 0.5, f"{words[0]} of a warm cache takes {took:.2f} s")
+
+
+def one_file(store, place, machine, work):
+    """A file out of the midst of a volume that holds many, with the trees at hand."""
+    place.respaldo("ls", "latest")
+    known = len(store.requests())
+    place.respaldo("-q", "restore", "latest:vg0/data", "--files", "--to", work / "back", "folder/single")
+    need(file_sum(next((work / "back").rglob("single"))) == file_sum(machine.tree / "folder/single"), "the file came back wrong")
+    packs = store.packs_read(known)
+    need(packs, "no pack was seen: is the counting right?")
+    need(len(packs) <= PACKS, f"one file needs {len(packs)} packs, and {PACKS} are enough")
+    print(f"one file of {machine.single >> 10} KiB: {len(packs)} packs, {len(store.requests()) - known} requests")
+
+
+def main():
+    with folder() as work, opened(sys.argv[1], work) as store:
+        ENV["RESPALDO_CACHE_DIR"] = str(work / "cache")
+        machine = Machine(work)
+        machine.single = MIB
+        (machine.tree / "folder/single").write_bytes(random_bytes(machine.single))
+        for n in range(200):
+            (machine.tree / f"folder/small {n}").write_bytes(random_bytes(RANDOM.randrange(1, 20000)))
+        machine.fill()
+        backups_in_turn(store, machine, work)
+        place = store.place("far0")
+        warm(store, place, "list")
+        warm(store, place, "ls", "latest")
+        one_file(store, place, machine, work)
+
+
+if __name__ == "__main__":
+    main()
