@@ -58,10 +58,12 @@ void check_room(const std::string& folder, Findings& found) {
 }
 
 void check_locks(repo::Repository& repository, Findings& found) {
-  unsigned stale = 0;
+  unsigned stale = 0, unreadable = 0;
   std::string held;
   for (const repo::LockInfo& lock : repo::list_locks(repository)) {
-    if (lock.stale || lock.unreadable)
+    if (lock.unreadable)
+      ++unreadable;
+    else if (lock.stale)
       ++stale;
     else if (lock.exclusive)
       held += fmt::format("{}{} of {} (process {})", held.empty() ? "" : ", ", lock.username, lock.hostname,
@@ -72,11 +74,16 @@ void check_locks(repo::Repository& repository, Findings& found) {
                      fmt::format("{} lock{} in the repository, left behind by who held {}", stale,
                                  stale == 1 ? " is" : "s are", stale == 1 ? "it" : "them"),
                      "`respaldo unlock` removes them"});
+  if (unreadable > 0)
+    found.push_back({Severity::warning, "unreadable_locks", "",
+                     fmt::format("{} lock{} cannot be read: damaged, or written with credentials that ours may not read",
+                                 unreadable, unreadable == 1 ? "" : "s"),
+                     "`respaldo unlock --remove-all`, when nothing uses the repository"});
   if (!held.empty())
     found.push_back({Severity::warning, "locked", "",
                      "the repository is locked for everybody else by " + held,
                      "wait, or give --retry-lock to the backup"});
-  if (stale == 0 && held.empty()) found.push_back({Severity::ok, "locks", "", "no lock is in the way", ""});
+  if (stale + unreadable == 0 && held.empty()) found.push_back({Severity::ok, "locks", "", "no lock is in the way", ""});
 }
 
 void check_last_check(app::Context& context, repo::Repository& repository, unsigned days, Findings& found) {

@@ -69,6 +69,8 @@ class Backend {
   // The whole object, in pieces and in order, read from where it will be read after the next boot, as far as
   // that can be had. REQUIRES that it is durable. Errors as load_all.
   virtual Medium read_from_medium(const Handle& handle, const std::function<void(ByteView)>& piece);
+  // False: such files are never there and cannot be saved; nobody needs to be asked.
+  virtual bool keeps(FileType) const { return true; }
   // True when trying again cannot help.
   virtual bool is_permanent(const Error& error) const = 0;
 };

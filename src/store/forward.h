@@ -34,6 +34,7 @@ class Forward : public Backend {
   Medium read_from_medium(const Handle& handle, const std::function<void(ByteView)>& piece) override {
     return below_->read_from_medium(handle, piece);
   }
+  bool keeps(FileType type) const override { return below_->keeps(type); }
   bool is_permanent(const Error& error) const override { return below_->is_permanent(error); }
 
  protected:

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "store/backend_suite.h"
+#include "store/forward.h"
 #include "store/prefetch.h"
 #include "testing/far_store.h"
 #include "testing/memory_folder.h"
@@ -103,6 +104,22 @@ TEST_F(Layers, a_store_that_was_never_reached_is_given_up_sooner) {
   store->stat({FileType::config, ""});  // it is back
   control_->fail_next = 100;  // some 150 ms
   EXPECT_NO_THROW(store->stat({FileType::config, ""}));
+}
+
+TEST_F(Layers, an_answer_without_a_request_reaches_nothing) {
+  struct ResticsTypes final : Forward {
+    using Forward::Forward;
+    bool keeps(FileType type) const override { return type != FileType::parity_settings; }
+    std::optional<FileInfo> stat(const Handle& handle) override {
+      return keeps(handle.type) ? below_->stat(handle) : std::nullopt;
+    }
+  };
+  RetryOptions options{.first = 1ms, .longest = 2ms, .total = 1h, .first_contact = 30ms};
+  const auto store = with_retries(std::make_unique<ResticsTypes>(far()), options);
+  control_->fail_next = 1'000'000;
+  EXPECT_FALSE(store->stat({FileType::parity_settings, ""}));
+  EXPECT_EQ(control_->requests, 0);
+  EXPECT_THROW(store->stat({FileType::config, ""}), Error);  // not after an hour
 }
 
 TEST_F(Layers, a_stop_request_ends_the_wait_and_allows_one_attempt_after) {

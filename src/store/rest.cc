@@ -22,11 +22,6 @@ constexpr std::uint64_t kListLimit = std::uint64_t{1} << 30;  // bytes: ten mill
 constexpr std::string_view kAppendOnly =
     "an append-only server keeps what it has: remove it where the server runs, or with credentials that may";
 
-// The protocol has restic's own types alone, in folders of the same names.
-bool is_known(FileType type) {
-  return type != FileType::parity && type != FileType::parity_group && type != FileType::parity_settings;
-}
-
 std::string media_type(std::string_view header) {
   std::string type(header.substr(0, header.find(';')));
   while (type.ends_with(' ')) type.pop_back();
@@ -42,6 +37,10 @@ class RestBackend final : public Backend {
         client_(options, place.url) {}
 
   std::string location() const override { return shown_; }
+  // The protocol has restic's own types alone, in folders of the same names.
+  bool keeps(FileType type) const override {
+    return type != FileType::parity && type != FileType::parity_group && type != FileType::parity_settings;
+  }
 
   void create() override {
     if (stat({FileType::config, ""}) || !list(FileType::key).empty() || !list(FileType::snapshot).empty())
@@ -52,7 +51,7 @@ class RestBackend final : public Backend {
   }
 
   void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
-    if (!is_known(handle.type))
+    if (!keeps(handle.type))
       throw Error(ErrorKind::unsupported,
                   fmt::format("a REST server keeps no {}: its protocol has only restic's own types of files",
                               to_string(handle.type)),
@@ -96,7 +95,7 @@ class RestBackend final : public Backend {
   }
 
   std::optional<FileInfo> stat(const Handle& handle) override {
-    if (!is_known(handle.type)) return std::nullopt;
+    if (!keeps(handle.type)) return std::nullopt;
     const HttpAnswer answer = send({.method = "HEAD", .url = url_of(handle)});
     if (answer.status == 404 || answer.status == 410) return std::nullopt;
     if (!answer.success()) throw http_error(answer, fmt::format("looking for {}", handle.str()));
@@ -113,7 +112,7 @@ class RestBackend final : public Backend {
       const auto only = stat({type, ""});
       return only ? std::vector<FileInfo>{*only} : std::vector<FileInfo>{};
     }
-    if (!is_known(type)) return {};
+    if (!keeps(type)) return {};
     HttpAnswer answer = send({.url = fmt::format("{}{}/", base_, folder_of(type)), .limit = kListLimit});
     if (answer.status == 404) return {};
     if (!answer.success()) throw http_error(answer, fmt::format("listing the {} files", to_string(type)));
@@ -123,7 +122,7 @@ class RestBackend final : public Backend {
   }
 
   void remove(const Handle& handle) override {
-    if (!is_known(handle.type)) return;
+    if (!keeps(handle.type)) return;
     const HttpAnswer answer = send({.method = "DELETE", .url = url_of(handle)});
     if (answer.success() || answer.status == 404 || answer.status == 410) return;
     Error error = http_error(answer, fmt::format("removing {}", handle.str()));
@@ -152,7 +151,7 @@ class RestBackend final : public Backend {
 
   std::string url_of(const Handle& handle) const {
     if (handle.type == FileType::config) return base_ + "config";
-    if (!is_known(handle.type)) throw Error(ErrorKind::not_found, fmt::format("{} is missing", handle.str()));
+    if (!keeps(handle.type)) throw Error(ErrorKind::not_found, fmt::format("{} is missing", handle.str()));
     require_object_name(handle);
     return fmt::format("{}{}/{}", base_, folder_of(handle.type), handle.name);
   }

@@ -40,10 +40,13 @@ class Retrying final : public Forward {
   Bytes load_all(const Handle& handle, std::uint64_t limit) override {
     return again([&] { return below_->load_all(handle, limit); });
   }
+  // An answer that took no request does not mean that the store can be reached.
   std::optional<FileInfo> stat(const Handle& handle) override {
+    if (!keeps(handle.type)) return below_->stat(handle);
     return again([&] { return below_->stat(handle); });
   }
   std::vector<FileInfo> list(FileType type) override {
+    if (!keeps(type)) return below_->list(type);
     return again([&] { return below_->list(type); });
   }
   void remove(const Handle& handle) override {

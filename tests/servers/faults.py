@@ -205,8 +205,7 @@ def main():
         store.directly.respaldo("init")
         trial = Trial(work, store)
         trial.every_kind_is_named()
-        if kind != "rest":
-            trial.given_up_in_the_end()
+        trial.given_up_in_the_end()
         trial.back_up()
         done = len(trial.proxy.done)
         rounds = trial.rounds(faults)
