@@ -113,11 +113,16 @@ TEST_F(Layers, an_answer_without_a_request_reaches_nothing) {
     std::optional<FileInfo> stat(const Handle& handle) override {
       return keeps(handle.type) ? below_->stat(handle) : std::nullopt;
     }
+    Bytes load_all(const Handle& handle, std::uint64_t limit) override {
+      if (!keeps(handle.type)) throw Error(ErrorKind::not_found, "no such files here");
+      return below_->load_all(handle, limit);
+    }
   };
   RetryOptions options{.first = 1ms, .longest = 2ms, .total = 1h, .first_contact = 30ms};
   const auto store = with_retries(std::make_unique<ResticsTypes>(far()), options);
   control_->fail_next = 1'000'000;
   EXPECT_FALSE(store->stat({FileType::parity_settings, ""}));
+  EXPECT_THROW(store->load_all({FileType::parity_settings, ""}), Error);
   EXPECT_EQ(control_->requests, 0);
   EXPECT_THROW(store->stat({FileType::config, ""}), Error);  // not after an hour
 }

@@ -28,19 +28,22 @@ class Retrying final : public Forward {
   void create() override {
     again([&] { below_->create(); });
   }
+  // An answer that took no request does not mean that the store can be reached.
   void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
+    if (!keeps(handle.type)) return below_->save(handle, parts, durability);
     again([&] { below_->save(handle, parts, durability); });
   }
   void sync() override {
     again([&] { below_->sync(); });
   }
   Bytes load(const Handle& handle, std::uint64_t offset, std::uint64_t length) override {
+    if (!keeps(handle.type)) return below_->load(handle, offset, length);
     return again([&] { return below_->load(handle, offset, length); });
   }
   Bytes load_all(const Handle& handle, std::uint64_t limit) override {
+    if (!keeps(handle.type)) return below_->load_all(handle, limit);
     return again([&] { return below_->load_all(handle, limit); });
   }
-  // An answer that took no request does not mean that the store can be reached.
   std::optional<FileInfo> stat(const Handle& handle) override {
     if (!keeps(handle.type)) return below_->stat(handle);
     return again([&] { return below_->stat(handle); });
