@@ -9,9 +9,11 @@ import time
 
 
 class Sshd:
-    """In a folder of its own: keys, configurations (`config`: the client's, with the alias "store"), and a log."""
+    """In a folder of its own: keys, configurations (`config`: the client's, with the alias "store"), and a log. `sftp` is inside
+    sshd by default: a shell that sshd starts may run the user's startup files, which may be slow, or leave a lock behind when
+    they are cut off."""
 
-    def __init__(self, folder, sftp="/usr/lib/openssh/sftp-server"):
+    def __init__(self, folder, sftp="internal-sftp"):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
         for name in ("host", "user", "stranger"):
