@@ -51,7 +51,7 @@ constexpr Verdict kVerdicts[] = {
     {"Host key verification failed", ErrorKind::refused,
      "connect once with `ssh` as the same user, compare the key's fingerprint, and accept it", true},
     {"Permission denied", ErrorKind::refused,
-     "give the host a key that needs no password (`ssh-copy-id`), or start an agent that holds it"},
+     "give the host a key that needs no password (`ssh-copy-id`), or start an agent that holds it", true},
     {"Too many authentication failures", ErrorKind::refused,
      "name one key with IdentityFile in ~/.ssh/config"},
     {"subsystem request failed", ErrorKind::unsupported,

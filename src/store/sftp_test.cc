@@ -331,7 +331,7 @@ TEST_F(SftpKilled, what_ssh_complains_of_may_pass_once_the_host_was_reached) {
       open(fmt::format("sh -c \"if test -e {0}; then cat {1} >&2; exit 255; fi; echo $$ >>{0}; exec {2}\"",
                        pids().native(), (folder_.path() / "said").native(), kServer));
   const std::tuple<const char*, bool> complaints[] = {
-      {"me@host: Permission denied (publickey).", false},
+      {"me@host: Permission denied (publickey).", true},
       {"ssh: Could not resolve hostname nowhere: Name or service not known", false},
       {"subsystem request failed on channel 0", false},
       {"Host key verification failed.", true},

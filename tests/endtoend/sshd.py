@@ -5,6 +5,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 
@@ -37,19 +38,20 @@ class Sshd:
     def slow_client(self, rate):
         """A client configuration whose way to the server carries `rate` bytes a second."""
         program = self.folder / "slow_line.py"
-        program.write_text("import socket, sys, threading, time\n"
+        program.write_text("import os, socket, sys, threading, time\n"
                            "port, rate = map(int, sys.argv[1:])\n"
                            "s = socket.create_connection((\"127.0.0.1\", port))\n"
                            "def back():\n"
                            "    while data := s.recv(65536):\n"
-                           "        sys.stdout.buffer.raw.write(data)\n"
-                           "    sys.stdout.buffer.raw.close()\n"
+                           "        while data:\n"
+                           "            data = data[os.write(1, data):]\n"
+                           "    os._exit(0)\n"
                            "threading.Thread(target=back, daemon=True).start()\n"
-                           "while data := sys.stdin.buffer.raw.read(4096):\n"
+                           "while data := os.read(0, 4096):\n"
                            "    s.sendall(data)\n"
                            "    time.sleep(len(data) / rate)\n")
         path = self.folder / "ssh_config_slow"
-        path.write_text(self.config.read_text() + f" ProxyCommand exec python3 '{program}' %p {rate}\n")
+        path.write_text(self.config.read_text() + f" ProxyCommand {sys.executable} '{program}' %p {rate}\n")
         return path
 
     def client(self, hosts, identity):
