@@ -178,7 +178,7 @@ def full_disk(trial):
                       ["-o", f"sftp.command={command}"])
         place.respaldo("init")
         said = run(trial.volume.backup(place), expect=1).stderr
-        need("no space" in said, f"a full disk is not named: {said}")
+        need("has no room" in said, f"a full disk is not named: {said}")
         need(place.backups() == [], "a backup is listed that is not there")
         place.restic("check", "--no-lock")
     finally:
