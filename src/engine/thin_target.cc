@@ -87,7 +87,9 @@ void ThinTarget::look(std::uint64_t wanted) {
                                 printable(pool->name), format_size(data_short ? data : metadata),
                                 format_size(data_short ? pool->data_size : pool->metadata_size),
                                 data_short ? "data" : "metadata", describe()),
-              fmt::format("extend the pool ({}), then run this again",
+              !pool->writable
+                  ? "it needs help first: see `lvs -a` and dmesg"
+                  : fmt::format("extend the pool ({}), then run this again",
                           data_short ? fmt::format("lvextend -L+SIZE {}", pool->name)
                                      : fmt::format("lvextend --poolmetadatasize +SIZE {}", pool->name)));
 }

@@ -27,7 +27,7 @@ struct SessionOptions {
   std::vector<std::string> command;
   std::string place;     // whom it reaches, for messages
   bool may_ask = false;  // the program gets the terminal until the connection stands
-  bool reached = false;  // it was before: then what it complains of may pass, all but another host key
+  bool reached = false;  // it was before: then what it complains of may pass, all but another host key and a refused user
   std::chrono::milliseconds stall{
       120'000};          // without a byte, while an answer is awaited: the connection is given up
   std::stop_token stop;  // while connecting: Cancelled; later `stall` becomes short (see cancel())

@@ -1,7 +1,7 @@
 """latency.py rest|s3|sftp: a repository where each request takes DELAY (100) ms longer, with no limit of bandwidth.
 
-What does not depend on the machine is always required: how many requests `list` and `ls` of a warm cache make, and how many packs the
-restore of one file reads beyond the trees. Times are printed, and with RESPALDO_RATIOS=1 required: a backup takes at most 1.5 times
+What does not depend on the machine is always required: how many requests `list` and `ls` of a warm cache make (rest alone), and how
+many packs the restore of one file reads beyond the trees. Times are printed, and with RESPALDO_RATIOS=1 required: a backup takes at most 1.5 times
 as long as into a folder, list and ls less than half a second. On a quiet machine, for each of the three stores:
   RESPALDO_RATIOS=1 SIZE=2048 ROUNDS=3 CEPH_BYTES=12G python3 latency.py s3"""
 import re
@@ -36,7 +36,7 @@ class Http:
 
 
 class Sftp:
-    most = {"list": 99, "ls": 99}
+    most = {}  # not known yet: printed, not required
 
     def __init__(self, server, work):
         self.server, self.work = server, work
@@ -65,7 +65,7 @@ def opened(kind, work):
         with servers.s3() as ceph:
             ENV.update(ceph.environment())
             yield Http(ceph.port, lambda host, name: f"s3:http://{host or f'127.0.0.1:{ceph.port}'}/{name}",
-                       {"list": 99, "ls": 99})
+                       {})
     else:
         server = Sshd(work / "ssh", "internal-sftp -l VERBOSE")
         try:
@@ -101,11 +101,12 @@ def backups_in_turn(store, machine, work):
 def warm(store, place, *words):
     """The second of two commands: its requests are counted."""
     place.respaldo(*words)
-    known, most = len(store.requests()), store.most[words[0]]
+    known, most = len(store.requests()), store.most.get(words[0])
     took = seconds([RESPALDO, *place.words, *words])
     made = store.requests()[known:]
     print(f"{words[0]} of a warm cache: {len(made)} requests, {took:.2f} s\n  " + "\n  ".join(made), flush=True)
-    need(0 < len(made) <= most, f"{words[0]} of a warm cache makes {len(made)} requests, {most} are enough: {made}")
+    need(made, "no request was seen: is the counting right?")
+    need(most is None or len(made) <= most, f"{words[0]} of a warm cache makes {len(made)} requests, {most} are enough: {made}")
     if REQUIRED:
         need(took < 0.5, f"{words[0]} of a warm cache takes {took:.2f} s")
 
