@@ -84,7 +84,7 @@ tags=$(lvs --noheadings -o lv_tags "vg/$base" | xargs)
 lvremove -q -f "vg/$base" >/dev/null
 pattern /dev/vg/thick 150000 64
 lvcreate -q -s -L 8M -n forged vg/thick >/dev/null
-for tag in ${tags//,/ }; do lvchange -q --addtag "$tag" vg/forged >/dev/null; done
+for tag in $(echo "$tags" | tr , ' '); do lvchange -q --addtag "$tag" vg/forged >/dev/null; done
 backup thick --raw
 [ "$(field thick "'UUID' in v['base_refused']")" = True ] || fail "$(cat /run/thick.json)"
 "$RESPALDO" base remove vg/thick --yes >/dev/null

@@ -8,6 +8,7 @@ mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 # Hundreds of terminals that nobody uses: lvm2 would look at each, every time.
 rm -f /dev/tty[0-9a-zS]* /dev/pty[a-z]*
+mkdir -p /dev/pts && mount -t devpts devpts /dev/pts
 mkdir -p /run/home /run/lvm /run/lock/lvm /run/lvmsys /run/kernel/lib/modules
 
 # modprobe wants <folder>/lib/modules; a machine without a kernel of its own has no /lib/modules to mount over.
