@@ -22,6 +22,40 @@ void require_policy(const ForgetOptions& options) {
                 "say of which host, volume or tag all backups are to be forgotten");
 }
 
+// Only what keeps by age, and so depends on the newest date.
+RetentionPolicy by_age(RetentionPolicy policy) {
+  policy.last = policy.hourly = policy.daily = policy.weekly = policy.monthly = policy.yearly = 0;
+  policy.tags.clear();
+  return policy;
+}
+
+// `judged` is newest first. A clock that was a year ahead for one backup, and still is, would make all others old.
+void require_no_gap(const BackupGroup& group, const std::vector<Judged>& judged, const RetentionPolicy& policy,
+                    const repo::Timestamp& now) {
+  const RetentionPolicy aged = by_age(policy);
+  if (aged.empty()) return;
+  for (std::size_t i = 1; i < judged.size(); ++i) {
+    const Judged& later = judged[i - 1];
+    const std::int64_t gap = later.backup.snapshot.time.seconds - judged[i].backup.snapshot.time.seconds;
+    if (later.in_future || gap <= kClockGap) continue;
+    std::vector<repo::NamedSnapshot> older;
+    for (std::size_t j = i; j < judged.size(); ++j) older.push_back(judged[j].backup);
+    const std::vector<Judged> alone = apply_policy(std::move(older), aged, now);
+    std::size_t lost = 0;
+    for (std::size_t j = 0; j < alone.size(); ++j) lost += alone[j].keep() && !judged[i + j].keep();
+    // One of many is what a policy of years drops every year.
+    if (lost == 0 || (lost == 1 && i > 1)) continue;
+    throw Error(ErrorKind::refused,
+                fmt::format("{}: backup {} is dated {} days after the one before, and would make {} backup{} before it "
+                            "too old to keep; nothing was forgotten",
+                            printable(group.describe()), later.backup.id.short_hex(), gap / 86400, lost,
+                            lost == 1 ? "" : "s"),
+                fmt::format("was the clock wrong? Then set it, and `respaldo forget {}`, and what else was made with that "
+                            "date; if it was right, repeat with --trust-clock",
+                            later.backup.id.short_hex()));
+  }
+}
+
 }  // namespace
 
 ForgetPlan plan_forget(std::vector<repo::NamedSnapshot> backups, const ForgetOptions& options,
@@ -40,6 +74,7 @@ ForgetPlan plan_forget(std::vector<repo::NamedSnapshot> backups, const ForgetOpt
                   fmt::format("the policy would forget every backup of {}; nothing was forgotten",
                               printable(group.describe())),
                   "keep at least one (--keep-last 1), or name the backups by their IDs");
+    if (!options.trust_clock) require_no_gap(group, judged, options.policy, now);
     for (const Judged& one : judged) {
       if (one.in_future) plan.future.push_back(one.backup);
       if (!one.keep()) plan.remove.push_back(one.backup);

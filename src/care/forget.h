@@ -16,7 +16,11 @@ struct ForgetOptions {
   Grouping grouping{};
   RetentionPolicy policy{};
   bool allow_remove_all = false;  // an empty policy may forget all that the filter selects
+  bool trust_clock = false;       // a gap of more than kClockGap among the dates is believed
 };
+
+// Longer pauses than this between two backups of a group look like a clock that was ahead for the later one.
+inline constexpr std::int64_t kClockGap = std::int64_t{366} * 24 * 3600;  // seconds
 
 struct ForgetGroup {
   BackupGroup group;  // its backups were moved to `judged`
@@ -29,7 +33,8 @@ struct ForgetPlan {
   std::vector<repo::NamedSnapshot> future;  // kept because their date cannot be right
 };
 
-// Decides; removes nothing. Error(refused) when there is no policy, or when it keeps nothing of some group.
+// Decides; removes nothing. Error(refused) when there is no policy, when it keeps nothing of some group,
+// or when backups would go only because later ones, beyond a gap of kClockGap, moved the window of a "within" option.
 ForgetPlan plan_forget(std::vector<repo::NamedSnapshot> backups, const ForgetOptions& options,
                        const repo::Timestamp& now);
 

@@ -118,6 +118,28 @@ TEST(Forget, nothing_goes_without_a_policy_or_when_it_keeps_nothing) {
   EXPECT_THROW(plan_forget(with_future, {.policy = {.tags = {{"none"}}}}, kNow), Error);
 }
 
+TEST(Forget, a_clock_that_ran_ahead_makes_nothing_too_old) {
+  // The clock says 2099 now, too: only the gap tells.
+  const auto later = *repo::parse_time("2099-01-01T01:00:00Z");
+  auto all = daily(5);
+  all.push_back(backup("2099-01-01T00:00:00Z"));
+  const RetentionPolicy month{.within = KeepDuration::parse("1m")};
+  EXPECT_THROW(plan_forget(all, {.policy = month}, later), Error);
+  all.push_back(backup("2099-01-01T00:30:00Z"));
+  EXPECT_THROW(plan_forget(all, {.policy = month}, later), Error);
+  EXPECT_EQ(plan_forget(all, {.policy = month, .trust_clock = true}, later).remove.size(), 5U);
+  // Counts do not depend on dates; what would go anyway is no reason; nor is a gap that moves nothing.
+  EXPECT_EQ(plan_forget(all, {.policy = {.last = 3}}, later).remove.size(), 4U);
+  RetentionPolicy both = month;
+  both.daily = kUnlimited;
+  EXPECT_THAT(plan_forget(all, {.policy = both}, later).remove, IsEmpty());
+  all = daily(5);
+  all.push_back(backup("2020-01-01T00:00:00Z"));
+  EXPECT_EQ(plan_forget(all, {.policy = month}, kNow).remove.size(), 1U);
+  all = {backup("2020-01-01T00:00:00Z"), backup("2026-11-01T00:00:00Z")};
+  EXPECT_THROW(plan_forget(all, {.policy = month}, kNow), Error);
+}
+
 TEST(Forget, groups_are_judged_apart) {
   auto all = daily(3);
   all[0].snapshot.hostname = "other";

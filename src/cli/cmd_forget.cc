@@ -18,7 +18,7 @@ struct Options {
   std::string within, within_hourly, within_daily, within_weekly, within_monthly, within_yearly;
   std::vector<std::string> keep_tags;
   std::string group_by = "host,paths";
-  bool allow_remove_all = false, dry_run = false, prune = false;
+  bool allow_remove_all = false, trust_clock = false, dry_run = false, prune = false;
   PruneWords prune_words;
 };
 
@@ -95,7 +95,7 @@ app::ExitCode forget(app::Context& context, const Options& options) {
   const care::RetentionPolicy policy = policy_of(options);
   const care::PruneOptions base = options.prune_words.options();
   const care::ForgetOptions forget_options{options.filter.filter(), care::Grouping::parse(options.group_by),
-                                           policy, options.allow_remove_all};
+                                           policy, options.allow_remove_all, options.trust_clock};
   if (!options.ids.empty() && !policy.empty())
     throw Error(ErrorKind::usage, "backups are named and a policy is given",
                 "give either IDs, which are forgotten, or a policy");
@@ -175,6 +175,8 @@ Action configure_forget(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--unsafe-allow-remove-all", options->allow_remove_all,
                "without a policy: forget all backups that the filter selects");
+  app.add_flag("--trust-clock", options->trust_clock,
+               "backups may go although later ones are dated more than a year after them");
   app.add_flag("-n,--dry-run", options->dry_run, "only tell what would be done");
   app.add_flag("--prune", options->prune, "and remove what no backup needs any more");
   add_prune_options(app, options->prune_words);

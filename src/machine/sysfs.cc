@@ -22,7 +22,7 @@ std::string word(const os::Path& path) {
     constexpr std::string_view kSpace = " \t\r\n";
     text.erase(0, std::min(text.find_first_not_of(kSpace), text.size()));
     text.erase(text.find_last_not_of(kSpace) + 1);
-    return text;
+    return text == "(null)" ? std::string() : text;  // some drivers print what they do not have
   } catch (const Error&) {
     return {};  // sysfs answers some files with an error (a disk without media)
   }

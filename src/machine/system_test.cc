@@ -63,6 +63,16 @@ class Host : public ::testing::Test {
   os::TemporaryFolder folder_;
 };
 
+TEST_F(Host, what_a_driver_prints_of_nothing_is_nothing) {
+  file("sys/block/ubda/dev", "98:0\n");
+  file("sys/block/ubda/size", "8192\n");
+  file("sys/block/ubda/device/serial", "(null)\n");
+  file("sys/block/ubda/device/model", "(null)\n");
+  ASSERT_EQ(devices().size(), 1U);
+  EXPECT_EQ(devices()[0].serial, "");
+  EXPECT_EQ(devices()[0].model, "");
+}
+
 TEST_F(Host, disks_are_what_sysfs_says) {
   usb_disk();
   file("sys/block/ram0/size", "8192\n");

@@ -61,6 +61,16 @@ def main():
         need(len(backups(target)) == 4, "restic copied again what was copied")
         run([RESPALDO, "-r", source, "copy", "--from-repo", source], expect=2)
         run([RESPALDO, "-r", source, "copy", "--from-repo", work / "nowhere"], expect=10)
+        # A backup of the source that cannot be read: the others are copied, and the exit code says that it may be missed.
+        torn = next(p for p in (source / "snapshots").iterdir())
+        os.chmod(torn, 0o600)
+        write_at(torn, 20, b"torn")
+        fourth = work / "fourth"
+        run([CARE_TOOL, "init", fourth])
+        result = run([RESPALDO, "-r", fourth, "copy", "--from-repo", source], expect=20)
+        need(torn.name[:8] in result.stderr, result.stderr)
+        need(len(backups(fourth)) == 3, "the others were not copied")
+        restic(fourth, "check", "--read-data")
         print(f"copied, with {killed} kills")
 
 

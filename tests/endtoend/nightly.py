@@ -156,6 +156,20 @@ def main():
             listed = json.loads(run([RESPALDO, "--json", "-r", repository, *password, "list"]).stdout)
             need(len(listed) == 2, f"keep-last 2 left {len(listed)} backups")
 
+        # The lock of a program that died here keeps no night from its work.
+        locks = repository / "locks"
+        dead = subprocess.Popen(["restic", "--no-cache", "-r", str(repository), "-p", str(work / "password"), "backup", "--stdin"],
+                                env=ENV, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        for _ in range(300):
+            if any(locks.iterdir()):
+                break
+            time.sleep(0.1)
+        need(any(locks.iterdir()), "restic makes no lock")
+        dead.kill()
+        dead.wait()
+        need("all went well" in night.run("night", 0), "a stale lock stopped the night")
+        need(not any(locks.iterdir()), "the stale lock is still there")
+
         # A hook fails: nothing is saved, what was frozen thaws, somebody is told.
         night.failed_and_told("badhook", 1, "the database is on fire")
         need(night.text("hooks") == "fail before-snapshot \nthaw after-snapshot \nfailure failure badhook1\n", night.text("hooks"))

@@ -29,7 +29,7 @@ sync
 fsfreeze -f /run/m
 dd if=/dev/vg0/root bs=4k skip=1 iflag=direct status=none | sha256sum >$OUT/frozen.sum
 fsfreeze -u /run/m
-python3 ${HARNESS%/harness}/files/manifest.py /run/m >$OUT/frozen.files
+python3 "${HARNESS%/harness}/files/manifest.py" /run/m >"$OUT/frozen.files"
 H
 expect 0 "$RESPALDO" backup --all-blocks --hook-deadline 2m --hook-before "sh /run/before" --hook-after "kill -CONT $fio" vg0/root
 kill -0 $fio

@@ -424,13 +424,7 @@ class KernelEngine final : public VolumeEngine,
   // Fills the snapshot's space; the size of its store.
   std::uint64_t size_store(const LvRow& row, const AcquireOptions& options, LeasedSnapshot& snapshot) {
     const VgRow vg = world_->group(row.vg);
-    if (vg.exported || !vg.writable || vg.partial)
-      throw Error(ErrorKind::refused,
-                  fmt::format("volume group {} cannot be changed: it is {}", printable(row.vg),
-                              vg.exported  ? "exported"
-                              : vg.partial ? "incomplete, physical volumes are missing"
-                                           : "read-only"),
-                  "a snapshot needs a group that can be changed; see `vgs`");
+    require_changeable(vg, "a snapshot needs a group that can be changed; see `vgs`");
     snapshot.space = {row.size, vg.size, vg.free, vg.extent_size, kCowChunk};
     snapshot.kept_free = kept_free(snapshot.space, options.keep_free);
     std::optional<Amount> asked = options.cow_share;

@@ -62,15 +62,6 @@ void require_no_other(const Whereabouts& now, const LvRow& volume) {
           volume.vg, now.others[0].from));
 }
 
-void require_whole(const VgRow& vg) {
-  if (!vg.exported && vg.writable && !vg.partial) return;
-  throw Error(ErrorKind::refused,
-              fmt::format("volume group {} cannot be changed: it is {}", printable(vg.name),
-                          vg.exported  ? "exported"
-                          : vg.partial ? "incomplete, physical volumes are missing"
-                                       : "read-only"));
-}
-
 void require_movable(const LvRow& volume, const Whereabouts& now) {
   const std::string title = printable(volume.str());
   if (volume.is_thin_volume())
@@ -226,7 +217,7 @@ MovePlan plan_live_move(World& world, const LvRow& volume, const std::string& to
   plan.to = target.name;
   const Whereabouts now = whereabouts_of(world, volume);
   require_movable(volume, now);
-  require_whole(vg);
+  require_changeable(vg);
   require_no_other(now, volume);
   for (const Share& share : now.shares) {
     if (share.pv == target.name) continue;

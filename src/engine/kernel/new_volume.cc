@@ -139,13 +139,7 @@ std::unique_ptr<NewVolume> make_live_volume(std::shared_ptr<World> world, const 
   if (const auto problem = lvm::lv_name_problem(name.vg, name.lv))
     throw Error(ErrorKind::usage, fmt::format("'{}' is no name for a volume: {}", printable(name.lv), *problem));
   const VgRow vg = world->group(name.vg);
-  if (vg.exported || !vg.writable || vg.partial)
-    throw Error(ErrorKind::refused,
-                fmt::format("volume group {} cannot be changed: it is {}", printable(name.vg),
-                            vg.exported  ? "exported"
-                            : vg.partial ? "incomplete, physical volumes are missing"
-                                         : "read-only"),
-                "see `vgs`");
+  require_changeable(vg);
   if (vg.extent_size == 0) throw Error(ErrorKind::corrupt, "lvm2 does not tell the size of an extent");
   if (const auto old = row_named(*world, name, vg.uuid)) {
     if (!is_leftover(*old) || is_whole(*world, *old))

@@ -1,7 +1,11 @@
 #include "engine/kernel/tools/lvm_rows.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "base/error.h"
+#include "base/printable.h"
 #include "engine/kernel/tools/lvm_report.h"
 
 namespace respaldo::engine {
@@ -156,6 +160,16 @@ std::vector<PvRow> parse_pvs(std::string_view json) {
     pvs.push_back(std::move(pv));
   }
   return pvs;
+}
+
+void require_changeable(const VgRow& vg, const std::string& hint) {
+  if (!vg.exported && vg.writable && !vg.partial) return;
+  throw Error(ErrorKind::refused,
+              fmt::format("volume group {} cannot be changed: it is {}", printable(vg.name),
+                          vg.exported  ? "exported"
+                          : vg.partial ? "incomplete, physical volumes are missing"
+                                       : "read-only"),
+              hint);
 }
 
 }  // namespace respaldo::engine

@@ -62,6 +62,9 @@ struct PvRow {
   std::vector<std::string> tags;
 };
 
+// Error(refused) when the group is exported, incomplete or read-only.
+void require_changeable(const VgRow& vg, const std::string& hint = "see `vgs`");
+
 // The argument of -o.
 std::string lvs_fields();
 std::string vgs_fields();
