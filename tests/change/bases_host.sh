@@ -26,3 +26,4 @@ for line in open("out/pairs"):
     assert trees(volume, increment) == trees(volume, full), f"{volume}: the increment is not what a full backup is"
     print(f"{volume}: {read} bytes read")
 PY
+[ ! -e out/figures ] || cat out/figures
