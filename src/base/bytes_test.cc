@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
+#include <string>
+
 #include "base/crc.h"
 #include "base/endian.h"
 #include "base/hex.h"
@@ -111,6 +114,12 @@ TEST(Hex, what_is_not_hexadecimal_is_refused) {
   Bytes out(2);
   for (const char* bad : {"", "00", "00000", "000000", "00g0", "0x00", " 000", "00-1"})
     EXPECT_FALSE(from_hex(bad, out)) << bad;
+  for (int c = 0; c < 256; ++c)
+    for (const std::size_t place : {0U, 3U}) {
+      std::string text = "0000";
+      text[place] = static_cast<char>(c);
+      EXPECT_EQ(from_hex(text, out), std::isxdigit(c) != 0) << c;
+    }
   EXPECT_TRUE(is_hex("0123456789abcdef"));
   EXPECT_FALSE(is_hex("ABCDEF"));
   EXPECT_FALSE(is_hex(""));

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <iterator>
 #include <numeric>
 #include <unordered_map>
 
+#include "base/endian.h"
 #include "base/error.h"
 #include "repo/index_numbers.h"
 #include "repo/json_stream.h"
@@ -33,8 +35,17 @@ struct Table {
     return static_cast<std::size_t>(id.bytes[0]) << 8 | id.bytes[1];
   }
 
+  // The order of IDs is that of their first eight bytes, but for one pair in 2^64.
+  static std::uint64_t first_bytes(const BlobId& id) {
+    Be<std::uint64_t> first;
+    std::memcpy(first.bytes, id.bytes.data(), sizeof first.bytes);
+    return first.get();
+  }
+
   void freeze() {
     std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+      const std::uint64_t first = first_bytes(a.id), second = first_bytes(b.id);
+      if (first != second) return first < second;
       return std::tie(a.id, a.pack, a.offset) < std::tie(b.id, b.pack, b.offset);
     });
     // Identical entries of several index files are one.

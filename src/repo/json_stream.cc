@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace respaldo::repo {
 
 namespace {
@@ -86,7 +88,7 @@ std::optional<std::string_view> JsonStream::plain_text(Value& value, std::string
   const std::string_view token = value.raw_json_token();
   // Texts end before the padding: simdjson has looked for the closing quotes.
   if (expected != 0 && token.size() >= expected + 2 && token[0] == '"' && token[expected + 1] == '"' &&
-      token.substr(1, expected).find_first_of("\"\\") == std::string_view::npos) {
+      std::ranges::none_of(token.substr(1, expected), [](char c) { return c == '"' || c == '\\'; })) {
     // The iterator goes on behind it.
     simdjson::ondemand::raw_json_string raw;
     if (value.get_raw_json_string().get(raw) != simdjson::SUCCESS) bad_field(name, "text");
