@@ -1,4 +1,5 @@
 """What the end-to-end tests share: the program, images, and a way to kill at random moments."""
+import atexit
 import contextlib
 import hashlib
 import json
@@ -13,7 +14,9 @@ import tempfile
 import time
 
 RESPALDO = os.environ["RESPALDO"]
-ENV = dict(os.environ, RESPALDO_STATE=os.path.join(tempfile.gettempdir(), f"respaldo-state-{os.getpid()}"), RESPALDO_PASSWORD="endtoend", RESTIC_PASSWORD="endtoend", LC_ALL="C")
+STATE = os.path.join(tempfile.gettempdir(), f"respaldo-state-{os.getpid()}")
+ENV = dict(os.environ, RESPALDO_STATE=STATE, RESPALDO_PASSWORD="endtoend", RESTIC_PASSWORD="endtoend", LC_ALL="C")
+atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 SEED = int(os.environ.get("SEED", time.time_ns() % 1000000))
 RANDOM = random.Random(SEED)
 MIB = 1 << 20
