@@ -6,10 +6,22 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run/home TZ=UTC LC_ALL=C
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
-# Hundreds of terminals that nobody uses: lvm2 would look at each, every time.
-rm -f /dev/tty[0-9a-zS]* /dev/pty[a-z]*
-mkdir -p /dev/pts && mount -t devpts devpts /dev/pts
+status=0
+if grep -q '^[^ ]* /dev devtmpfs ' /proc/mounts; then
+  # Hundreds of terminals that nobody uses: lvm2 would look at each, every time.
+  rm -f /dev/tty[0-9a-zS]* /dev/pty[a-z]*
+  mkdir -p /dev/pts && mount -t devpts devpts /dev/pts
+else
+  # The kernel mounts it by itself; without it these are the host's own, and we may be root.
+  echo "guest: /dev is the host's" && status=253
+fi
 mkdir -p /run/home /run/lvm /run/lock/lvm /run/lvmsys /run/kernel/lib/modules
+
+# mke2fs leaves inode tables for the kernel to zero when it finds time: a volume that is compared with itself a moment
+# later must have no such writer.
+export MKE2FS_CONFIG=/run/mke2fs.conf
+sed 's/^\[defaults\]/&\nlazy_itable_init = false\nlazy_journal_init = false/' /etc/mke2fs.conf >$MKE2FS_CONFIG
+grep -q lazy_itable_init $MKE2FS_CONFIG || { echo "guest: /etc/mke2fs.conf has no [defaults]" && status=253; }
 
 # modprobe wants <folder>/lib/modules; a machine without a kernel of its own has no /lib/modules to mount over.
 mount --bind /usr/lib/uml/modules /run/kernel/lib/modules
@@ -28,7 +40,6 @@ activation { udev_sync=0 udev_rules=0 monitoring=0 }
 backup { backup_dir="/run/lvmsys/backup" archive_dir="/run/lvmsys/archive" }
 CONF
 
-status=0
 for module in dm-mod dm-snapshot dm-thin-pool $MODULES; do
   modprobe "$module" || { echo "guest: no module $module" && status=253; }
 done
