@@ -41,9 +41,19 @@ dmsetup message dust 0 disable
 # The group is locked by another command.
 vgcreate -qq vg0 $1
 lvcreate -qq -n root -L 16M vg0
-flock /run/lock/lvm/V_vg0 sleep 4 &
-expect 0 "$RESPALDO" backup vg0/root # it waits
-wait
+flock /run/lock/lvm/V_vg0 sh -c 'touch /run/locked; while [ -e /run/locked ]; do sleep 0.2; done' &
+locker=$!
+until [ -e /run/locked ]; do kill -0 $locker; sleep 0.2; done
+"$RESPALDO" backup vg0/root >/run/stdout 2>/run/stderr &
+held=$!
+# It waits, until the lock is let go.
+until grep -q -e '-> FLOCK' /proc/locks; do kill -0 $held; sleep 0.2; done
+refused flock -n /run/lock/lvm/V_vg0 true
+kill -0 $held
+rm /run/locked
+release
+[ $status = 0 ]
+wait $locker
 # Somebody removes the snapshot.
 hold "snapshot open" "$RESPALDO" backup vg0/root
 snapshot=$(lvs --noheadings -o lv_name vg0 | grep respaldo_ | tr -d ' ')
