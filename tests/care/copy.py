@@ -26,14 +26,41 @@ def main():
 
         ENV["RESPALDO_FROM_PASSWORD"] = "endtoend"
         copy = [RESPALDO, "--json", "-r", target, "copy", "--from-repo", source]
-        killed = 0
-        for _ in range(12):
-            code, was_killed, error = kill_after(copy, RANDOM.uniform(0.05, 1.0))
-            killed += was_killed
-            need(was_killed or code == 0, f"copy failed by itself: {error}")
+        # Each kill amid the work leaves less of it: every other time the target begins anew, and the kill is after its
+        # first change.
+        empty, trial = work / "empty", work / "trial"
+        shutil.copytree(target, empty)
+        shutil.copytree(target, trial)
+        seconds = duration([RESPALDO, "-r", trial, "copy", "--from-repo", source])
+        rest = Moments(seconds)
+
+        def there():
+            return objects(target, "data", "index", "snapshots")
+
+        killed = amid = 0
+        for n in range(100):
+            if killed >= 12 and amid >= 3:
+                break
+            anew = n % 2 == 0
+            if anew:
+                shutil.rmtree(target)
+                shutil.copytree(empty, target)
+            before, start = there(), time.monotonic()
+            if anew:
+                code, _, error = kill_after(copy, rest.choose(), begun=lambda: there() != before)
+            else:
+                code, _, error = kill_after(copy, RANDOM.uniform(0, seconds))
+            if code == -signal.SIGKILL:
+                killed += 1
+                amid += there() != before
+            else:
+                need(code == 0, f"copy failed by itself: {error}")
+                if anew:
+                    rest.done_after(time.monotonic() - start)
             for repository in (source, target):
                 run([RESPALDO, "-r", repository, "unlock"])
             restic(target, "check")
+        need(amid >= 3, f"of {killed} kills only {amid} fell amid the work")
         said = json.loads(run(copy).stdout)
         need(len(said["backups"]) == 4, f"copied {said}")
         again = json.loads(run(copy).stdout)
@@ -71,7 +98,7 @@ def main():
         need(torn.name[:8] in result.stderr, result.stderr)
         need(len(backups(fourth)) == 3, "the others were not copied")
         restic(fourth, "check", "--read-data")
-        print(f"copied, with {killed} kills")
+        print(f"copied, with {killed} kills, {amid} of them amid the work")
 
 
 main()

@@ -31,7 +31,7 @@ def judge(repository, what, lost=frozenset()):
             byte = file.read(1)[0]
             file.seek(at)
             file.write(bytes([byte ^ 0x55]))
-    repaired = json.loads(run([*ours, "--json", "check", "--repair", "--read-data"], expect=None).stdout)["repaired"]
+    repaired = json.loads(run([*ours, "--json", "check", "--repair", "--read-data"]).stdout)["repaired"]
     stale = [item["id"] for item in repaired if item["outcome"] == "stale_parity"]
     need(set(stale) <= lost, f"{what}: stale parity {stale}")
     healed = [item["id"] for item in repaired if item["outcome"] == "healed"]
@@ -58,23 +58,24 @@ def main():
             sums[saved] = images.sum_of("vg0/data")
         judge(repository, "after backups")
 
-        def restored(place):
-            for backup in backups(place):
-                run([RESPALDO, "-q", "-r", place, "restore", f"{backup['id']}:vg0/data", "--to-file", work / "back"])
-                need(file_sum(work / "back") in sums.values(), "a backup came back otherwise")
+        def restored(place, sums):
+            listed = [backup["id"] for backup in backups(place)]
+            need(len(listed) == 2, f"{place}: {len(listed)} backups")
+            for backup in listed:
+                run([RESPALDO, "-q", "-r", place, "restore", f"{backup}:vg0/data", "--to-file", work / "back"])
+                need(file_sum(work / "back") == sums[backup], f"backup {backup} came back otherwise")
                 (work / "back").unlink()
 
         packs = set(objects(repository))
         run([*ours, "forget", "--keep-last", "2", "--prune", "--max-unused", "0"])
         need(set(objects(repository)) - packs, "nothing was repacked: this proves nothing")
         judge(repository, "after forget and prune")
-        restored(repository)
+        restored(repository, sums)
 
         ENV["RESPALDO_FROM_PASSWORD"] = "endtoend"
-        run([RESPALDO, "-q", "-r", target, "copy", "--from-repo", repository])
-        need(len(backups(target)) == 2, "not everything was copied")
+        copied = json.loads(run([RESPALDO, "--json", "-r", target, "copy", "--from-repo", repository]).stdout)["backups"]
         judge(target, "after copy")
-        restored(target)
+        restored(target, {copy["to"]: sums[copy["from"]] for copy in copied})
 
         lost = {path.name for path in (repository / "index").iterdir()}
         for path in (repository / "index").iterdir():
@@ -82,12 +83,12 @@ def main():
         run([*ours, "repair", "index"])
         judge(repository, "after repair index", lost)
         largest = max((repository / "data").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
-        run([*ours, "repair", "packs", largest.name[:12], "--save-in", work], expect=None)
+        run([*ours, "repair", "packs", largest.name[:12], "--save-in", work])
         run([*ours, "repair", "snapshots", "--forget"])
         run([*ours, "repair", "index"])
         run([*ours, "prune", "--max-unused", "0"])
         judge(repository, "after repair of packs and backups", lost)
-        restored(repository)
+        restored(repository, sums)
         print("parity was right after each step")
 
 

@@ -125,9 +125,12 @@ def write_at(path, offset, data):
         os.close(fd)
 
 
-def kill_after(argv, seconds, how=signal.SIGKILL):
-    """Starts a command and kills it after that time. Its exit code, or -9; and whether it was killed."""
+def kill_after(argv, seconds, how=signal.SIGKILL, begun=None):
+    """Starts a command and kills it after that time, which runs from when `begun` is true. Its exit code, or -9; and whether
+    it was killed; and what it said on standard error."""
     process = subprocess.Popen([str(a) for a in argv], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while begun and process.poll() is None and not begun():
+        time.sleep(0.001)
     try:
         process.wait(timeout=seconds)
         killed = False
@@ -137,6 +140,47 @@ def kill_after(argv, seconds, how=signal.SIGKILL):
     error = process.stderr.read().decode(errors="replace")
     process.wait(timeout=60)
     return process.returncode, killed, error
+
+
+class Moments:
+    """When to kill a command, so that kills fall everywhere in its work. How long that takes is learned on the way: it is
+    said when a kill fell early, and when the command was done by itself."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def choose(self):
+        return RANDOM.uniform(0, self.seconds)
+
+    def early(self):
+        self.seconds *= 1.2
+
+    def done_after(self, seconds):
+        self.seconds = (self.seconds + 1.1 * seconds) / 2
+
+
+def comes_true(condition, seconds=300):
+    """Waits for it; whether it came true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@contextlib.contextmanager
+def held(argv, point, file):
+    """Starts a command (its standard error is kept), and waits until it has come to that point (see src/os/crash_point.h).
+    It goes on when `file` is gone, at the latest behind the block."""
+    file.unlink(missing_ok=True)
+    process = subprocess.Popen([str(a) for a in argv], env=dict(ENV, RESPALDO_HOLD_AT=point, RESPALDO_HOLD_FILE=str(file)),
+                               text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        need(comes_true(lambda: file.exists() or process.poll() is not None) and file.exists(), f"it never came to: {point}")
+        yield process
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def duration(argv):
@@ -152,6 +196,11 @@ def folder():
         yield pathlib.Path(path)
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def objects(repository, *kinds):
+    """The names of a local repository's objects of these kinds; what is half written is none."""
+    return {name for kind in kinds for _, _, names in os.walk(pathlib.Path(repository) / kind) for name in names if len(name) == 64}
 
 
 def backups(repository):
