@@ -109,9 +109,17 @@ def quiet(images, nights):
 def killed(images, nights):
     """Killed at random moments: there is a base with its backup, or a leftover that is no base."""
     argv = images.command("-q", "-r", nights.repository, "backup", "vg0/root", "--keep-base")
-    whole = duration(argv)
-    for _ in range(8):
-        kill_after(argv, RANDOM.uniform(0, whole * 1.1))
+    moments, kills = Moments(duration(argv)), 0
+    for _ in range(80):
+        if kills == 8:
+            break
+        start = time.monotonic()
+        code, _, error = kill_after(argv, moments.choose())
+        if code == -signal.SIGKILL:
+            kills += 1
+        else:
+            need(code == 0, f"the backup failed by itself: {error}")
+            moments.done_after(time.monotonic() - start)
         for line in images.lvm("lvs", "--noheadings", "-o", "lv_name,lv_tags").stdout.splitlines():
             name, *tags = line.split()
             if name.startswith("respaldo_") and "respaldo_base" not in " ".join(tags):
@@ -122,6 +130,7 @@ def killed(images, nights):
         saved = nights.backup()
         need("base_used" in saved["volumes"][0], str(saved["volumes"][0]))
         nights.check(saved)
+    need(kills == 8, f"only {kills} kills hit")
 
 
 def main():

@@ -54,6 +54,10 @@ def lost_and_repaired(work, images):
     with images.activated() as volumes:
         files = [f"/dir-{i % 5}/file-{i}" for i in range(60)]
         debugfs(volumes / "vg0/good", *(f"rm {name}" for name in files))
+        # debugfs ends well whatever it could not do.
+        for i in range(5):
+            left = run(["debugfs", "-R", f"ls -p /dir-{i}", volumes / "vg0/good"]).stdout
+            need("/../" in left and "/file-" not in left, f"not removed: {left}")
     all_told(compared())
 
 

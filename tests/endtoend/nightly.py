@@ -1,4 +1,6 @@
 """A night: the timer's command does a job of the configuration; what goes wrong is told, and ends as documented."""
+import re
+
 from common import *
 
 CONFIG = """
@@ -25,7 +27,7 @@ before-snapshot = "'{work}/hook' freeze"
 after-snapshot = ["{work}/hook", "thaw"]
 success = "'{work}/hook' success"
 failure = "'{work}/hook' failure"
-deadline = "20s"
+deadline = "5m"
 
 [jobs.badhook]
 [jobs.badhook.hooks]
@@ -160,11 +162,11 @@ def main():
         locks = repository / "locks"
         dead = subprocess.Popen(["restic", "--no-cache", "-r", str(repository), "-p", str(work / "password"), "backup", "--stdin"],
                                 env=ENV, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        for _ in range(300):
-            if any(locks.iterdir()):
-                break
-            time.sleep(0.1)
-        need(any(locks.iterdir()), "restic makes no lock")
+
+        def locked():  # restic writes it under another name first
+            return any(re.fullmatch("[0-9a-f]{64}", path.name) for path in locks.iterdir())
+
+        need(comes_true(locked), "restic makes no lock")
         dead.kill()
         dead.wait()
         need("all went well" in night.run("night", 0), "a stale lock stopped the night")
@@ -197,11 +199,14 @@ def main():
         need(len(json.loads(run([RESPALDO, "--json", "-r", repository, *password, "list"]).stdout)) == 2, "failed jobs saved something")
 
         # Two runs of one job do not collide.
-        script(work / "hook", "sleep 8\n")
+        script(work / "hook", f'touch "{work}/begun"\n'
+                              f'until [ -e "{work}/go on" ] || [ ! -e "{work}/hook" ]; do sleep 0.1; done\n')
         first = subprocess.Popen([RESPALDO, "-q", "run", "night"], env=ENV)
-        time.sleep(2)
+        need(comes_true((work / "begun").exists), "no hook ran")
         second = run([RESPALDO, "run", "night"], expect=11)
         need("is running already" in second.stderr, second.stderr)
+        need(first.poll() is None, "the first run did not wait for its hook")
+        (work / "go on").touch()
         need(first.wait(timeout=600) == 0, "the first run")
 
         # What is wrong in the configuration has its place.

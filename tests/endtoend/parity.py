@@ -1,8 +1,11 @@
 """Parity, through the whole program: damage of every kind is healed byte for byte, or told and left as it is; restic works
 beside it; killed runs are caught up with."""
 import json
+import signal
+import time
 
-from common import ENV, MIB, RANDOM, RESPALDO, Images, backups, file_sum, folder, kill_after, need, os, random_bytes, restic, run
+from common import (ENV, MIB, RANDOM, RESPALDO, Images, Moments, backups, duration, file_sum, folder, kill_after, need, objects,
+                    os, random_bytes, restic, run)
 
 ROUNDS, KILLS = 6, 8
 
@@ -180,14 +183,33 @@ def keys(repository):
 
 def kills(images, repository):
     """Killed anywhere, parity can be caught up with."""
-    for number in range(KILLS):
+    def change():
         with images.activated() as volumes:
             with open(volumes / "vg0/root", "r+b") as volume:
                 volume.seek(RANDOM.randrange(8) * MIB)
                 volume.write(random_bytes(5 * MIB))
-        kill_after(images.command("-r", repository.path, "backup", "vg0/root", "--pack-size", "4M", "--verify"), RANDOM.uniform(0.2, 1.5))
-        kill_after([RESPALDO, "-r", repository.path, "parity", "update"], RANDOM.uniform(0.2, 1.0))
+
+    backup = images.command("-r", repository.path, "backup", "vg0/root", "--pack-size", "4M", "--verify")
+    change()
+    moments, killed, amid = Moments(duration(backup)), 0, 0
+    for _ in range(10 * KILLS):
+        if killed >= KILLS and amid >= KILLS // 4:
+            break
+        change()
+        before, start = objects(repository.path, "data"), time.monotonic()
+        code, _, error = kill_after(backup, moments.choose())
+        if code == -signal.SIGKILL:
+            killed += 1
+            if objects(repository.path, "data") != before:
+                amid += 1
+            else:
+                moments.early()
+        else:
+            need(code == 0, f"the backup failed by itself: {error}")
+            moments.done_after(time.monotonic() - start)
+        kill_after([RESPALDO, "-r", repository.path, "parity", "update"], moments.choose())
         repository("unlock")
+    need(killed >= KILLS and amid >= KILLS // 4, f"{killed} kills, {amid} of them when packs had been written")
     repository("parity", "update")
     need(repository.json("parity", "status")["complete"], "update left something out")
     result = repository.json("check", "--repair", "--read-data")

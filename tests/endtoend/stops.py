@@ -14,29 +14,33 @@ def main():
         with images.activated() as point:
             write_at(point / "vg0/data", 0, random_bytes(240 * MIB))
             backup = images.command("-r", repository, "backup", "vg0/data")
-            for how in (signal.SIGINT, signal.SIGTERM):
-                hit = False
-                for delay in (0.7, 0.9, 1.1, 0.5):
-                    code, killed, error = kill_after(backup, delay, how)
-                    if killed and code == 130:
-                        hit = True
-                        break
-                    need(code == 0, f"{code}: {error}")
-                    write_at(point / "vg0/data", 0, random_bytes(240 * MIB))
-                need(hit, "no signal hit the backup")
+
+            def nothing_left(where, code, error):
+                need(code == 130, f"a signal {where} gave {code}: {error}")
                 need("interrupted" in error, f"it does not say what happened: {error}")
                 left = images.lvm("lvs", "--noheadings", "-o", "lv_name").stdout
                 need("respaldo" not in left, f"a snapshot was left behind: {left}")
                 need(not list((repository / "locks").iterdir()), "a lock was left behind")
-        for b in backups(repository):
-            run([RESPALDO, "-q", "-r", repository, "export", b["id"], "--raw", work / "whole"])
-            (work / "whole").unlink()
+                need(not backups(repository), "a backup that was stopped is listed")
+
+            for how in (signal.SIGINT, signal.SIGTERM):
+                for where in ("snapshots watched", "volume read"):
+                    with held(backup, where, work / "hold") as process:
+                        process.send_signal(how)
+                    error = process.communicate(timeout=300)[1]
+                    nothing_left(f"at '{where}'", process.returncode, error)
+                # What was uploaded before need not be uploaded again: other bytes.
+                write_at(point / "vg0/data", 0, random_bytes(240 * MIB))
+                before = objects(repository, "data")
+                code, _, error = kill_after(backup, 0, how, begun=lambda: objects(repository, "data") != before)
+                nothing_left("amid the reading", code, error)
         images("-q", "-r", repository, "backup", "vg0/data")
         target = work / "out"
         target.mkdir()
-        code, killed, error = kill_after([RESPALDO, "-r", repository, "restore", "latest", "--to-file", target / "data"], 0.6, signal.SIGINT)
-        if killed and code == 130:
-            need(not list(target.iterdir()), "an interrupted restore left a file")
+        restore = [RESPALDO, "-r", repository, "restore", "latest", "--to-file", target / "data"]
+        code, _, error = kill_after(restore, 0, signal.SIGINT, begun=lambda: any(target.iterdir()))
+        need(code == 130, f"a signal amid a restore gave {code}: {error}")
+        need(not list(target.iterdir()), "an interrupted restore left a file")
         restic(repository, "check", "--read-data")
 
         # No file of the repository may grow beyond 3 MiB: as on a full disk, packs cannot be written.
