@@ -21,6 +21,8 @@ MARKS = [
     ("system: files restore / restic's", "respaldo, files restore", "restic, files restore", 0.5, False),
     ("system: check --read-data / restic's", "respaldo, check --read-data", "restic, check --read-data", 0.5, False),
     ("random: image / restic's", "respaldo, image alone", "restic, image", 0.2, False),
+    # At least 80 % of the rate that hashing and sealing alone have on all processors.
+    ("random: image / hash and seal alone", "respaldo, image alone", "hash and seal alone", 1.25, False),
     ("many: both views / restic's files", "respaldo, both views", "restic, files", 0.40, False),
     ("many: files restore / restic's", "respaldo, files restore", "restic, files restore", 0.5, False),
 ]

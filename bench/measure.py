@@ -55,6 +55,10 @@ class Table:
         if stored is not None:
             self.stored[name] = stored
 
+    def add_seconds(self, name, seconds):
+        """What is reckoned from a rate, not measured as a command."""
+        self.add(name, Figures(seconds, 0, 0))
+
     def seconds(self, name):
         return statistics.median(f.seconds for f in self.rounds[name])
 

@@ -5,12 +5,16 @@
 #include <openssl/params.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "base/bytes.h"
@@ -19,6 +23,7 @@
 #include "crypto/crypto.h"
 #include "repo/compression.h"
 #include "repo/index.h"
+#include "testing/temp.h"
 
 namespace respaldo {
 namespace {
@@ -49,15 +54,7 @@ const Bytes& binary_bytes() {
 }
 
 const Bytes& random_input() {
-  static const Bytes bytes = [] {
-    Bytes result(kInput);
-    std::mt19937_64 random(2);
-    for (std::size_t i = 0; i < kInput; i += 8) {
-      const std::uint64_t word = random();
-      std::memcpy(result.data() + i, &word, sizeof word);
-    }
-    return result;
-  }();
+  static const Bytes bytes = testing::random_bytes(kInput, 2);
   return bytes;
 }
 
@@ -127,7 +124,7 @@ BENCHMARK(sha256_many)->Arg(2)->Arg(4)->Arg(8);
 // The limits of sealing: what OpenSSL does alone.
 void aes_256_ctr(benchmark::State& state) {
   const std::unique_ptr<EVP_CIPHER_CTX, void (*)(EVP_CIPHER_CTX*)> context(EVP_CIPHER_CTX_new(),
-                                                                         EVP_CIPHER_CTX_free);
+                                                                           EVP_CIPHER_CTX_free);
   const std::array<unsigned char, 32> key{1};
   const std::array<unsigned char, 16> iv{2};
   Bytes out(kBlob);
@@ -141,8 +138,10 @@ void aes_256_ctr(benchmark::State& state) {
 BENCHMARK(aes_256_ctr);
 
 void poly1305(benchmark::State& state) {
-  const std::unique_ptr<EVP_MAC, void (*)(EVP_MAC*)> mac(EVP_MAC_fetch(nullptr, "POLY1305", nullptr), EVP_MAC_free);
-  const std::unique_ptr<EVP_MAC_CTX, void (*)(EVP_MAC_CTX*)> context(EVP_MAC_CTX_new(mac.get()), EVP_MAC_CTX_free);
+  const std::unique_ptr<EVP_MAC, void (*)(EVP_MAC*)> mac(EVP_MAC_fetch(nullptr, "POLY1305", nullptr),
+                                                         EVP_MAC_free);
+  const std::unique_ptr<EVP_MAC_CTX, void (*)(EVP_MAC_CTX*)> context(EVP_MAC_CTX_new(mac.get()),
+                                                                     EVP_MAC_CTX_free);
   const std::array<unsigned char, 32> key{3};
   std::array<unsigned char, 16> tag{};
   over_blobs(state, random_input(), [&](ByteView blob) {
@@ -161,6 +160,24 @@ void sealed(benchmark::State& state) {
   over_blobs(state, random_input(), [&](ByteView blob) { cipher.seal(blob, {out.data(), out.size()}); });
 }
 BENCHMARK(sealed);
+
+// What a blob that cannot be compressed must cost: on all processors at once, each with its own blobs.
+void hash_and_seal(benchmark::State& state) {
+  constexpr std::size_t kBatch = 4;
+  crypto::Cipher cipher(crypto::MasterKey::random());
+  std::vector<ByteView> messages;
+  for (std::size_t i = 0; i < kBatch; ++i) messages.push_back(random_input().view(i * kBlob, kBlob));
+  std::vector<crypto::Digest> digests(kBatch);
+  Bytes out(kBlob + crypto::kOverhead);
+  for (auto unused : state) {
+    static_cast<void>(unused);
+    crypto::sha256_many(messages, digests);
+    benchmark::DoNotOptimize(digests.data());
+    for (const ByteView message : messages) cipher.seal(message, {out.data(), out.size()});
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * kBatch * kBlob));
+}
+BENCHMARK(hash_and_seal)->Threads(static_cast<int>(std::thread::hardware_concurrency()))->UseRealTime();
 
 void opened(benchmark::State& state) {
   crypto::Cipher cipher(crypto::MasterKey::random());
@@ -200,7 +217,8 @@ BENCHMARK(compressed)->Arg(repo::kAutoLevel);
 
 void found_incompressible(benchmark::State& state) {
   repo::Compressor compressor(repo::kAutoLevel);
-  over_blobs(state, random_input(), [&](ByteView blob) { benchmark::DoNotOptimize(compressor.worthwhile(blob)); });
+  over_blobs(state, random_input(),
+             [&](ByteView blob) { benchmark::DoNotOptimize(compressor.worthwhile(blob)); });
 }
 BENCHMARK(found_incompressible);
 

@@ -1,6 +1,94 @@
 #include "base/bytes.h"
 
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <mutex>
+
 namespace respaldo {
+
+namespace buffers {
+
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kKeep = false;  // a buffer that is kept hides who uses it too late, or beyond its end
+#else
+constexpr bool kKeep = true;
+#endif
+constexpr std::size_t kSmallest = 128U << 10;  // malloc keeps smaller ones itself
+
+// Eight sizes for each power of two: at most an eighth is too much.
+std::size_t rounded(std::size_t size) {
+  const std::size_t step = std::bit_floor(size) / 8;
+  return (size + step - 1) / step * step;
+}
+
+std::uint8_t* allocate(std::size_t size) {
+  return static_cast<std::uint8_t*>(::operator new[](size, std::align_val_t{kAlignment}));
+}
+void free(std::uint8_t* memory) { ::operator delete[](memory, std::align_val_t{kAlignment}); }
+
+// Never waits: who does not get the lock does without, and so does the child of a fork() that another thread's lock
+// came with.
+class Idle {
+ public:
+  std::uint8_t* take(std::size_t capacity) {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock) return nullptr;
+    // The last one given back is the likeliest to be in the processor's cache.
+    for (std::size_t i = count_; i > 0; --i)
+      if (kept_[i - 1].capacity == capacity) return drop(i - 1);
+    return nullptr;
+  }
+  // False when it is not kept. The oldest make room.
+  bool give(std::uint8_t* memory, std::size_t capacity) {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock) return false;
+    while (count_ == kept_.size() || bytes_ + capacity > kIdle) free(drop(0));
+    kept_[count_++] = {memory, capacity};
+    bytes_ += capacity;
+    return true;
+  }
+
+ private:
+  struct Buffer {
+    std::uint8_t* memory = nullptr;
+    std::size_t capacity = 0;
+  };
+  std::uint8_t* drop(std::size_t at) {
+    const Buffer buffer = kept_[at];
+    std::copy(kept_.begin() + at + 1, kept_.begin() + count_, kept_.begin() + at);
+    --count_;
+    bytes_ -= buffer.capacity;
+    return buffer.memory;
+  }
+  std::mutex mutex_;
+  std::array<Buffer, 64> kept_;
+  std::size_t count_ = 0, bytes_ = 0;
+};
+
+// Never destroyed: buffers of static lifetime come back after the end of main().
+Idle& idle() {
+  static Idle* const pool = new Idle;
+  return *pool;
+}
+
+}  // namespace
+
+std::uint8_t* acquire(std::size_t& capacity) {
+  if (!kKeep || capacity < kSmallest || capacity > kIdle) return allocate(capacity);
+  capacity = rounded(capacity);
+  std::uint8_t* const memory = idle().take(capacity);
+  return memory != nullptr ? memory : allocate(capacity);
+}
+
+void release(std::uint8_t* memory, std::size_t capacity) noexcept {
+  if (memory == nullptr) return;
+  if (!kKeep || capacity < kSmallest || capacity > kIdle || !idle().give(memory, capacity)) free(memory);
+}
+
+}  // namespace buffers
 
 bool is_zero(ByteView bytes) {
   const std::uint8_t* p = bytes.data();

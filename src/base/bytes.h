@@ -22,22 +22,29 @@ inline std::string_view as_text(ByteView bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Owns memory aligned to 4096 bytes, not initialised: good for O_DIRECT and for hot buffers.
-// Move-only; a copy is spelled clone(). A moved-from Bytes is empty.
+namespace buffers {
+
+// Memory aligned to 4096 bytes, not initialised; `capacity` becomes what there is, at least what was asked for. Large
+// ones are kept for the next who asks, up to kIdle bytes of them: fresh memory costs a page fault for each 4 KiB, which is
+// as much as hashing it. Thread-safe. Throws std::bad_alloc.
+inline constexpr std::size_t kAlignment = 4096, kIdle = 32U << 20;
+std::uint8_t* acquire(std::size_t& capacity);
+void release(std::uint8_t* memory, std::size_t capacity) noexcept;
+
+}  // namespace buffers
+
+// Owns memory out of `buffers`: good for O_DIRECT and for hot buffers. Move-only; a copy is spelled clone(). A
+// moved-from Bytes is empty.
 class Bytes {
  public:
-  static constexpr std::size_t kAlignment = 4096;
+  static constexpr std::size_t kAlignment = buffers::kAlignment;
 
   Bytes() = default;
-  explicit Bytes(std::size_t size) : data_(allocate(size)), size_(size), capacity_(size) {}
-  Bytes(Bytes&& other) noexcept
-      : data_(std::move(other.data_)),
-        size_(std::exchange(other.size_, 0)),
-        capacity_(std::exchange(other.capacity_, 0)) {}
+  explicit Bytes(std::size_t size) : data_(allocate(size)), size_(size) {}
+  Bytes(Bytes&& other) noexcept : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
   Bytes& operator=(Bytes&& other) noexcept {
     data_ = std::move(other.data_);
     size_ = std::exchange(other.size_, 0);
-    capacity_ = std::exchange(other.capacity_, 0);
     return *this;
   }
 
@@ -56,16 +63,15 @@ class Bytes {
   std::uint8_t* data() { return data_.get(); }
   const std::uint8_t* data() const { return data_.get(); }
   std::size_t size() const { return size_; }
-  std::size_t capacity() const { return capacity_; }
+  std::size_t capacity() const { return data_ ? data_.get_deleter().capacity : 0; }
   bool empty() const { return size_ == 0; }
 
   // Changes the size; contents are kept up to the smaller size, new bytes are not initialised.
   void resize(std::size_t size) {
-    if (size > capacity_) {
+    if (size > capacity()) {
       auto grown = allocate(size);
       if (size_ > 0) std::memcpy(grown.get(), data_.get(), size_);
       data_ = std::move(grown);
-      capacity_ = size;
     }
     size_ = size;
   }
@@ -78,15 +84,18 @@ class Bytes {
 
  private:
   struct Free {
-    void operator()(std::uint8_t* p) const { ::operator delete[](p, std::align_val_t{kAlignment}); }
+    std::size_t capacity;
+    void operator()(std::uint8_t* memory) const noexcept { buffers::release(memory, capacity); }
   };
   using Memory = std::unique_ptr<std::uint8_t[], Free>;
   static Memory allocate(std::size_t size) {
-    if (size == 0) return {};
-    return Memory(static_cast<std::uint8_t*>(::operator new[](size, std::align_val_t{kAlignment})));
+    if (size == 0) return Memory();
+    std::size_t capacity = size;
+    std::uint8_t* const memory = buffers::acquire(capacity);
+    return Memory(memory, Free{capacity});
   }
   Memory data_;
-  std::size_t size_ = 0, capacity_ = 0;
+  std::size_t size_ = 0;
 };
 
 // True when every byte is zero. Fast (wide loads); an empty view is all zero.

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cctype>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/crc.h"
 #include "base/endian.h"
@@ -46,6 +49,42 @@ TEST(Bytes, nothing_at_all_is_a_fine_buffer) {
   none.resize(0);
   none.resize(3);
   EXPECT_EQ(none.size(), 3U);
+}
+
+TEST(Bytes, large_ones_are_used_again) {
+  for (const std::size_t size : {std::size_t{1} << 20, (std::size_t{1} << 20) + 1, std::size_t{9} << 20}) {
+    Bytes first(size);
+    EXPECT_GE(first.capacity(), size);
+    EXPECT_LE(first.capacity(), size + size / 8);
+    std::memset(first.data(), 1, first.capacity());
+    Bytes second = std::move(first);
+    first = Bytes(size);  // another one
+    EXPECT_NE(first.data(), second.data());
+    std::memset(first.data(), 2, first.capacity());
+    EXPECT_EQ(second.data()[size - 1], 1);
+  }
+#if !defined(__SANITIZE_ADDRESS__)
+  const std::uint8_t* const before = Bytes(3U << 20).data();
+  EXPECT_EQ(Bytes(3U << 20).data(), before);
+#endif
+}
+
+TEST(Bytes, threads_share_what_is_kept) {
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0;
+  for (unsigned char t = 1; t <= 4; ++t)
+    threads.emplace_back([&wrong, t] {
+      for (std::size_t i = 0; i < 2000; ++i) {
+        const std::size_t size = (std::size_t{128} << 10) * (1 + i % 5);
+        Bytes bytes(size);
+        bytes.data()[0] = bytes.data()[size - 1] = t;
+        Bytes other(size);
+        other.data()[0] = other.data()[size - 1] = 0;
+        wrong += bytes.data()[0] != t || bytes.data()[size - 1] != t;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(IsZero, one_byte_anywhere_is_seen) {

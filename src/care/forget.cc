@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <string>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -29,30 +31,41 @@ RetentionPolicy by_age(RetentionPolicy policy) {
   return policy;
 }
 
-// `judged` is newest first. A clock that was a year ahead for one backup, and still is, would make all others old.
-void require_no_gap(const BackupGroup& group, const std::vector<Judged>& judged, const RetentionPolicy& policy,
-                    const repo::Timestamp& now) {
+std::string day(const Judged& judged) { return repo::format_time(judged.backup.snapshot.time).substr(0, 10); }
+
+// `judged` is newest first. A clock that went a year ahead some nights ago, and still is, would make most others
+// too old. What is older news was confirmed, or kept, long ago.
+void require_no_gap(const BackupGroup& group, const std::vector<Judged>& judged,
+                    const RetentionPolicy& policy, const repo::Timestamp& now) {
   const RetentionPolicy aged = by_age(policy);
-  if (aged.empty()) return;
-  for (std::size_t i = 1; i < judged.size(); ++i) {
-    const Judged& later = judged[i - 1];
-    const std::int64_t gap = later.backup.snapshot.time.seconds - judged[i].backup.snapshot.time.seconds;
-    if (later.in_future || gap <= kClockGap) continue;
-    std::vector<repo::NamedSnapshot> older;
-    for (std::size_t j = i; j < judged.size(); ++j) older.push_back(judged[j].backup);
-    const std::vector<Judged> alone = apply_policy(std::move(older), aged, now);
-    std::size_t lost = 0;
-    for (std::size_t j = 0; j < alone.size(); ++j) lost += alone[j].keep() && !judged[i + j].keep();
-    // One of many is what a policy of years drops every year.
-    if (lost == 0 || (lost == 1 && i > 1)) continue;
-    throw Error(ErrorKind::refused,
-                fmt::format("{}: backup {} is dated {} days after the one before, and would make {} backup{} before it "
-                            "too old to keep; nothing was forgotten",
-                            printable(group.describe()), later.backup.id.short_hex(), gap / 86400, lost,
-                            lost == 1 ? "" : "s"),
-                fmt::format("was the clock wrong? Then set it, and `respaldo forget {}`, and what else was made with that "
-                            "date; if it was right, repeat with --trust-clock",
-                            later.backup.id.short_hex()));
+  const auto newest = std::ranges::find(judged, false, &Judged::in_future);
+  if (aged.empty() || newest == judged.end()) return;
+  const auto seconds = [](const Judged& one) { return one.backup.snapshot.time.seconds; };
+  for (auto later = newest; std::next(later) != judged.end(); ++later) {
+    const auto older = std::next(later);
+    if (seconds(*newest) - seconds(*later) > kClockNews) return;
+    const std::int64_t gap = seconds(*later) - seconds(*older);
+    if (gap <= kClockGap) continue;
+    std::vector<repo::NamedSnapshot> before;
+    for (auto it = older; it != judged.end(); ++it) before.push_back(it->backup);
+    const std::vector<Judged> alone = apply_policy(std::move(before), aged, now);
+    std::size_t wanted = 0, lost = 0;
+    for (std::size_t i = 0; i < alone.size(); ++i) {
+      wanted += alone[i].keep();
+      lost += alone[i].keep() && !older[static_cast<std::ptrdiff_t>(i)].keep();
+    }
+    // What a policy of years drops night by night is less.
+    if (lost == 0 || lost * 2 < wanted) continue;
+    throw Error(
+        ErrorKind::refused,
+        fmt::format("{}: backup {} is of {}, {} days after the one before, of {}, and would make {} backup{} before "
+                    "it too old to keep; nothing was forgotten",
+                    printable(group.describe()), later->backup.id.short_hex(), day(*later), gap / 86400, day(*older),
+                    lost, lost == 1 ? "" : "s"),
+        fmt::format("if the clock was wrong, set it, and remove what was made with the wrong date: `respaldo forget "
+                    "{}`; if the date is right, repeat once with --trust-clock (a job's own words: `respaldo run JOB "
+                    "--dry-run`)",
+                    later->backup.id.short_hex()));
   }
 }
 

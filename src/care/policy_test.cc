@@ -128,16 +128,43 @@ TEST(Forget, a_clock_that_ran_ahead_makes_nothing_too_old) {
   all.push_back(backup("2099-01-01T00:30:00Z"));
   EXPECT_THROW(plan_forget(all, {.policy = month}, later), Error);
   EXPECT_EQ(plan_forget(all, {.policy = month, .trust_clock = true}, later).remove.size(), 5U);
-  // Counts do not depend on dates; what would go anyway is no reason; nor is a gap that moves nothing.
+  // Counts do not depend on dates; nor is a gap a reason that moves nothing.
   EXPECT_EQ(plan_forget(all, {.policy = {.last = 3}}, later).remove.size(), 4U);
   RetentionPolicy both = month;
   both.daily = kUnlimited;
   EXPECT_THAT(plan_forget(all, {.policy = both}, later).remove, IsEmpty());
-  all = daily(5);
-  all.push_back(backup("2020-01-01T00:00:00Z"));
-  EXPECT_EQ(plan_forget(all, {.policy = month}, kNow).remove.size(), 1U);
+  // One good backup before any number of nights.
   all = {backup("2020-01-01T00:00:00Z"), backup("2026-11-01T00:00:00Z")};
   EXPECT_THROW(plan_forget(all, {.policy = month}, kNow), Error);
+  all.push_back(backup("2026-11-02T00:00:00Z"));
+  EXPECT_THROW(plan_forget(all, {.policy = month}, kNow), Error);
+}
+
+TEST(Forget, a_year_without_backups_is_confirmed_once) {
+  // Two years of nights, one without, and now again: each night some of the first year become too old.
+  std::vector<repo::NamedSnapshot> all;
+  const auto day = [](int n) {
+    repo::Timestamp time = *repo::parse_time("2023-01-01T00:00:00Z");
+    time.seconds += std::int64_t{n} * 86400;
+    return backup(repo::format_time(time));
+  };
+  for (int n = 0; n < 730; ++n) all.push_back(day(n));
+  for (int n = 1100; n < 1107; ++n) all.push_back(day(n));
+  const auto later = *repo::parse_time("2026-01-11T00:00:00Z");
+  const RetentionPolicy policy{.within = KeepDuration::parse("2y")};
+  EXPECT_THROW(plan_forget(all, {.policy = policy}, later), Error);
+  const auto gone = plan_forget(all, {.policy = policy, .trust_clock = true}, later).remove;
+  ASSERT_GT(gone.size(), 365U);
+  std::erase_if(all, [&](const repo::NamedSnapshot& one) {
+    return one.snapshot.time.seconds <= gone.back().snapshot.time.seconds;
+  });
+  for (int n = 1107; n < 1114; ++n) all.push_back(day(n));
+  EXPECT_EQ(plan_forget(all, {.policy = policy}, *repo::parse_time("2026-01-18T00:00:00Z")).remove.size(), 7U);
+  // Long afterwards nobody asks: a year of one backup each is what a policy of years keeps.
+  all = {backup("2021-01-01T00:00:00Z"), backup("2022-01-05T00:00:00Z"), backup("2023-01-08T00:00:00Z"),
+         backup("2026-01-01T00:00:00Z"), backup("2026-05-01T00:00:00Z")};
+  const RetentionPolicy years{.within_yearly = KeepDuration::parse("2y")};
+  EXPECT_EQ(plan_forget(all, {.policy = years}, *repo::parse_time("2026-05-02T00:00:00Z")).remove.size(), 4U);
 }
 
 TEST(Forget, groups_are_judged_apart) {

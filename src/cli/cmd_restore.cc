@@ -33,8 +33,8 @@ struct RestoreOptions {
 void warn_of_losses(app::Context& context, const view::StoredVolume& volume) {
   if (!volume.facts) return;
   for (const view::LostRange& lost : volume.facts->lost)
-    context.warn(fmt::format("{} at byte {} were unreadable when the backup was made, and are zeros in it",
-                             format_size(lost.extent.length), lost.extent.offset));
+    context.warn(fmt::format("{} at byte {} are not in the backup, and are zeros: {}", format_size(lost.extent.length),
+                             lost.extent.offset, printable(lost.why)));
 }
 
 namespace {

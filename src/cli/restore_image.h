@@ -11,7 +11,7 @@ namespace respaldo::cli {
 inline constexpr const char* kBackupHelp =
     "an ID, the beginning of one, or latest; with :VG/LV to choose the volume";
 
-// Tells of ranges that were unreadable when the backup was made.
+// Tells of ranges that are not in the backup.
 void warn_of_losses(app::Context& context, const view::StoredVolume& volume);
 // The image into a sparse file, or onto a block device; asks before it overwrites one.
 app::ExitCode restore_image_to_file(app::Context& context, const std::string& backup,

@@ -72,8 +72,7 @@ class Drill {
     report_.image_size = volume_.image_size;
     if (volume_.facts && !volume_.facts->lost.empty())
       report_.notes.push_back(
-          fmt::format("the backup is incomplete: {} ranges could not be read when it was made, and are zeros",
-                      volume_.facts->lost.size()));
+          fmt::format("the backup is incomplete: {}", view::describe(volume_.facts->lost)));
     if (restore()) {
       look();
       judge();
@@ -240,9 +239,7 @@ class Drill {
     // The same zeros are in both views, and no checker can see them.
     if (report_.verdict <= Verdict::unchecked && volume_.facts && !volume_.facts->lost.empty()) {
       report_.verdict = Verdict::damaged;
-      report_.why = fmt::format(
-          "it was restored, but {} ranges of it could not be read when the backup was made, and are zeros",
-          volume_.facts->lost.size());
+      report_.why = fmt::format("it was restored, but {}", view::describe(volume_.facts->lost));
     }
   }
 

@@ -93,7 +93,12 @@ bool Decompressor::decompress(ByteView packed, MutableBytes out) {
 Bytes Decompressor::decompress(ByteView packed, std::uint64_t limit) {
   ZSTD_DCtx* context = impl_->context.get();
   ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
-  Bytes out(std::min<std::uint64_t>(limit, std::max<std::uint64_t>(packed.size() * 4, 65536)));
+  // Whoever packed it usually says how long it is; that is believed up to a ratio that texts do have.
+  const unsigned long long told = ZSTD_getFrameContentSize(packed.data(), packed.size());
+  std::uint64_t expected = std::max<std::uint64_t>(packed.size() * 4, 65536);
+  if (told != ZSTD_CONTENTSIZE_UNKNOWN && told != ZSTD_CONTENTSIZE_ERROR && told / 64 <= packed.size())
+    expected = std::max<std::uint64_t>(told, 1);
+  Bytes out(std::min(limit, expected));
   ZSTD_inBuffer in{packed.data(), packed.size(), 0};
   ZSTD_outBuffer done{out.data(), out.size(), 0};
   std::size_t more = 1;

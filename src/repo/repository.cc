@@ -4,13 +4,16 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_set>
 
 #include "base/endian.h"
 #include "base/printable.h"
+#include "base/units.h"
 #include "chunk/polynomial.h"
 #include "os/thread_group.h"
 #include "repo/compression.h"
@@ -381,24 +384,68 @@ Bytes Repository::read_blob(BlobType type, const BlobId& id, const BlobLocation&
       [&](Codec& codec) { return decode_blob(type, id, location, container, codec.cipher); });
 }
 
-Bytes Repository::decode_blob(BlobType type, const BlobId& id, const BlobLocation& location,
-                              ByteView container, crypto::Cipher& cipher) const {
+namespace {
+
+// Opened and decompressed; whether it is what its ID says is still to be seen.
+Bytes unsealed(BlobType type, const BlobId& id, const BlobLocation& location, ByteView sealed,
+               crypto::Cipher& cipher) {
   require_plausible(type, id, location);
-  const auto damaged = [&](std::string_view why) { return damaged_blob(id, location, why); };
-  auto opened = cipher.open(container);
-  if (!opened) throw damaged("its seal is broken");
-  if (location.uncompressed_length != 0) {
-    // A lie about the length costs no more memory than zstd could have packed into the container.
-    if (location.uncompressed_length / 65536 > opened->size() + 1)
-      throw damaged("its length cannot be right");
-    Bytes plain(location.uncompressed_length + kJsonPadding);
-    plain.resize(location.uncompressed_length);
-    thread_local Decompressor decompressor;
-    if (!decompressor.decompress(*opened, plain)) throw damaged("it does not decompress to its length");
-    opened = std::move(plain);
+  auto opened = cipher.open(sealed);
+  if (!opened) throw damaged_blob(id, location, "its seal is broken");
+  if (location.uncompressed_length == 0) return std::move(*opened);
+  // A lie about the length costs no more memory than zstd could have packed into the container.
+  if (location.uncompressed_length / 65536 > opened->size() + 1)
+    throw damaged_blob(id, location, "its length cannot be right");
+  Bytes plain(location.uncompressed_length + kJsonPadding);
+  plain.resize(location.uncompressed_length);
+  thread_local Decompressor decompressor;
+  if (!decompressor.decompress(*opened, plain))
+    throw damaged_blob(id, location, "it does not decompress to its length");
+  return plain;
+}
+
+Error other_contents(const BlobId& id, const BlobLocation& location) {
+  return damaged_blob(id, location, "its contents do not match its ID");
+}
+
+}  // namespace
+
+Bytes Repository::decode_blob(BlobType type, const BlobId& id, const BlobLocation& location, ByteView container,
+                              crypto::Cipher& cipher) const {
+  Bytes plain = unsealed(type, id, location, container, cipher);
+  if (crypto::sha256(plain) != id.bytes) throw other_contents(id, location);
+  return plain;
+}
+
+void Repository::decode_blobs(std::span<const Container> containers, crypto::Cipher& cipher,
+                              const BlobTaker& take) const {
+  constexpr std::size_t kMost = 32;
+  constexpr std::uint64_t kBatch = 8 * kMiB;  // one more blob may go beyond it
+  std::array<Bytes, kMost> plain;
+  std::array<std::optional<Error>, kMost> damage;
+  std::array<ByteView, kMost> messages;
+  std::array<crypto::Digest, kMost> digests;
+  for (std::size_t first = 0, count = 0; first < containers.size(); first += count) {
+    std::uint64_t bytes = 0;
+    for (count = 0; count < kMost && first + count < containers.size() && bytes < kBatch; ++count) {
+      const Container& one = containers[first + count];
+      plain[count] = Bytes();
+      damage[count].reset();
+      try {
+        plain[count] = unsealed(one.type, one.id, one.location, one.sealed, cipher);
+      } catch (const Error& error) {
+        damage[count] = error;
+      }
+      messages[count] = plain[count];
+      bytes += plain[count].size();
+    }
+    crypto::sha256_many(std::span(messages).first(count), std::span(digests).first(count));
+    for (std::size_t i = 0; i < count; ++i) {
+      const Container& one = containers[first + i];
+      if (!damage[i] && digests[i] != one.id.bytes) damage[i] = other_contents(one.id, one.location);
+      take(first + i, damage[i] ? Bytes() : std::move(plain[i]), damage[i] ? &*damage[i] : nullptr);
+    }
   }
-  if (crypto::sha256(*opened) != id.bytes) throw damaged("its contents do not match its ID");
-  return std::move(*opened);
 }
 
 PackContents Repository::read_pack_header(const PackId& pack, std::uint64_t pack_size) {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -86,6 +88,16 @@ class Repository {
   // The same for a container already in memory. `cipher` belongs to the calling thread.
   Bytes decode_blob(BlobType type, const BlobId& id, const BlobLocation& location, ByteView container,
                     crypto::Cipher& cipher) const;
+  // Several of them: their hashes are reckoned together, which is faster. `take` gets each in its order, with
+  // its plain bytes or with what is wrong with it, on this thread.
+  struct Container {
+    BlobType type;
+    BlobId id;
+    BlobLocation location;
+    ByteView sealed;
+  };
+  using BlobTaker = std::function<void(std::size_t number, Bytes plain, const Error* damage)>;
+  void decode_blobs(std::span<const Container> containers, crypto::Cipher& cipher, const BlobTaker& take) const;
   // The pack's own header, checked against the file size: its blobs in order.
   PackContents read_pack_header(const PackId& pack, std::uint64_t pack_size);
 

@@ -341,6 +341,36 @@ TEST(Index, finds_every_copy_and_groups_by_pack) {
   EXPECT_EQ(back.at(0).blobs.at(0).uncompressed_length, 5U);
 }
 
+TEST(Index, large_ones_are_sorted_by_all_processors) {
+  constexpr std::size_t kBlobs = 200000;
+  const Bytes random = testing::random_bytes(kBlobs * sizeof(BlobId), 11);
+  Index index;
+  for (std::size_t copy = 0; copy < 2; ++copy) {
+    PackContents pack{PackId{{static_cast<std::uint8_t>(copy)}}, {}};
+    for (std::size_t i = 0; i < kBlobs; ++i) {
+      PackedBlob blob{BlobType::data, {}, static_cast<std::uint32_t>(i), 100, 0};
+      std::memcpy(blob.id.bytes.data(), random.data() + i * sizeof(BlobId), sizeof(BlobId));
+      if (i % 3 == 0) blob.id.bytes[0] = 7;  // not as even as they should be
+      if (i % 2 == 0 || copy == 0) pack.blobs.push_back(blob);
+    }
+    index.add(pack);
+    index.add(pack);
+  }
+  index.freeze();
+  EXPECT_EQ(index.blob_count(), kBlobs + kBlobs / 2);
+  std::size_t visited = 0;
+  index.for_each_pack([&](const PackContents& pack) {
+    for (const PackedBlob& blob : pack.blobs) {
+      ++visited;
+      const auto places = index.find_all(BlobType::data, blob.id);
+      ASSERT_EQ(places.size(), blob.offset % 2 == 0 ? 2U : 1U);
+      for (const BlobLocation& place : places) ASSERT_EQ(place.offset, blob.offset);
+      ASSERT_EQ(places.back().pack, blob.offset % 2 == 0 ? PackId{{1}} : PackId{{0}});
+    }
+  });
+  EXPECT_EQ(visited, kBlobs + kBlobs / 2);
+}
+
 TEST(PackHeader, hostile_ones_are_refused) {
   Bytes entry = Bytes::zeroed(41);
   entry.data()[0] = 2;

@@ -1,6 +1,7 @@
 #include "restore/blob_reader.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "base/error.h"
 
@@ -42,20 +43,21 @@ void BlobReader::read(std::span<const WantedBlob> blobs,
       stretch = {};
     }
   }
-  for (std::size_t i = 0; i < blobs.size(); ++i) take(i, decode(blobs[i], stretch, begin));
-}
-
-Bytes BlobReader::decode(const WantedBlob& blob, ByteView stretch, std::uint64_t begin) {
-  if (!stretch.empty()) {
-    try {
-      return repository_.repository().decode_blob(
-          repo::BlobType::data, blob.id, blob.location,
-          stretch.subspan(blob.location.offset - begin, blob.location.length), cipher_);
-    } catch (const Error&) {
-      // load_blob tries every place that is known, and has the better message.
-    }
+  // load_blob tries every place that is known, and has the better message.
+  const auto elsewhere = [&](std::size_t i) { return repository_.load_blob(repo::BlobType::data, blobs[i].id); };
+  if (stretch.empty()) {
+    for (std::size_t i = 0; i < blobs.size(); ++i) take(i, elsewhere(i));
+    return;
   }
-  return repository_.load_blob(repo::BlobType::data, blob.id);
+  std::vector<repo::Repository::Container> containers;
+  containers.reserve(blobs.size());
+  for (const WantedBlob& blob : blobs)
+    containers.push_back({repo::BlobType::data, blob.id, blob.location,
+                          stretch.view(blob.location.offset - begin, blob.location.length)});
+  repository_.repository().decode_blobs(containers, cipher_,
+                                        [&](std::size_t i, Bytes plain, const Error* damage) {
+                                          take(i, damage == nullptr ? std::move(plain) : elsewhere(i));
+                                        });
 }
 
 }  // namespace respaldo::restore

@@ -32,8 +32,6 @@ class BlobReader {
   void read(std::span<const WantedBlob> blobs, const std::function<void(std::size_t, Bytes)>& take);
 
  private:
-  Bytes decode(const WantedBlob& blob, ByteView stretch, std::uint64_t begin);
-
   const repo::IndexedRepository& repository_;
   crypto::Cipher cipher_;
 };

@@ -1,6 +1,8 @@
 // Small helpers for tests.
 #pragma once
 
+#include <cstdint>
+#include <cstring>
 #include <random>
 
 #include "base/bytes.h"

@@ -289,7 +289,9 @@ TEST_F(Check, lost_ranges_are_a_warning) {
   store_image(*repository_, random_bytes(1000, 1), facts.to_json());
   const CheckReport report = check(false);
   EXPECT_TRUE(report.ok());
-  EXPECT_THAT(report.findings, ElementsAre(Kind("lost_ranges")));
+  ASSERT_THAT(report.findings, ElementsAre(Kind("lost_ranges")));
+  EXPECT_THAT(report.findings[0].message, HasSubstr("512 B in 1 range are lost"));
+  EXPECT_THAT(report.findings[0].message, HasSubstr("Input/output error"));
 }
 
 TEST_F(Check, a_subset_of_the_data_is_read) {

@@ -8,8 +8,10 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <span>
 #include <tuple>
 #include <unordered_map>
+#include <vector>
 
 #include "base/error.h"
 #include "base/units.h"
@@ -63,7 +65,7 @@ class PackReading {
       const Bytes piece = repository_.repository().backend().load({store::FileType::pack, pack_.pack.hex()},
                                                                   done_, end - done_);
       hash_.update(piece);
-      for (std::size_t i = first; i < blob; ++i) check_blob(pack_.blobs[i], piece);
+      check_blobs(std::span(pack_.blobs).subspan(first, blob - first), piece);
       progress.advance(piece.size());
       done_ = end;
     }
@@ -92,24 +94,32 @@ class PackReading {
     return std::max(end, limit);
   }
 
-  void check_blob(const repo::PackedBlob& blob, ByteView piece) {
-    if (blob.offset < done_ || end_of(blob) > done_ + piece.size()) {
-      outside(blob);
-      return;
+  void check_blobs(std::span<const repo::PackedBlob> blobs, ByteView piece) {
+    std::vector<repo::Repository::Container> containers;
+    std::vector<const repo::PackedBlob*> inside;
+    for (const repo::PackedBlob& blob : blobs) {
+      if (blob.offset < done_ || end_of(blob) > done_ + piece.size()) {
+        outside(blob);
+        continue;
+      }
+      inside.push_back(&blob);
+      containers.push_back({blob.type, blob.id, {pack_.pack, blob.offset, blob.length, blob.uncompressed_length},
+                            piece.subspan(blob.offset - done_, blob.length)});
     }
-    try {
-      const repo::BlobLocation location{pack_.pack, blob.offset, blob.length, blob.uncompressed_length};
-      repository_.repository().decode_blob(blob.type, blob.id, location,
-                                           piece.subspan(blob.offset - done_, blob.length), cipher_);
-    } catch (const Error& failure) {
-      damaged_.add(pack_.pack, blob);
-      const bool elsewhere = repository_.index().find_all(blob.type, blob.id).size() > 1;
-      findings_.add(Severity::error, "bad_blob",
-                    fmt::format("pack {}, byte {}: {} blob {} is damaged: {}", pack_.pack.short_hex(),
-                                blob.offset, blob.type == repo::BlobType::tree ? "tree" : "data",
-                                blob.id.short_hex(), failure.message()),
-                    elsewhere ? "another pack holds this blob too; restores use that" : kNewBackup);
-    }
+    repository_.repository().decode_blobs(containers, cipher_,
+                                          [&](std::size_t i, const Bytes&, const Error* damage) {
+                                            if (damage != nullptr) damaged(*inside[i], *damage);
+                                          });
+  }
+
+  void damaged(const repo::PackedBlob& blob, const Error& failure) {
+    damaged_.add(pack_.pack, blob);
+    const bool elsewhere = repository_.index().find_all(blob.type, blob.id).size() > 1;
+    findings_.add(Severity::error, "bad_blob",
+                  fmt::format("pack {}, byte {}: {} blob {} is damaged: {}", pack_.pack.short_hex(), blob.offset,
+                              blob.type == repo::BlobType::tree ? "tree" : "data", blob.id.short_hex(),
+                              failure.message()),
+                  elsewhere ? "another pack holds this blob too; restores use that" : kNewBackup);
   }
 
   void outside(const repo::PackedBlob& blob) {

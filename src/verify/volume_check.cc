@@ -43,17 +43,13 @@ void check_facts(const view::StoredVolume& volume, const std::string& name, Orig
                  fmt::format("{}: its image has {} bytes, {} says {}", name, volume.image_size,
                              view::kFactsName, facts.size),
                  kOlderBackup);
-  std::uint64_t lost = 0;
   for (const view::LostRange& range : facts.lost) {
-    lost += range.extent.length;
     if (range.extent.end() > facts.size)
       findings.add(Severity::error, "facts_disagree",
                    fmt::format("{}: {} tells of a lost range past its end", name, view::kFactsName));
   }
-  if (lost > 0)
-    findings.add(Severity::warning, "lost_ranges",
-                 fmt::format("{}: {} bytes in {} ranges could not be read when it was made", name, lost,
-                             facts.lost.size()),
+  if (!facts.lost.empty())
+    findings.add(Severity::warning, "lost_ranges", fmt::format("{}: {}", name, view::describe(facts.lost)),
                  kOlderBackup);
 }
 

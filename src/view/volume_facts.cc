@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/printable.h"
+#include "base/units.h"
 #include "view/volume_view.h"
 
 namespace respaldo::view {
@@ -53,6 +55,14 @@ const Json& list(const Json& object, const char* name) {
 }
 
 }  // namespace
+
+std::string describe(const std::vector<LostRange>& lost) {
+  std::uint64_t bytes = 0;
+  for (const LostRange& range : lost) bytes += range.extent.length;
+  return fmt::format("{} in {} range{} are lost, and are zeros; the first is at byte {}: {}", format_size(bytes),
+                     lost.size(), lost.size() == 1 ? "" : "s", lost.empty() ? 0 : lost.front().extent.offset,
+                     lost.empty() ? "" : printable(lost.front().why));
+}
 
 std::string VolumeFacts::to_json() const {
   Json json;

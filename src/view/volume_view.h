@@ -19,11 +19,13 @@ inline constexpr std::string_view kImageName = "image.raw", kImageFolder = "imag
                                   kFactsName = "volume.json", kGroupConfigName = "vg.conf";
 std::string part_name(std::size_t number);  // of the files in kImageFolder: "image.00000"
 
-// Ranges of the source that could not be read (stored as zeros).
+// Ranges of the volume that are not in the backup, and are zeros in it: they could not be read when it was made, or a
+// repair of the repository gave them up.
 struct LostRange {
   Extent extent;
   std::string why;
 };
+std::string describe(const std::vector<LostRange>& lost);  // "8.00 KiB in 2 ranges are lost, ..."
 
 // A filesystem whose files are in the backup.
 struct FileViewFacts {
