@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <mutex>
+#include <thread>
 
 namespace respaldo {
 
@@ -17,6 +18,11 @@ constexpr bool kKeep = false;  // a buffer that is kept hides who uses it too la
 constexpr bool kKeep = true;
 #endif
 constexpr std::size_t kSmallest = 128U << 10;  // malloc keeps smaller ones itself
+constexpr std::size_t kLargest = 16U << 20;
+
+std::size_t most_idle() {
+  return std::size_t{std::clamp(std::thread::hardware_concurrency(), 2U, 8U)} * (8U << 20);
+}
 
 // Eight sizes for each power of two: at most an eighth is too much.
 std::size_t rounded(std::size_t size) {
@@ -45,7 +51,7 @@ class Idle {
   bool give(std::uint8_t* memory, std::size_t capacity) {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return false;
-    while (count_ == kept_.size() || bytes_ + capacity > kIdle) free(drop(0));
+    while (count_ == kept_.size() || bytes_ + capacity > most_) free(drop(0));
     kept_[count_++] = {memory, capacity};
     bytes_ += capacity;
     return true;
@@ -66,6 +72,7 @@ class Idle {
   std::mutex mutex_;
   std::array<Buffer, 64> kept_;
   std::size_t count_ = 0, bytes_ = 0;
+  const std::size_t most_ = most_idle();
 };
 
 // Never destroyed: buffers of static lifetime come back after the end of main().
@@ -77,7 +84,7 @@ Idle& idle() {
 }  // namespace
 
 std::uint8_t* acquire(std::size_t& capacity) {
-  if (!kKeep || capacity < kSmallest || capacity > kIdle) return allocate(capacity);
+  if (!kKeep || capacity < kSmallest || capacity > kLargest) return allocate(capacity);
   capacity = rounded(capacity);
   std::uint8_t* const memory = idle().take(capacity);
   return memory != nullptr ? memory : allocate(capacity);
@@ -85,7 +92,7 @@ std::uint8_t* acquire(std::size_t& capacity) {
 
 void release(std::uint8_t* memory, std::size_t capacity) noexcept {
   if (memory == nullptr) return;
-  if (!kKeep || capacity < kSmallest || capacity > kIdle || !idle().give(memory, capacity)) free(memory);
+  if (!kKeep || capacity < kSmallest || capacity > kLargest || !idle().give(memory, capacity)) free(memory);
 }
 
 }  // namespace buffers

@@ -38,7 +38,7 @@ def lost_and_repaired(work, images):
     lost = json.loads(run([*ours, "--json", "show", "latest"]).stdout)["volumes"][0]["facts"]["lost"]
     need(lost, "nothing was lost")
     report = drill(repository, expect=20)["vg0/good"]
-    need(report["verdict"] == "damaged" and "lost in the repository" in report["why"], f"{report}")
+    need(report["verdict"] == "damaged" and "lost in the repository" in f"{report['why']} {report['notes']}", f"{report}")
 
     def compared():
         return json.loads(images("--json", "-r", repository, "check", "--device", "vg0/good", expect=20).stdout)
