@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/progress.h"
 #include "base/printable.h"
@@ -12,6 +13,7 @@
 #include "engine/kernel/kernel_engine.h"
 #include "os/process.h"
 #include "parity/parity_backend.h"
+#include "store/key_hint.h"
 #include "store/open.h"
 #include "store/prefetch.h"
 
@@ -81,6 +83,8 @@ struct Context::Impl {
   std::unique_ptr<engine::VolumeEngine> engine;
   std::shared_ptr<store::WriteLog> write_log;
   bool bypass_cache = false, impatient = false;
+  store::Entrance entrance;
+  std::optional<store::KeyHint> key_hint;
 
   // Says warnings, for as long as the outside world lives: stores outlive the context that opened them.
   std::function<void(std::string_view)> warner() const {
@@ -134,6 +138,10 @@ std::string Context::repository_location() const {
 std::string Context::shown_location() const { return store::display_location(repository_location()); }
 
 void Context::bypass_cache() { impl_->bypass_cache = true; }
+void Context::look_ahead(bool indexes) {
+  impl_->entrance.snapshots = true;
+  impl_->entrance.indexes = indexes;
+}
 void Context::be_impatient() { impl_->impatient = true; }
 
 std::unique_ptr<store::Backend> Context::open_store() {
@@ -164,13 +172,17 @@ std::pair<std::unique_ptr<store::Backend>, store::CachingBackend*> Context::open
   const StoreFlags& flags = impl_->options.store;
   if (store::parse_location(repository_location()).scheme == store::Scheme::local)
     return {std::move(backend), nullptr};
-  backend = store::with_prefetched_entrance(std::move(backend));
-  if (flags.no_cache || impl_->bypass_cache) return {std::move(backend), nullptr};
   store::CacheOptions options;
-  options.folder =
-      flags.cache_dir.empty() ? store::usual_cache_folder(impl_->world.environment) : flags.cache_dir;
-  options.tell = impl_->warner();
+  if (!flags.no_cache && !impl_->bypass_cache)
+    options.folder =
+        flags.cache_dir.empty() ? store::usual_cache_folder(impl_->world.environment) : flags.cache_dir;
+  if (!options.folder.empty()) {
+    impl_->key_hint.emplace(options.folder, repository_location());
+    impl_->entrance.key = impl_->key_hint->read();
+  }
+  backend = store::with_prefetched_entrance(std::move(backend), impl_->entrance);
   if (options.folder.empty()) return {std::move(backend), nullptr};
+  options.tell = impl_->warner();
   auto cache = store::with_cache(std::move(backend), options);
   store::CachingBackend* const found = cache.get();
   return {std::move(cache), found};
@@ -197,7 +209,8 @@ repo::Repository& Context::repository() {
     std::string secret = password();
     const crypto::SecretText kept(secret);
     crypto::wipe(secret.data(), secret.size());
-    impl_->repository = repo::Repository::open(std::move(backend), kept.view());
+    impl_->repository = repo::Repository::open(std::move(backend), kept.view(), impl_->entrance.key);
+    if (impl_->key_hint) impl_->key_hint->write(impl_->repository->current_key().hex());
     if (cache != nullptr) impl_->repository->use_cache(*cache);
   }
   return *impl_->repository;

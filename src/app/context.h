@@ -105,6 +105,8 @@ class Context {
   std::shared_ptr<store::WriteLog> log_writes();
   // For commands that look whether things are where they should be. REQUIRES that nothing is opened yet.
   void bypass_cache();
+  // For commands that only read: what they will list is asked for early. REQUIRES that nothing is opened yet.
+  void look_ahead(bool indexes);
   // For commands that would rather say "not reachable" soon than wait.
   void be_impatient();
   // The store at the repository's location, without the cache.

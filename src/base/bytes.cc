@@ -12,8 +12,13 @@ namespace buffers {
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kKeep = false;  // a buffer that is kept hides who uses it too late, or beyond its end
+#if !defined(__has_feature)
+#define __has_feature(name) 0
+#endif
+// A buffer that is kept hides from sanitizers who uses it too late, beyond its end, or without a lock.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
+    __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool kKeep = false;
 #else
 constexpr bool kKeep = true;
 #endif
@@ -39,13 +44,19 @@ void free(std::uint8_t* memory) { ::operator delete[](memory, std::align_val_t{k
 // came with.
 class Idle {
  public:
-  std::uint8_t* take(std::size_t capacity) {
+  // The smallest that is large enough, up to twice as large; of equal ones the last given back, which is the likeliest to
+  // be in the processor's cache.
+  std::uint8_t* take(std::size_t& capacity) {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return nullptr;
-    // The last one given back is the likeliest to be in the processor's cache.
-    for (std::size_t i = count_; i > 0; --i)
-      if (kept_[i - 1].capacity == capacity) return drop(i - 1);
-    return nullptr;
+    std::size_t best = count_;
+    for (std::size_t i = count_; i-- > 0;) {
+      const std::size_t has = kept_[i].capacity;
+      if (has >= capacity && has <= 2 * capacity && (best == count_ || has < kept_[best].capacity)) best = i;
+    }
+    if (best == count_) return nullptr;
+    capacity = kept_[best].capacity;
+    return drop(best);
   }
   // False when it is not kept. The oldest make room.
   bool give(std::uint8_t* memory, std::size_t capacity) {

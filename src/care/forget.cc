@@ -24,48 +24,54 @@ void require_policy(const ForgetOptions& options) {
                 "say of which host, volume or tag all backups are to be forgotten");
 }
 
-// Only what keeps by age, and so depends on the newest date.
-RetentionPolicy by_age(RetentionPolicy policy) {
-  policy.last = policy.hourly = policy.daily = policy.weekly = policy.monthly = policy.yearly = 0;
-  policy.tags.clear();
-  return policy;
+// The options that keep by age, and so depend on the newest date, each alone: a tail of years does not speak for the days
+// of last month.
+std::vector<RetentionPolicy> by_age(const RetentionPolicy& policy) {
+  std::vector<RetentionPolicy> each;
+  for (const auto option : {&RetentionPolicy::within, &RetentionPolicy::within_hourly, &RetentionPolicy::within_daily,
+                            &RetentionPolicy::within_weekly, &RetentionPolicy::within_monthly,
+                            &RetentionPolicy::within_yearly}) {
+    RetentionPolicy alone;
+    alone.*option = policy.*option;
+    if (!alone.empty()) each.push_back(alone);
+  }
+  return each;
 }
 
 std::string day(const Judged& judged) { return repo::format_time(judged.backup.snapshot.time).substr(0, 10); }
 
-// `judged` is newest first. A clock that went a year ahead some nights ago, and still is, would make most others
-// too old. What is older news was confirmed, or kept, long ago.
+// A clock that went a year ahead, and still is, would make most others too old. `judged` is newest first.
 void require_no_gap(const BackupGroup& group, const std::vector<Judged>& judged,
                     const RetentionPolicy& policy, const repo::Timestamp& now) {
-  const RetentionPolicy aged = by_age(policy);
   const auto newest = std::ranges::find(judged, false, &Judged::in_future);
-  if (aged.empty() || newest == judged.end()) return;
+  if (newest == judged.end()) return;
   const auto seconds = [](const Judged& one) { return one.backup.snapshot.time.seconds; };
   for (auto later = newest; std::next(later) != judged.end(); ++later) {
     const auto older = std::next(later);
+    // A policy of years leaves such gaps behind, long ago.
     if (seconds(*newest) - seconds(*later) > kClockNews) return;
     const std::int64_t gap = seconds(*later) - seconds(*older);
     if (gap <= kClockGap) continue;
     std::vector<repo::NamedSnapshot> before;
     for (auto it = older; it != judged.end(); ++it) before.push_back(it->backup);
-    const std::vector<Judged> alone = apply_policy(std::move(before), aged, now);
-    std::size_t wanted = 0, lost = 0;
-    for (std::size_t i = 0; i < alone.size(); ++i) {
-      wanted += alone[i].keep();
-      lost += alone[i].keep() && !older[static_cast<std::ptrdiff_t>(i)].keep();
+    for (const RetentionPolicy& option : by_age(policy)) {
+      const std::vector<Judged> alone = apply_policy(before, option, now);
+      std::size_t wanted = 0, lost = 0;
+      for (std::size_t i = 0; i < alone.size(); ++i) {
+        wanted += alone[i].keep();
+        lost += alone[i].keep() && !older[static_cast<std::ptrdiff_t>(i)].keep();
+      }
+      // What falls out of a window night by night is less.
+      if (lost * 2 <= wanted) continue;
+      throw Error(
+          ErrorKind::refused,
+          fmt::format("{}: backup {} is of {}, {} days after the one before it ({}, of {}), and would make {} backup{} "
+                      "before it too old to keep; nothing was forgotten",
+                      printable(group.describe()), later->backup.id.short_hex(), day(*later), gap / 86400,
+                      older->backup.id.short_hex(), day(*older), lost, lost == 1 ? "" : "s"),
+          "if all dates are right, repeat with --trust-clock, and with --host and --path if others are not to be "
+          "touched; if a clock was wrong, set it, and `respaldo forget ID` what has the wrong date");
     }
-    // What a policy of years drops night by night is less.
-    if (lost == 0 || lost * 2 < wanted) continue;
-    throw Error(
-        ErrorKind::refused,
-        fmt::format("{}: backup {} is of {}, {} days after the one before, of {}, and would make {} backup{} before "
-                    "it too old to keep; nothing was forgotten",
-                    printable(group.describe()), later->backup.id.short_hex(), day(*later), gap / 86400, day(*older),
-                    lost, lost == 1 ? "" : "s"),
-        fmt::format("if the clock was wrong, set it, and remove what was made with the wrong date: `respaldo forget "
-                    "{}`; if the date is right, repeat once with --trust-clock (a job's own words: `respaldo run JOB "
-                    "--dry-run`)",
-                    later->backup.id.short_hex()));
   }
 }
 

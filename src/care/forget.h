@@ -22,7 +22,7 @@ struct ForgetOptions {
 // Longer pauses than this between two backups of a group look like a clock that was ahead for the later one.
 inline constexpr std::int64_t kClockGap = std::int64_t{366} * 24 * 3600;  // seconds
 // ... as long as all backups after the pause are of so short a time.
-inline constexpr std::int64_t kClockNews = std::int64_t{30} * 24 * 3600;  // seconds
+inline constexpr std::int64_t kClockNews = std::int64_t{365} * 24 * 3600;  // seconds
 
 struct ForgetGroup {
   BackupGroup group;  // its backups were moved to `judged`
@@ -36,8 +36,8 @@ struct ForgetPlan {
 };
 
 // Decides; removes nothing. Error(refused) when there is no policy, when it keeps nothing of some group,
-// or when half of the backups before a gap of kClockGap, or more, would go only because those of the last kClockNews,
-// behind the gap, moved the window of a "within" option.
+// or when more than half of what a "within" option keeps of the backups before a gap of kClockGap would go only because
+// those behind the gap, of the last kClockNews, moved its window.
 ForgetPlan plan_forget(std::vector<repo::NamedSnapshot> backups, const ForgetOptions& options,
                        const repo::Timestamp& now);
 

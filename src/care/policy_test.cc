@@ -160,11 +160,26 @@ TEST(Forget, a_year_without_backups_is_confirmed_once) {
   });
   for (int n = 1107; n < 1114; ++n) all.push_back(day(n));
   EXPECT_EQ(plan_forget(all, {.policy = policy}, *repo::parse_time("2026-01-18T00:00:00Z")).remove.size(), 7U);
-  // Long afterwards nobody asks: a year of one backup each is what a policy of years keeps.
-  all = {backup("2021-01-01T00:00:00Z"), backup("2022-01-05T00:00:00Z"), backup("2023-01-08T00:00:00Z"),
-         backup("2026-01-01T00:00:00Z"), backup("2026-05-01T00:00:00Z")};
-  const RetentionPolicy years{.within_yearly = KeepDuration::parse("2y")};
-  EXPECT_EQ(plan_forget(all, {.policy = years}, *repo::parse_time("2026-05-02T00:00:00Z")).remove.size(), 4U);
+  // The gaps that a policy of years leaves are of long ago.
+  all = {backup("2021-12-25T00:00:00Z"), backup("2022-12-28T00:00:00Z"), backup("2023-12-31T00:00:00Z"),
+         backup("2025-01-03T00:00:00Z"), backup("2026-01-06T00:00:00Z"), backup("2026-05-01T00:00:00Z")};
+  const RetentionPolicy years{.within_yearly = KeepDuration::parse("4y")};
+  EXPECT_EQ(plan_forget(all, {.policy = years}, *repo::parse_time("2026-05-02T00:00:00Z")).remove.size(), 2U);
+}
+
+TEST(Forget, a_tail_of_years_does_not_speak_for_last_month) {
+  std::vector<repo::NamedSnapshot> all = daily(24);
+  for (int year = 2016; year < 2026; ++year)
+    for (int month = 1; month <= 12; ++month) all.push_back(backup(fmt::format("{}-{:02}-28T03:00:00Z", year, month)));
+  const RetentionPolicy policy{.within_daily = KeepDuration::parse("30d"),
+                               .within_monthly = KeepDuration::parse("10y")};
+  const auto later = *repo::parse_time("2028-01-02T00:00:00Z");
+  EXPECT_LT(plan_forget(all, {.policy = policy}, kNow).remove.size(), 12U);
+  // However many nights it goes on.
+  for (int night = 1; night < 40; ++night) {
+    all.push_back(backup(fmt::format("2028-01-01T00:{:02}:00Z", night)));
+    EXPECT_THROW(plan_forget(all, {.policy = policy}, later), Error);
+  }
 }
 
 TEST(Forget, groups_are_judged_apart) {

@@ -147,6 +147,7 @@ std::vector<Start> starts(app::Context& context, const FindOptions& options) {
 }
 
 app::ExitCode find(app::Context& context, const FindOptions& options) {
+  context.look_ahead(true);
   const view::FindMatcher matcher(query_of(options));
   const std::vector<Start> all = starts(context, options);
   const auto indexed = context.indexed();

@@ -56,6 +56,7 @@ bool wanted(const repo::Snapshot& snapshot, const ListOptions& options) {
 }
 
 app::ExitCode list(app::Context& context, const ListOptions& options) {
+  context.look_ahead(false);
   std::vector<std::string> damaged;
   std::vector<repo::NamedSnapshot> all = context.repository().snapshots(&damaged);
   std::erase_if(all, [&](const repo::NamedSnapshot& named) { return !wanted(named.snapshot, options); });
@@ -118,6 +119,7 @@ Json base_json(const view::BaseRecord& record) {
 }
 
 app::ExitCode show(app::Context& context, const std::string& selector) {
+  context.look_ahead(true);
   const FoundBackup found = find_backup(context, selector);
   const repo::Snapshot& s = found.backup.snapshot;
   const auto volumes = view::stored_volumes(*context.indexed(), s);

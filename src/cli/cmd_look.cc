@@ -85,6 +85,7 @@ repo::Node require_node(app::Context& context, const FoundBackup& found, const s
 }
 
 app::ExitCode ls(app::Context& context, const LsOptions& options) {
+  context.look_ahead(true);
   const FoundBackup found = find_backup(context, options.backup);
   std::string path = options.path;
   if (found.volume && path == "/") path = "/" + engine::VolumeName::parse(*found.volume).str();
@@ -111,6 +112,7 @@ void require_size(const repo::Index& index, const repo::Node& node, const std::s
 }
 
 app::ExitCode cat(app::Context& context, const std::string& backup, const std::string& path) {
+  context.look_ahead(true);
   const FoundBackup found = find_backup(context, backup);
   const repo::Node node = require_node(context, found, path);
   if (node.type != repo::NodeType::file)

@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/error.h"
@@ -215,7 +216,7 @@ ScryptParameters calibrate_scrypt(int milliseconds) {
   scrypt("calibration", salt, parameters);
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
   const double times = milliseconds / std::max(took.count(), 1.0);
-  parameters.p = static_cast<std::uint32_t>(std::min(std::max(times, 1.0), 64.0));
+  parameters.p = static_cast<std::uint32_t>(std::clamp(times, 3.0, 64.0));
   return parameters;
 }
 

@@ -72,7 +72,8 @@ struct ScryptParameters {
 // Key derived from a password (restic's user key). Error(corrupt) for parameters that are absurd: n not a power
 // of two, or more than 1 GiB of memory.
 MasterKey scrypt(std::string_view password, ByteView salt, const ScryptParameters& parameters);
-// Parameters that cost about `milliseconds` here, with at most 60 MiB, as restic calibrates them.
-ScryptParameters calibrate_scrypt(int milliseconds = 500);
+// Parameters that cost about `milliseconds` here, in 32 MiB; never less than OWASP's Password Storage Cheat Sheet wants
+// (N = 2^15, r = 8: p = 3). Every command that opens a repository pays this once.
+ScryptParameters calibrate_scrypt(int milliseconds = 250);
 
 }  // namespace respaldo::crypto

@@ -145,14 +145,16 @@ std::unique_ptr<Repository> Repository::create(std::unique_ptr<store::Backend> b
 }
 
 std::unique_ptr<Repository> Repository::open(std::unique_ptr<store::Backend> backend,
-                                             std::string_view password) {
+                                             std::string_view password, std::string_view likely_key) {
   auto impl = std::make_unique<Impl>();
   if (!backend->stat({FileType::config, ""}))
     throw Error(ErrorKind::not_found,
                 fmt::format("there is no repository at {}", printable(backend->location())),
                 "make one with `respaldo init`, or correct the path");
   std::vector<store::FileInfo> files = backend->list(FileType::key);
-  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::ranges::sort(files, {}, [&](const store::FileInfo& file) {
+    return std::pair(file.name != likely_key, std::string_view(file.name));
+  });
   std::string damaged;
   bool opened = false;
   for (std::size_t i = 0; i < files.size() && i < kMostKeys && !opened; ++i) {
@@ -187,6 +189,7 @@ std::unique_ptr<Repository> Repository::open(std::unique_ptr<store::Backend> bac
 }
 
 const Config& Repository::config() const { return impl_->config; }
+const KeyId& Repository::current_key() const { return impl_->current_key; }
 store::Backend& Repository::backend() { return *impl_->backend; }
 const crypto::MasterKey& Repository::master_key() const { return impl_->master; }
 
@@ -420,16 +423,19 @@ Bytes Repository::decode_blob(BlobType type, const BlobId& id, const BlobLocatio
 void Repository::decode_blobs(std::span<const Container> containers, crypto::Cipher& cipher,
                               const BlobTaker& take) const {
   constexpr std::size_t kMost = 32;
-  constexpr std::uint64_t kBatch = 8 * kMiB;  // one more blob may go beyond it
+  constexpr std::uint64_t kBatch = 8 * kMiB;  // of plain bytes, or one blob
   std::array<Bytes, kMost> plain;
   std::array<std::optional<Error>, kMost> damage;
   std::array<ByteView, kMost> messages;
   std::array<crypto::Digest, kMost> digests;
   for (std::size_t first = 0, count = 0; first < containers.size(); first += count) {
     std::uint64_t bytes = 0;
-    for (count = 0; count < kMost && first + count < containers.size() && bytes < kBatch; ++count) {
+    for (count = 0; count < kMost && first + count < containers.size(); ++count) {
       const Container& one = containers[first + count];
-      plain[count] = Bytes();
+      // A long one is alone: hostile lengths must not add up.
+      const std::uint64_t length = std::max(one.location.uncompressed_length, one.location.length);
+      if (count > 0 && bytes + length > kBatch) break;
+      bytes += length;
       damage[count].reset();
       try {
         plain[count] = unsealed(one.type, one.id, one.location, one.sealed, cipher);
@@ -437,13 +443,13 @@ void Repository::decode_blobs(std::span<const Container> containers, crypto::Cip
         damage[count] = error;
       }
       messages[count] = plain[count];
-      bytes += plain[count].size();
     }
     crypto::sha256_many(std::span(messages).first(count), std::span(digests).first(count));
     for (std::size_t i = 0; i < count; ++i) {
       const Container& one = containers[first + i];
       if (!damage[i] && digests[i] != one.id.bytes) damage[i] = other_contents(one.id, one.location);
-      take(first + i, damage[i] ? Bytes() : std::move(plain[i]), damage[i] ? &*damage[i] : nullptr);
+      Bytes bytes_of_it = std::move(plain[i]);
+      take(first + i, damage[i] ? Bytes() : std::move(bytes_of_it), damage[i] ? &*damage[i] : nullptr);
     }
   }
 }

@@ -46,15 +46,18 @@ class Repository {
  public:
   struct CreateOptions {
     std::uint32_t version = 2;
-    std::optional<crypto::ScryptParameters> scrypt;  // absent: calibrated like restic's
+    std::optional<crypto::ScryptParameters> scrypt;  // absent: crypto::calibrate_scrypt()
   };
   static std::unique_ptr<Repository> create(std::unique_ptr<store::Backend> backend,
                                             std::string_view password, const CreateOptions& options);
   // Error(wrong_key) when no key opens with this password; Error(not_found) when there is no repository.
-  static std::unique_ptr<Repository> open(std::unique_ptr<store::Backend> backend, std::string_view password);
+  // The key of that name is tried first.
+  static std::unique_ptr<Repository> open(std::unique_ptr<store::Backend> backend, std::string_view password,
+                                          std::string_view likely_key = {});
   ~Repository();
 
   const Config& config() const;
+  const KeyId& current_key() const;  // the one that opened it
   store::Backend& backend();
   const crypto::MasterKey& master_key() const;
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -215,6 +216,62 @@ TEST_F(Repositories, keys_are_added_and_removed) {
   repository->remove_key(second);
   EXPECT_EQ(error_of([&] { Repository::open(store::open_local(path().native()), "second"); }).kind(),
             ErrorKind::wrong_key);
+}
+
+TEST_F(Repositories, several_containers_are_each_what_they_are) {
+  const auto repository = create();
+  crypto::Cipher cipher(repository->master_key());
+  std::vector<Bytes> plain, sealed;
+  std::vector<BlobId> ids;
+  for (std::size_t i = 0; i < 90; ++i) {
+    // Short ones, some of a batch's size, and one that is longer than a batch.
+    plain.push_back(testing::random_bytes(i == 40 ? 9U << 20 : i % 7 == 0 ? 3U << 20 : 100 * i + 1, i));
+    sealed.push_back(cipher.seal(plain[i]));
+    ids.push_back(BlobId{crypto::sha256(plain[i])});
+  }
+  std::swap(ids[3], ids[4]);
+  ids[40] = ids[41];
+  sealed[33].data()[20] ^= 1;
+  sealed[89].data()[sealed[89].size() - 1] ^= 1;
+  std::vector<Repository::Container> containers;
+  for (std::size_t i = 0; i < plain.size(); ++i)
+    containers.push_back({BlobType::data, ids[i], {PackId{{1}}, 0, static_cast<std::uint32_t>(sealed[i].size()), 0}, sealed[i]});
+  std::size_t next = 0;
+  repository->decode_blobs(containers, cipher, [&](std::size_t number, Bytes bytes, const Error* damage) {
+    ASSERT_EQ(number, next++);
+    if (number == 3 || number == 4 || number == 40) {
+      ASSERT_NE(damage, nullptr) << number;
+      EXPECT_THAT(damage->what(), HasSubstr("do not match its ID"));
+    } else if (number == 33 || number == 89) {
+      ASSERT_NE(damage, nullptr) << number;
+      EXPECT_THAT(damage->what(), HasSubstr("its seal is broken"));
+    } else {
+      ASSERT_EQ(damage, nullptr) << number << ": " << damage->what();
+      EXPECT_TRUE(std::ranges::equal(bytes.view(), plain[number].view())) << number;
+      return;
+    }
+    EXPECT_TRUE(bytes.empty());
+  });
+  EXPECT_EQ(next, plain.size());
+  // Who takes them may end it.
+  EXPECT_THROW(repository->decode_blobs(containers, cipher,
+                                        [](std::size_t, const Bytes&, const Error*) { throw Cancelled(); }),
+               Cancelled);
+}
+
+TEST_F(Repositories, the_likely_key_is_tried_first) {
+  const auto repository = create();
+  const KeyId second = repository->add_key("second", kQuick);
+  const auto key_of = [&](std::string_view password, const std::string& likely) {
+    return Repository::open(store::open_local(path().native()), password, likely)->current_key();
+  };
+  EXPECT_EQ(key_of("second", second.hex()), second);
+  EXPECT_EQ(key_of("second", repository->current_key().hex()), second);
+  EXPECT_EQ(key_of("respaldo", second.hex()), repository->current_key());
+  EXPECT_EQ(key_of("respaldo", "nothing like it"), repository->current_key());
+  // A key that cannot be read costs only those who need it.
+  std::ofstream(path() / "keys" / std::string(64, '0')) << "no key";
+  EXPECT_EQ(key_of("second", second.hex()), second);
 }
 
 TEST_F(Repositories, a_flipped_byte_is_told_with_its_place) {

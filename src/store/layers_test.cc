@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
 #include <latch>
@@ -14,6 +15,7 @@
 
 #include "store/backend_suite.h"
 #include "store/forward.h"
+#include "store/key_hint.h"
 #include "store/prefetch.h"
 #include "testing/far_store.h"
 #include "testing/memory_folder.h"
@@ -235,6 +237,69 @@ TEST_F(Layers, the_entrance_is_asked_for_at_once_and_once) {
   store->remove({FileType::key, name_of(1)});
   EXPECT_EQ(store->list(FileType::key).size(), 1U);
   EXPECT_THROW(store->load_all({FileType::key, name_of(1)}), Error);
+}
+
+TEST_F(Layers, listings_are_asked_for_early_and_given_once) {
+  const ByteView text = as_bytes("text");
+  std::mutex mutex;
+  std::vector<FileType> listed;
+  control_->before = [&](const char* what, const Handle& handle) {
+    const std::lock_guard lock(mutex);
+    if (std::string_view(what) == "list") listed.push_back(handle.type);
+  };
+  const auto opened = [&](const Entrance& entrance) {
+    auto copy = open_memory();
+    for (const FileType type : {FileType::snapshot, FileType::index, FileType::key})
+      copy->save({type, name_of(1)}, {&text, 1}, Durability::now);
+    listed.clear();
+    return with_prefetched_entrance(std::make_unique<testing::FarStore>(std::move(copy), control_), entrance);
+  };
+  const auto times = [&](FileType type) {
+    const std::lock_guard lock(mutex);
+    return std::ranges::count(listed, type);
+  };
+  {
+    const auto store = opened({.snapshots = true, .indexes = true});
+    EXPECT_EQ(store->list(FileType::index).size(), 1U);
+    EXPECT_EQ(store->list(FileType::snapshot).size(), 1U);
+    EXPECT_EQ(times(FileType::index), 1);
+    EXPECT_EQ(times(FileType::snapshot), 1);
+    {
+      const std::lock_guard lock(mutex);
+      EXPECT_LT(std::ranges::find(listed, FileType::snapshot), std::ranges::find(listed, FileType::index));
+    }
+    store->list(FileType::index);
+    EXPECT_EQ(times(FileType::index), 2);
+  }
+  {
+    // Who has a lock sees what is there now.
+    const auto store = opened({.snapshots = true, .indexes = true});
+    save(*store, 2, "lock", Durability::now, FileType::lock);
+    save(*store, 2, "an index", Durability::now, FileType::index);
+    EXPECT_EQ(store->list(FileType::index).size(), 2U);
+  }
+  {
+    // The likely key comes with the listing; one that is gone is not believed.
+    const auto store = opened({.key = name_of(1)});
+    EXPECT_EQ(store->list(FileType::key).size(), 1U);
+    EXPECT_EQ(as_text(store->load_all({FileType::key, name_of(1)})), "text");
+    const auto other = opened({.key = name_of(7)});
+    EXPECT_EQ(other->list(FileType::key).size(), 1U);
+    EXPECT_EQ(as_text(other->load_all({FileType::key, name_of(1)})), "text");
+    EXPECT_THROW(other->load_all({FileType::key, name_of(7)}), Error);
+  }
+}
+
+TEST_F(Layers, a_key_is_remembered_for_its_location_alone) {
+  testing::MemoryFolder folder;
+  const KeyHint hint(folder.path(), "s3:http://host/bucket");
+  EXPECT_EQ(hint.read(), "");
+  hint.write(name_of(3));
+  EXPECT_EQ(hint.read(), name_of(3));
+  hint.write("../../etc/passwd");
+  EXPECT_EQ(hint.read(), name_of(3));
+  EXPECT_EQ(KeyHint(folder.path(), "s3:http://host/other").read(), "");
+  KeyHint("/proc/nowhere", "x").write(name_of(3));
 }
 
 // Holds uploads until they are let go.

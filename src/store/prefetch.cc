@@ -4,6 +4,7 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <system_error>
 
 #include "store/forward.h"
@@ -19,8 +20,23 @@ const Handle kConfig{FileType::config, ""}, kSettings{FileType::parity_settings,
 
 class Prefetching final : public Forward {
  public:
-  explicit Prefetching(std::unique_ptr<Backend> below) : Forward(std::move(below)) {
+  Prefetching(std::unique_ptr<Backend> below, const Entrance& entrance) : Forward(std::move(below)) {
     try {
+      if (entrance.snapshots) {
+        const Listing snapshots = started_listing(FileType::snapshot);
+        listings_[FileType::snapshot] = snapshots;
+        // In the order in which they count: a backup that is listed has its blobs in an index that is.
+        if (entrance.indexes)
+          listings_[FileType::index] = std::async(std::launch::async, [this, snapshots] {
+            snapshots.wait();
+            return listed(FileType::index);
+          });
+      }
+      if (!entrance.key.empty()) {
+        const Handle key{FileType::key, entrance.key};
+        hinted_ = std::async(std::launch::async, [this, key] { return found(key); });
+        hint_ = entrance.key;
+      }
       for (const Handle& handle : {kConfig, kSettings})
         files_.emplace(handle, std::async(std::launch::async, [this, handle] { return found(handle); }));
       keys_ = std::async(std::launch::async, [this] { return all_keys(); });
@@ -34,14 +50,17 @@ class Prefetching final : public Forward {
     below_->create();
   }
   void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
+    forget_listings();
     if (concerns(handle.type)) forget();
     below_->save(handle, parts, durability);
   }
   void remove(const Handle& handle) override {
+    forget_listings();
     if (concerns(handle.type)) forget();
     below_->remove(handle);
   }
   void remove_many(std::span<const Handle> handles) override {
+    forget_listings();
     if (std::ranges::any_of(handles, [](const Handle& handle) { return concerns(handle.type); })) forget();
     below_->remove_many(handles);
   }
@@ -66,7 +85,10 @@ class Prefetching final : public Forward {
     return below_->load_all(handle, limit);
   }
   std::vector<FileInfo> list(FileType type) override {
-    if (type != FileType::key) return below_->list(type);
+    if (type != FileType::key) {
+      if (const Listing listing = taken_listing(type); listing.valid() && listing.get()) return *listing.get();
+      return below_->list(type);
+    }
     std::shared_future<Keys> keys;
     {
       std::lock_guard lock(mutex_);
@@ -77,6 +99,7 @@ class Prefetching final : public Forward {
   }
 
  private:
+  using Listing = std::shared_future<std::optional<std::vector<FileInfo>>>;
   struct File {
     std::shared_ptr<const Bytes> bytes;
     bool absent = false;
@@ -88,6 +111,30 @@ class Prefetching final : public Forward {
   };
   static bool concerns(FileType type) {
     return type == FileType::config || type == FileType::key || type == FileType::parity_settings;
+  }
+
+  std::optional<std::vector<FileInfo>> listed(FileType type) {
+    try {
+      return below_->list(type);
+    } catch (const std::exception&) {
+      return std::nullopt;  // the error is for who asks
+    }
+  }
+  Listing started_listing(FileType type) {
+    return std::async(std::launch::async, [this, type] { return listed(type); });
+  }
+  Listing taken_listing(FileType type) {
+    std::lock_guard lock(mutex_);
+    const auto at = listings_.find(type);
+    if (at == listings_.end()) return {};
+    Listing listing = at->second;
+    listings_.erase(at);
+    return listing;
+  }
+  void forget_listings() {
+    std::map<FileType, Listing> gone;  // whose end is awaited without the lock
+    std::lock_guard lock(mutex_);
+    gone.swap(listings_);
   }
 
   File found(const Handle& handle) {
@@ -104,8 +151,12 @@ class Prefetching final : public Forward {
     try {
       keys.files = below_->list(FileType::key);
       keys.listed = true;
-      // In the order in which they are tried.
+      // In the order in which they are tried; a key that is listed no more was taken away.
       std::ranges::sort(keys.files, {}, &FileInfo::name);
+      if (std::ranges::find(keys.files, hint_, &FileInfo::name) != keys.files.end() && hinted_.get().bytes) {
+        keys.loaded[hint_] = hinted_.get().bytes;
+        return keys;
+      }
       for (std::size_t i = 0; i < std::min(keys.files.size(), kMostKeys); ++i)
         if (File key = found({FileType::key, keys.files[i].name}); key.bytes)
           keys.loaded[keys.files[i].name] = key.bytes;
@@ -140,6 +191,9 @@ class Prefetching final : public Forward {
   }
 
   std::mutex mutex_;
+  std::map<FileType, Listing> listings_;
+  std::string hint_;
+  std::shared_future<File> hinted_;
   std::map<Handle, std::shared_future<File>> files_;
   std::shared_future<Keys> keys_;
   std::map<std::string, bool> given_keys_;
@@ -148,8 +202,8 @@ class Prefetching final : public Forward {
 
 }  // namespace
 
-std::unique_ptr<Backend> with_prefetched_entrance(std::unique_ptr<Backend> below) {
-  return std::make_unique<Prefetching>(std::move(below));
+std::unique_ptr<Backend> with_prefetched_entrance(std::unique_ptr<Backend> below, const Entrance& entrance) {
+  return std::make_unique<Prefetching>(std::move(below), entrance);
 }
 
 }  // namespace respaldo::store

@@ -7,7 +7,7 @@ CARE_TOOL = os.environ["CARE_TOOL"]
 
 BACKUPS, KILLS = int(os.environ.get("BACKUPS", "100")), int(os.environ.get("KILLS", "50"))
 AMID, ENDED = KILLS // 5, 5  # kills amid the work, and runs that end by themselves, that there must be
-STEPS = 20 * KILLS  # no more runs than these, whatever became of them
+STEPS = 20 * KILLS + 2 * BACKUPS  # no more runs than these, whatever became of them
 BLOCK = 64 << 10
 BLOCKS = 96  # 6 MiB
 

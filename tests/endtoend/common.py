@@ -129,7 +129,11 @@ def kill_after(argv, seconds, how=signal.SIGKILL, begun=None):
     """Starts a command and kills it after that time, which runs from when `begun` is true. Its exit code, or -9; and whether
     it was killed; and what it said on standard error."""
     process = subprocess.Popen([str(a) for a in argv], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    limit = time.monotonic() + 600
     while begun and process.poll() is None and not begun():
+        if time.monotonic() > limit:
+            process.kill()
+            fail(f"{argv} never begins")
         time.sleep(0.001)
     try:
         process.wait(timeout=seconds)
@@ -179,6 +183,9 @@ def held(argv, point, file):
     try:
         need(comes_true(lambda: file.exists() or process.poll() is not None) and file.exists(), f"it never came to: {point}")
         yield process
+    except BaseException:
+        process.kill()
+        raise
     finally:
         file.unlink(missing_ok=True)
 
