@@ -1,5 +1,7 @@
 #include "base/bytes.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -35,10 +37,22 @@ std::size_t rounded(std::size_t size) {
   return (size + step - 1) / step * step;
 }
 
+// Large ones come from the system and go back to it: malloc keeps holes of that size in each thread's heap, and the peak is
+// twice what is in use.
+bool is_large(std::size_t capacity) { return kKeep && capacity >= kSmallest; }
+
 std::uint8_t* allocate(std::size_t size) {
-  return static_cast<std::uint8_t*>(::operator new[](size, std::align_val_t{kAlignment}));
+  if (!is_large(size)) return static_cast<std::uint8_t*>(::operator new[](size, std::align_val_t{kAlignment}));
+  void* const memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return static_cast<std::uint8_t*>(memory);
 }
-void free(std::uint8_t* memory) { ::operator delete[](memory, std::align_val_t{kAlignment}); }
+void free(std::uint8_t* memory, std::size_t capacity) {
+  if (is_large(capacity))
+    ::munmap(memory, capacity);
+  else
+    ::operator delete[](memory, std::align_val_t{kAlignment});
+}
 
 // Never waits: who does not get the lock does without, and so does the child of a fork() that another thread's lock
 // came with.
@@ -62,7 +76,10 @@ class Idle {
   bool give(std::uint8_t* memory, std::size_t capacity) {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return false;
-    while (count_ == kept_.size() || bytes_ + capacity > most_) free(drop(0));
+    while (count_ == kept_.size() || bytes_ + capacity > most_) {
+      const std::size_t oldest = kept_[0].capacity;
+      free(drop(0), oldest);
+    }
     kept_[count_++] = {memory, capacity};
     bytes_ += capacity;
     return true;
@@ -95,15 +112,16 @@ Idle& idle() {
 }  // namespace
 
 std::uint8_t* acquire(std::size_t& capacity) {
-  if (!kKeep || capacity < kSmallest || capacity > kLargest) return allocate(capacity);
+  if (!is_large(capacity)) return allocate(capacity);
   capacity = rounded(capacity);
+  if (capacity > kLargest) return allocate(capacity);
   std::uint8_t* const memory = idle().take(capacity);
   return memory != nullptr ? memory : allocate(capacity);
 }
 
 void release(std::uint8_t* memory, std::size_t capacity) noexcept {
   if (memory == nullptr) return;
-  if (!kKeep || capacity < kSmallest || capacity > kLargest || !idle().give(memory, capacity)) free(memory);
+  if (!is_large(capacity) || capacity > kLargest || !idle().give(memory, capacity)) free(memory, capacity);
 }
 
 }  // namespace buffers
