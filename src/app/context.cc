@@ -188,6 +188,14 @@ std::pair<std::unique_ptr<store::Backend>, store::CachingBackend*> Context::open
   return {std::move(cache), found};
 }
 
+std::unique_ptr<repo::Repository> Context::open_repository(std::unique_ptr<store::Backend> backend,
+                                                           store::CachingBackend* cache, std::string_view secret) {
+  auto repository = repo::Repository::open(std::move(backend), secret, impl_->entrance.key);
+  if (cache != nullptr) repository->use_cache(*cache);
+  if (impl_->key_hint) impl_->key_hint->write(repository->current_key().hex());
+  return repository;
+}
+
 repo::Repository& Context::repository() {
   if (!impl_->repository) {
     auto [backend, cache] = open_store_with_cache();
@@ -209,9 +217,7 @@ repo::Repository& Context::repository() {
     std::string secret = password();
     const crypto::SecretText kept(secret);
     crypto::wipe(secret.data(), secret.size());
-    impl_->repository = repo::Repository::open(std::move(backend), kept.view(), impl_->entrance.key);
-    if (impl_->key_hint) impl_->key_hint->write(impl_->repository->current_key().hex());
-    if (cache != nullptr) impl_->repository->use_cache(*cache);
+    impl_->repository = open_repository(std::move(backend), cache, kept.view());
   }
   return *impl_->repository;
 }

@@ -113,6 +113,9 @@ class Context {
   std::unique_ptr<store::Backend> open_store();
   // The same with a cache above it, not in use yet: null when there is none.
   std::pair<std::unique_ptr<store::Backend>, store::CachingBackend*> open_store_with_cache();
+  // What came of it, opened with the password; the cache is in use from here on, and the key is remembered.
+  std::unique_ptr<repo::Repository> open_repository(std::unique_ptr<store::Backend> backend,
+                                                    store::CachingBackend* cache, std::string_view secret);
   engine::VolumeEngine& engine();        // the image engine when --disk was given
   std::vector<os::Path> images() const;  // of --disk; Error(usage) without
   std::string repository_location() const;

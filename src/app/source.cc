@@ -87,9 +87,7 @@ std::unique_ptr<repo::Repository> open_source(Context& context, const SourceOpti
                 [&] { return source.password(); });
   const crypto::SecretText kept(password);
   crypto::wipe(password.data(), password.size());
-  auto repository = repo::Repository::open(std::move(backend), kept.view());
-  if (cache != nullptr) repository->use_cache(*cache);
-  return repository;
+  return source.open_repository(std::move(backend), cache, kept.view());
 }
 
 }  // namespace respaldo::app

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cctype>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -64,6 +65,34 @@ TEST(Bytes, large_ones_are_used_again) {
     EXPECT_EQ(second.data()[size - 1], 1);
   }
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // nothing is kept from sanitizers
+TEST(Bytes, a_kept_one_is_the_same_memory) {
+  constexpr std::size_t kSize = 3U << 20;
+  {
+    Bytes bytes(kSize);
+    bytes.data()[kSize / 2] = 0x5a;
+  }
+  EXPECT_EQ(Bytes(kSize).data()[kSize / 2], 0x5a);  // fresh memory is zero
+}
+
+TEST(Bytes, not_many_are_kept) {
+  const auto resident = [] {
+    std::size_t total = 0, pages = 0;
+    std::ifstream("/proc/self/statm") >> total >> pages;
+    return pages * 4096;
+  };
+  constexpr std::size_t kSize = 1U << 20, kCount = 200;
+  std::vector<Bytes> all;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    all.emplace_back(kSize);
+    std::memset(all.back().data(), 1, kSize);
+  }
+  const std::size_t most = resident();
+  all.clear();
+  EXPECT_LT(resident() + (kCount - 64 - 10) * kSize, most);  // 8 MiB for each of at most eight processors
+}
+#endif
 
 TEST(Bytes, threads_share_what_is_kept) {
   std::vector<std::thread> threads;

@@ -429,13 +429,13 @@ void Repository::decode_blobs(std::span<const Container> containers, crypto::Cip
   std::array<ByteView, kMost> messages;
   std::array<crypto::Digest, kMost> digests;
   for (std::size_t first = 0, count = 0; first < containers.size(); first += count) {
-    std::uint64_t bytes = 0;
+    std::uint64_t under_way = 0;
     for (count = 0; count < kMost && first + count < containers.size(); ++count) {
       const Container& one = containers[first + count];
       // A long one is alone: hostile lengths must not add up.
       const std::uint64_t length = std::max(one.location.uncompressed_length, one.location.length);
-      if (count > 0 && bytes + length > kBatch) break;
-      bytes += length;
+      if (count > 0 && under_way + length > kBatch) break;
+      under_way += length;
       damage[count].reset();
       try {
         plain[count] = unsealed(one.type, one.id, one.location, one.sealed, cipher);
@@ -448,8 +448,11 @@ void Repository::decode_blobs(std::span<const Container> containers, crypto::Cip
     for (std::size_t i = 0; i < count; ++i) {
       const Container& one = containers[first + i];
       if (!damage[i] && digests[i] != one.id.bytes) damage[i] = other_contents(one.id, one.location);
-      Bytes bytes_of_it = std::move(plain[i]);
-      take(first + i, damage[i] ? Bytes() : std::move(bytes_of_it), damage[i] ? &*damage[i] : nullptr);
+      Bytes bytes = std::move(plain[i]);  // damaged ones are not kept for long, either
+      if (damage[i])
+        take(first + i, Bytes(), &*damage[i]);
+      else
+        take(first + i, std::move(bytes), nullptr);
     }
   }
 }

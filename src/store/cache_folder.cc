@@ -33,12 +33,6 @@ void make_folder(const os::Path& folder) {
   if (::mkdir(folder.c_str(), kFolderMode) != 0 && errno != EEXIST)
     throw os::system_error(errno, "mkdir", folder);
 }
-void make_folders(const os::Path& folder) {
-  std::error_code error;
-  if (filesystem::is_directory(folder, error)) return;
-  if (folder.has_parent_path() && folder.parent_path() != folder) make_folders(folder.parent_path());
-  make_folder(folder);
-}
 void put_file(const os::Path& path, ByteView bytes) {
   // A file that a power cut ruins does not fit its name.
   os::AtomicFile file(path, kFileMode);
@@ -88,6 +82,13 @@ std::vector<Found> all_files(const os::Path& root) {
 }
 
 }  // namespace
+
+void make_folders(const os::Path& folder) {
+  std::error_code error;
+  if (filesystem::is_directory(folder, error)) return;
+  if (folder.has_parent_path() && folder.parent_path() != folder) make_folders(folder.parent_path());
+  make_folder(folder);
+}
 
 CacheFolder::CacheFolder(os::Path root, const std::string& repository_id, std::uint64_t limit)
     : root_(std::move(root)), folder_(root_ / repository_id), limit_(limit) {

@@ -14,6 +14,9 @@
 
 namespace respaldo::store {
 
+// With what is above it, where that is missing: for this user alone.
+void make_folders(const os::Path& folder);
+
 // One repository's part of the cache. Errors are those of os/file.h. Thread-safe.
 class CacheFolder {
  public:

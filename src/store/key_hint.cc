@@ -1,10 +1,9 @@
 #include "store/key_hint.h"
 
-#include <filesystem>
-
 #include "base/error.h"
 #include "base/hex.h"
 #include "crypto/crypto.h"
+#include "store/cache_folder.h"
 
 namespace respaldo::store {
 
@@ -28,7 +27,7 @@ std::string KeyHint::read() const {
 void KeyHint::write(const std::string& key) const {
   try {
     if (!is_name(key) || read() == key) return;
-    std::filesystem::create_directories(path_.parent_path());
+    make_folders(path_.parent_path());
     os::AtomicFile file(path_, 0600);
     file.write(as_bytes(key));
     file.commit(os::AtomicFile::Durability::later);

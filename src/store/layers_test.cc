@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
+#include <filesystem>
 #include <latch>
 #include <mutex>
 #include <system_error>
@@ -300,6 +301,11 @@ TEST_F(Layers, a_key_is_remembered_for_its_location_alone) {
   EXPECT_EQ(hint.read(), name_of(3));
   EXPECT_EQ(KeyHint(folder.path(), "s3:http://host/other").read(), "");
   KeyHint("/proc/nowhere", "x").write(name_of(3));
+  // A cache that it makes is as private as the cache's own.
+  KeyHint(folder.path() / "new cache", "x").write(name_of(3));
+  namespace fs = std::filesystem;
+  for (const fs::path& made : {folder.path() / "new cache", folder.path() / "new cache/keys"})
+    EXPECT_EQ(fs::status(made).permissions(), fs::perms::owner_all) << made;
 }
 
 // Holds uploads until they are let go.

@@ -49,12 +49,29 @@ def keeps_oldest():
 
 def days_of(repository):
     """From the first backup to the last."""
-    dates = sorted(b["time"][:10] for b in json.loads(run([RESPALDO, "--json", "-r", repository, "list"]).stdout))
+    dates = sorted(b["time"][:10] for b in backups(repository))
     return (datetime.date.fromisoformat(dates[-1]) - datetime.date.fromisoformat(dates[0])).days
+
+
+def asks_about_a_gap(work):
+    """Through the program: nothing goes before the dates are confirmed."""
+    for seed in range(200):
+        repository = work / f"gap-{seed}"
+        run([CARE_TOOL, "backups", repository, seed, 2, 2000])
+        if days_of(repository) > 400:
+            break
+    ids = {b["id"] for b in backups(repository)}
+    forget = [RESPALDO, "-r", repository, "forget", "--group-by", "", "--keep-within", "1m"]
+    refused = run(forget, expect=1).stderr
+    need("too old to keep; nothing was forgotten" in refused and "--trust-clock" in refused, refused)
+    need({b["id"] for b in backups(repository)} == ids, "a refused forget removed something")
+    run([*forget, "--trust-clock"])
+    need(len(backups(repository)) == 1, "--trust-clock confirms nothing")
 
 
 def main():
     with folder() as work:
+        asks_about_a_gap(work)
         oldest_too = keeps_oldest()
         refused = asked = 0
         for n in range(POLICIES):

@@ -207,7 +207,9 @@ def kills(images, repository):
         else:
             need(code == 0, f"the backup failed by itself: {error}")
             moments.done_after(time.monotonic() - start)
-        kill_after([RESPALDO, "-r", repository.path, "parity", "update"], moments.choose())
+        repository("unlock")
+        code, _, error = kill_after([RESPALDO, "-r", repository.path, "parity", "update"], moments.choose())
+        need(code in (0, -signal.SIGKILL), f"parity update failed by itself: {error}")
         repository("unlock")
     need(killed >= KILLS and amid >= KILLS // 4, f"{killed} kills, {amid} of them when packs had been written")
     repository("parity", "update")

@@ -13,7 +13,8 @@ mkdir private
 # Among the processes that run_guest looks at, one whose name the kernel cuts in the middle of a character.
 cp "$(command -v sleep)" fourteen-bytesé
 ./fourteen-bytesé 1000 &
-trap "kill $!" EXIT
+cut=$!
+trap "kill $cut" EXIT
 is "a script's own status comes back" "$(status_of 'exit 7')" 7
 grep -q "exit 7" log
 is "a failing command ends the script" "$(status_of 'false; exit 0')" 1
@@ -30,4 +31,5 @@ truncate -s 8M 'a disk, with blanks.img'
 is "a disk of any name" "$(status_of 'echo written | dd of=/dev/ubda conv=fsync' --disk 'a disk, with blanks.img')" 0
 grep -q written 'a disk, with blanks.img'
 
+kill -0 $cut # it was there all the while
 [ -z "$(ls private)" ] || { echo "left behind: $(ls private)" && exit 1; }

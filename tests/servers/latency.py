@@ -1,9 +1,8 @@
 """latency.py rest|s3|sftp: a repository where each request takes DELAY (100) ms longer, with no limit of bandwidth.
 
 What does not depend on the machine is always required: how many requests `list` and `ls` of a warm cache make (rest alone), and how
-many packs the restore of one file reads beyond the trees. Times are printed, and over HTTP required with RESPALDO_RATIOS=1: a backup takes at most
-1.5 times as long as without the delay, or as into a folder if that is slower (a server on this machine works, too); list and ls take less than half
-a second. SSH says hello for a second before anything else, and has 2 MiB on its way in each connection: its times are only printed.
+many packs the restore of one file reads beyond the trees. Times are printed, and with RESPALDO_RATIOS=1 required: a backup takes at most 1.5 times
+as long as into a folder, list and ls less than half a second. On a quiet machine, for each of the three stores:
   RESPALDO_RATIOS=1 SIZE=2048 ROUNDS=3 CEPH_BYTES=12G python3 latency.py s3"""
 import re
 import statistics
@@ -16,12 +15,11 @@ from sshd import Sshd
 
 DELAY = float(os.environ.get("DELAY", "100")) / 1000
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
+REQUIRED = "RESPALDO_RATIOS" in os.environ
 PACKS = 3
 
 
 class Http:
-    required = "RESPALDO_RATIOS" in os.environ
-
     def __init__(self, port, location, most):
         self.proxy, self.location, self.most = DelayProxy(("127.0.0.1", port), DELAY), location, most
 
@@ -38,7 +36,6 @@ class Http:
 
 
 class Sftp:
-    required = False
     most = {}  # not known yet: printed, not required
 
     def __init__(self, server, work):
@@ -70,12 +67,17 @@ def opened(kind, work):
             yield Http(ceph.port, lambda host, name: f"s3:http://{host or f'127.0.0.1:{ceph.port}'}/{name}",
                        {})
     else:
-        server = Sshd(work / "ssh", "internal-sftp -l VERBOSE")
-        try:
-            yield Sftp(server, work)
-        finally:
-            server.cut()
-            server.stop()
+        # What is inside sshd logs to nowhere; sshd_config takes no blanks in a program's name.
+        with tempfile.TemporaryDirectory(prefix="respaldo-sftp.", dir="/tmp") as place:
+            counted = pathlib.Path(place) / "counted"
+            counted.write_text(f"#!/bin/sh\nexec /usr/lib/openssh/sftp-server -e -l VERBOSE 2>>'{work}/ssh/log'\n")
+            counted.chmod(0o700)
+            server = Sshd(work / "ssh", str(counted))
+            try:
+                yield Sftp(server, work)
+            finally:
+                server.cut()
+                server.stop()
 
 
 def seconds(argv):
@@ -96,9 +98,9 @@ def backups_in_turn(store, machine, work):
                 shutil.rmtree(place.location)
     middle = {name: statistics.median(found) for name, found in times.items()}
     print(f"{SIZE} MiB, {DELAY * 1000:.0f} ms for each request: {middle['far']:.2f} s; without the delay {middle['near']:.2f} s; "
-          f"into a folder {middle['folder']:.2f} s ({times})", flush=True)
-    if store.required:
-        need(middle["far"] <= 1.5 * max(middle["folder"], middle["near"]), "a backup takes more than 1.5 times the local time")
+          f"into a folder {middle['folder']:.2f} s: {middle['far'] / middle['folder']:.2f} times as long ({times})", flush=True)
+    if REQUIRED:
+        need(middle["far"] <= 1.5 * middle["folder"], "a backup takes more than 1.5 times the local time")
 
 
 def warm(store, place, *words):
@@ -108,9 +110,9 @@ def warm(store, place, *words):
     took = seconds([RESPALDO, *place.words, *words])
     made = store.requests()[known:]
     print(f"{words[0]} of a warm cache: {len(made)} requests, {took:.2f} s\n  " + "\n  ".join(made), flush=True)
-    need(made or not most, "no request was seen: is the counting right?")
+    need(made, "no request was seen: is the counting right?")
     need(most is None or len(made) <= most, f"{words[0]} of a warm cache makes {len(made)} requests, {most} are enough: {made}")
-    if store.required:
+    if REQUIRED:
         need(took < 0.5, f"{words[0]} of a warm cache takes {took:.2f} s")
 
 
