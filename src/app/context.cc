@@ -142,6 +142,7 @@ void Context::look_ahead(bool indexes) {
   impl_->entrance.snapshots = true;
   impl_->entrance.indexes = indexes;
 }
+void Context::expect_to_write() { impl_->entrance.will_write = true; }
 void Context::be_impatient() { impl_->impatient = true; }
 
 std::unique_ptr<store::Backend> Context::open_store() {
@@ -163,6 +164,7 @@ std::unique_ptr<store::Backend> Context::open_store() {
   options.tell = impl_->warner();
   options.environment = impl_->world.environment;
   options.stop = impl_->world.stop;
+  options.will_write = impl_->entrance.will_write;
   options.interactive = impl_->world.in_is_terminal && impl_->world.err_is_terminal;
   return store::open_location(repository_location(), options);
 }

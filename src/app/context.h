@@ -107,6 +107,8 @@ class Context {
   void bypass_cache();
   // For commands that only read: what they will list is asked for early. REQUIRES that nothing is opened yet.
   void look_ahead(bool indexes);
+  // For commands that lock and then write much, likewise.
+  void expect_to_write();
   // For commands that would rather say "not reachable" soon than wait.
   void be_impatient();
   // The store at the repository's location, without the cache.

@@ -251,6 +251,7 @@ app::ExitCode run(app::Context& context, const Options& options) {
   engine::VolumeEngine& engine = context.engine();
   for (const engine::VolumeName& name : plan.volumes) engine.find(name);  // before a password is asked for
   for (const std::string& warning : engine.warnings()) context.warn(warning);
+  context.expect_to_write();
   // Somebody who waits for others' locks waits for one of this moment, too.
   const bool patient = context.options().lock_patience_seconds.value_or(0) > 0;
   const auto lock = lock_repository(context, repo::LockKind::shared,

@@ -20,6 +20,7 @@ struct Options {
 app::ExitCode copy(app::Context& context, const Options& options) {
   const care::BackupFilter filter = options.filter.filter();
   const auto source = app::open_source(context, options.source);
+  context.expect_to_write();
   repo::Repository& target = context.repository();
   if (source->config().id == target.config().id)
     throw Error(ErrorKind::usage, "source and target are the same repository",

@@ -34,6 +34,7 @@ struct StoreOptions {
   std::function<std::optional<std::string>(const char*)> environment;
   std::stop_token stop;      // ends every wait: Cancelled
   bool interactive = false;  // a terminal is there: ssh may ask for a password
+  bool will_write = false;   // much, and soon: what takes time to open may be opened at once
 };
 
 enum class Scheme { local, sftp, rest, s3 };

@@ -1,6 +1,8 @@
 #include "store/prefetch.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <future>
 #include <map>
 #include <mutex>
@@ -14,24 +16,23 @@ namespace respaldo::store {
 namespace {
 
 constexpr std::uint64_t kLongest = 1U << 20;
+constexpr auto kLocksKept = std::chrono::seconds(5);
 constexpr std::size_t kMostKeys = 4;  // who has more waits for the others when their turn comes
 
 const Handle kConfig{FileType::config, ""}, kSettings{FileType::parity_settings, ""};
 
 class Prefetching final : public Forward {
  public:
-  Prefetching(std::unique_ptr<Backend> below, const Entrance& entrance) : Forward(std::move(below)) {
+  Prefetching(std::unique_ptr<Backend> below, const Entrance& entrance)
+      : Forward(std::move(below)), will_write_(entrance.will_write) {
     try {
       if (entrance.snapshots) {
         const Listing snapshots = started_listing(FileType::snapshot);
         listings_[FileType::snapshot] = snapshots;
         // In the order in which they count: a backup that is listed has its blobs in an index that is.
-        if (entrance.indexes)
-          listings_[FileType::index] = std::async(std::launch::async, [this, snapshots] {
-            snapshots.wait();
-            return listed(FileType::index);
-          });
+        if (entrance.indexes) listings_[FileType::index] = started_listing(FileType::index, snapshots);
       }
+      if (will_write_) listings_[FileType::lock] = started_listing(FileType::lock);
       if (!entrance.key.empty()) {
         const Handle key{FileType::key, entrance.key};
         hinted_ = std::async(std::launch::async, [this, key] { return found(key); });
@@ -53,6 +54,7 @@ class Prefetching final : public Forward {
     forget_listings();
     if (concerns(handle.type)) forget();
     below_->save(handle, parts, durability);
+    if (handle.type == FileType::lock && will_write_.exchange(false)) list_behind_lock();
   }
   void remove(const Handle& handle) override {
     forget_listings();
@@ -99,6 +101,7 @@ class Prefetching final : public Forward {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
   using Listing = std::shared_future<std::optional<std::vector<FileInfo>>>;
   struct File {
     std::shared_ptr<const Bytes> bytes;
@@ -120,8 +123,24 @@ class Prefetching final : public Forward {
       return std::nullopt;  // the error is for who asks
     }
   }
-  Listing started_listing(FileType type) {
-    return std::async(std::launch::async, [this, type] { return listed(type); });
+  // After another one, where that is given.
+  Listing started_listing(FileType type, const Listing& first = {}) {
+    return std::async(std::launch::async, [this, type, first] {
+      if (first.valid()) first.wait();
+      return listed(type);
+    });
+  }
+  // What was listed before we held our lock is not what we work on.
+  void list_behind_lock() {
+    try {
+      const Listing snapshots = started_listing(FileType::snapshot), indexes = started_listing(FileType::index);
+      // A pack is there before any index names it.
+      const Listing packs = started_listing(FileType::pack, indexes);
+      std::lock_guard lock(mutex_);
+      listings_ = {{FileType::snapshot, snapshots}, {FileType::index, indexes}, {FileType::pack, packs}};
+    } catch (const std::system_error&) {
+      // No room for threads.
+    }
   }
   Listing taken_listing(FileType type) {
     std::lock_guard lock(mutex_);
@@ -129,6 +148,8 @@ class Prefetching final : public Forward {
     if (at == listings_.end()) return {};
     Listing listing = at->second;
     listings_.erase(at);
+    // A password may have been asked for meanwhile, and a lock removed.
+    if (type == FileType::lock && Clock::now() - begun_ > kLocksKept) return {};
     return listing;
   }
   void forget_listings() {
@@ -190,6 +211,8 @@ class Prefetching final : public Forward {
     std::swap(keys, keys_);
   }
 
+  const Clock::time_point begun_ = Clock::now();
+  std::atomic<bool> will_write_;
   std::mutex mutex_;
   std::map<FileType, Listing> listings_;
   std::string hint_;

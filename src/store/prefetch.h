@@ -13,6 +13,9 @@ struct Entrance {
   // Listings for who only reads: the backups, and then the indexes. Neither is given to anybody who has saved or
   // removed something (a lock) before asking.
   bool snapshots = false, indexes = false;
+  // For who locks and then writes: the locks at once; the backups, the indexes, and then the packs as soon as a lock
+  // is saved. As above, nobody has them who saved or removed something after that.
+  bool will_write = false;
 };
 
 // Begins to load the configuration, the keys and the settings of parity side by side; each is given to the

@@ -41,7 +41,8 @@ class SftpBackend final : public Backend {
         options_(options),
         pool_(
             static_cast<std::size_t>(std::max(options.connections, 1)),
-            [this](std::size_t number) { return connect(number); }, options.stop) {}
+            [this](std::size_t number, std::stop_token stop) { return connect(number, std::move(stop)); },
+            options.stop, options.will_write) {}
 
   std::string location() const override { return location_; }
 
@@ -69,18 +70,14 @@ class SftpBackend final : public Backend {
     tidy();
     try {
       const auto session = pool_.lease(work_of(size_of(parts)));
-      const std::string file = open_in_folder(*session, temporary);
+      std::optional<FolderFlush> flush;
+      const std::string file = open_in_folder(*session, temporary, flush);
       tell_if_weak(write_and_close(*session, file, temporary, parts));
       if (durability == Durability::proven) require_read_back(*session, temporary, handle, parts);
-      if (!rename_over(*session, temporary, path))
+      if (!rename_over(*session, temporary, path, *flush))
         tell_once(told_rename_, "it cannot replace a file in one step (no posix-rename@openssh.com)");
-      const std::string folder = folder_above(path);
-      if (durability != Durability::at_sync) {
-        tell_if_weak(flush_folders(*session, {&folder, 1}));
-      } else {
-        std::lock_guard lock(mutex_);
-        unflushed_.insert(folder);
-      }
+      // Of an object that has until sync(), too: so it costs no round trip of its own.
+      tell_if_weak(flush->end());
       if (handle.type == FileType::config) has_seen_config_ = true;
     } catch (...) {
       abandon(temporary);
@@ -150,15 +147,12 @@ class SftpBackend final : public Backend {
       return found;
     }
     const auto session = pool_.lease();
-    std::vector<std::string> folders{path_to(folder_of(type))}, unsized;
-    if (is_sharded(type)) {
-      std::vector<std::string> shards;
-      list_folders(*session, folders, [&](const std::string& folder, const Name& entry) {
-        if (entry.name.size() == 2 && is_hex(entry.name) && entry.attributes.may_be_folder())
-          shards.push_back(folder + "/" + entry.name);
-      });
-      folders = std::move(shards);
-    }
+    std::vector<std::string> folders, unsized;
+    if (is_sharded(type))  // those that are there: asking for all costs less time than asking which
+      for (int shard = 0; shard < 256; ++shard)
+        folders.push_back(path_to(fmt::format("{}/{:02x}", folder_of(type), shard)));
+    else
+      folders.push_back(path_to(folder_of(type)));
     std::vector<std::pair<std::string, std::uint32_t>> unfinished;
     list_folders(*session, folders, [&](const std::string& folder, const Name& entry) {
       if (!entry.attributes.may_be_file()) return;
@@ -226,7 +220,7 @@ class SftpBackend final : public Backend {
     std::string handle;
   };
 
-  std::unique_ptr<Session> connect(std::size_t number) {
+  std::unique_ptr<Session> connect(std::size_t number, std::stop_token stop) {
     const bool may_ask = options_.interactive && number == 0 && !options_.stop.stop_requested();
     SessionOptions options;
     const auto given = [this](const char* key) {
@@ -240,7 +234,7 @@ class SftpBackend final : public Backend {
     options.place = printable(place_.host);
     options.may_ask = may_ask;
     options.stall = options_.stall;
-    options.stop = options_.stop;
+    options.stop = std::move(stop);
     options.reached = reached_;
     auto session = std::make_unique<Session>(std::move(options));
     if (number == 0 && has_seen_config_) require_repository(*session);
@@ -275,16 +269,19 @@ class SftpBackend final : public Backend {
   static std::string folder_above(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
   // restic makes all folders of a repository; those of parity are made when they are needed.
-  std::string open_in_folder(Session& session, const std::string& path) {
+  static std::string open_in_folder(Session& session, const std::string& path,
+                                    std::optional<FolderFlush>& flush) {
+    const std::string folder = folder_above(path);
     try {
+      flush.emplace(session, folder);
       return open_new(session, path);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::not_found) throw;
     }
-    const std::string folder = folder_above(path), above = folder_above(folder);
     make_folder(session, folder);
-    const std::string changed[] = {above};
+    const std::string changed[] = {folder_above(folder)};
     flush_folders(session, changed);
+    flush.emplace(session, folder);
     return open_new(session, path);
   }
   static void make_folders(Session& session, std::span<const std::string> paths) {
@@ -302,7 +299,7 @@ class SftpBackend final : public Backend {
     // Most objects are small: their bytes come with their size.
     Request first(PacketType::read);
     auto start = session.send(std::move(first.text(file).u64(0).u32(
-        static_cast<std::uint32_t>(std::min<std::uint64_t>(session.abilities().read, kFirstRead)))));
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(session.bounds().read, kFirstRead)))));
     const std::uint64_t size = size_of_open(session, file, path);
     if (size > limit)
       throw Error(ErrorKind::corrupt,

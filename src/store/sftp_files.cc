@@ -17,7 +17,9 @@ namespace {
 
 constexpr std::uint32_t kWritingMode = 0600, kFinalMode = 0400, kFolderMode = 0700;
 constexpr std::uint64_t kWindow = 4U << 20;  // bytes of one file on their way
-constexpr std::size_t kFoldersAtOnce = 128;  // open on the server
+constexpr std::size_t kFoldersAtOnce = 128;  // open on the server, when it does not tell how many may be
+constexpr std::size_t kMostFoldersAtOnce = 256;
+constexpr std::size_t kPages = 2, kPagesOfLong = 16;  // of a folder, asked for at once
 constexpr std::size_t kRequestsAtOnce = 256;
 constexpr std::uint64_t kMostEntries = 50'000'000;  // in a folder: a server may not fill our memory for ever
 
@@ -113,7 +115,7 @@ bool write_and_close(Session& session, const std::string& handle, const std::str
   };
   for (ByteView part : parts)
     while (!part.empty() && !failed) {
-      const std::size_t length = std::min<std::size_t>(part.size(), session.abilities().write);
+      const std::size_t length = std::min<std::size_t>(part.size(), session.bounds().write);
       Request request = on_handle(PacketType::write, handle);
       request.u64(offset).text(as_text(part.first(length)));
       sent.emplace_back(session.send(std::move(request)), length);
@@ -160,7 +162,7 @@ std::size_t read_range(Session& session, const std::string& handle, const std::s
   };
   while (asked < out.size() || !sent.empty()) {
     while (asked < end && under_way < kWindow) {
-      const std::size_t length = std::min<std::size_t>(end - asked, session.abilities().read);
+      const std::size_t length = std::min<std::size_t>(end - asked, session.bounds().read);
       sent.push_back(ask(asked, length));
       asked += length;
     }
@@ -205,46 +207,50 @@ std::optional<Attributes> stat_path(Session& session, const std::string& path) {
 
 void list_folders(Session& session, std::span<const std::string> folders,
                   const std::function<void(const std::string& folder, const Name& entry)>& visit) {
-  struct Open {
+  struct Task {
     const std::string* folder;
-    std::string handle;
-    std::future<Answer> next;
+    std::deque<std::future<Answer>> asked;  // to open it, or its next pages
+    std::string handle{};                   // once it is open
+    bool is_long = false;
   };
-  for (std::size_t from = 0; from < folders.size(); from += kFoldersAtOnce) {
-    const auto some = folders.subspan(from, std::min(kFoldersAtOnce, folders.size() - from));
-    std::vector<std::future<Answer>> opening;
-    for (const std::string& folder : some)
-      opening.push_back(session.send(on_path(PacketType::opendir, folder)));
-    std::deque<Open> open;
-    for (std::size_t i = 0; i < some.size(); ++i) {
-      const Answer answer = opening[i].get();
-      if (answer.type == PacketType::status) {
-        const StatusAnswer status = parse_status(answer);
-        if (status.status == Status::no_such_file) continue;
-        throw status_error(status, "listing", some[i]);
-      }
-      std::string handle = parse_handle(answer);
-      auto next = session.send(on_handle(PacketType::readdir, handle));
-      open.push_back({&some[i], std::move(handle), std::move(next)});
+  std::deque<Task> tasks;  // in the order in which they were asked for: the answers come so
+  const auto ask_for_pages = [&](Task& task, std::size_t count) {
+    while (task.asked.size() < count)
+      task.asked.push_back(session.send(on_handle(PacketType::readdir, task.handle)));
+  };
+  std::size_t next = 0, at_once = kFoldersAtOnce;
+  if (folders.size() > at_once)
+    if (const std::uint64_t handles = session.bounds().handles; handles != 0)
+      at_once = std::clamp<std::uint64_t>(handles / 2, 1, kMostFoldersAtOnce);
+  std::uint64_t entries = 0;
+  while (next < folders.size() || !tasks.empty()) {
+    for (; next < folders.size() && tasks.size() < at_once; ++next) {
+      tasks.push_back({&folders[next], {}});
+      tasks.back().asked.push_back(session.send(on_path(PacketType::opendir, folders[next])));
     }
-    std::uint64_t entries = 0;
-    while (!open.empty()) {
-      Open one = std::move(open.front());
-      open.pop_front();
-      const Answer answer = one.next.get();
-      if (answer.type == PacketType::status) {
-        close_quietly(session, one.handle);
-        const StatusAnswer status = parse_status(answer);
-        if (status.status != Status::eof) throw status_error(status, "listing", *one.folder);
-        continue;
-      }
-      one.next = session.send(on_handle(PacketType::readdir, one.handle));
+    Task task = std::move(tasks.front());
+    tasks.pop_front();
+    const Answer answer = task.asked.front().get();
+    task.asked.pop_front();
+    if (answer.type == PacketType::status) {
+      if (!task.handle.empty()) close_quietly(session, task.handle);
+      const StatusAnswer status = parse_status(answer);
+      if (status.status != (task.handle.empty() ? Status::no_such_file : Status::eof))
+        throw status_error(status, "listing", *task.folder);
+      continue;
+    }
+    if (task.handle.empty()) {
+      task.handle = parse_handle(answer);
+      ask_for_pages(task, kPages);
+    } else {
       const std::vector<Name> names = parse_names(answer);
       if ((entries += names.size() + 1) > kMostEntries)
-        throw Error(ErrorKind::corrupt, fmt::format("{} has no end", printable(*one.folder)));
-      for (const Name& name : names) visit(*one.folder, name);
-      open.push_back(std::move(one));
+        throw Error(ErrorKind::corrupt, fmt::format("{} has no end", printable(*task.folder)));
+      for (const Name& name : names) visit(*task.folder, name);
+      // Behind the first page most have an end, which was asked for with it.
+      if (std::exchange(task.is_long, true) || task.asked.empty()) ask_for_pages(task, kPagesOfLong);
     }
+    tasks.push_back(std::move(task));
   }
 }
 
@@ -262,41 +268,67 @@ Error flush_error(const StatusAnswer& answer, const std::string& folder) {
 
 }  // namespace
 
+FolderFlush::FolderFlush(Session& session, const std::string& folder) : session_(session), folder_(folder) {
+  if (!session.abilities().flush) return;
+  Request request = on_path(PacketType::open, folder);
+  answer_ = session.send(std::move(request.u32(kRead).no_attributes()));
+}
+
+FolderFlush::~FolderFlush() {
+  if (!answer_.valid() || begun_) return;
+  try {
+    const Answer answer = answer_.get();
+    if (answer.type == PacketType::handle) close_quietly(session_, parse_handle(answer));
+  } catch (const std::exception&) {
+    // The connection is gone, and with it the handle.
+  }
+}
+
+void FolderFlush::begin() {
+  if (!answer_.valid()) return;
+  const Answer opened = answer_.get();
+  if (opened.type == PacketType::status) {
+    cannot_open_ = parse_status(opened);
+    return;
+  }
+  const std::string handle = parse_handle(opened);
+  Request request = Request::extended("fsync@openssh.com");
+  answer_ = session_.send(std::move(request.text(handle)));
+  begun_ = true;
+  close_quietly(session_, handle);
+}
+
+bool FolderFlush::end() {
+  if (cannot_open_) {
+    // Not every server opens a folder, nor may every user.
+    const Status status = cannot_open_->status;
+    if (status == Status::failure || status == Status::permission_denied || status == Status::unsupported ||
+        status == Status::bad_message)
+      return false;
+    throw flush_error(*cannot_open_, folder_);
+  }
+  if (!answer_.valid()) return false;
+  const StatusAnswer flushed = parse_status(answer_.get());
+  if (flushed.status == Status::ok) return true;
+  // EINVAL is "bad message": a filesystem that flushes no folders.
+  if (flushed.status == Status::unsupported || flushed.status == Status::bad_message) return false;
+  throw flush_error(flushed, folder_);
+}
+
 bool flush_folders(Session& session, std::span<const std::string> folders) {
-  if (!session.abilities().flush) return false;
-  std::vector<std::future<Answer>> opening;
-  std::vector<std::pair<std::future<Answer>, const std::string*>> flushing;
-  for (const std::string& folder : folders) {
-    Request request = on_path(PacketType::open, folder);
-    opening.push_back(session.send(std::move(request.u32(kRead).no_attributes())));
-  }
+  std::deque<FolderFlush> flushes;
+  for (const std::string& folder : folders) flushes.emplace_back(session, folder);
+  for (FolderFlush& flush : flushes) flush.begin();
   bool all = true;
-  std::optional<Error> failed;
-  for (std::size_t i = 0; i < folders.size(); ++i) {
-    const Answer answer = opening[i].get();
-    if (answer.type == PacketType::status) {
-      // Not every server opens a folder, nor may every user.
-      const StatusAnswer status = parse_status(answer);
-      const bool can = status.status != Status::failure && status.status != Status::permission_denied &&
-                       status.status != Status::unsupported && status.status != Status::bad_message;
-      if (can && !failed) failed = flush_error(status, folders[i]);
-      all = false;
-      continue;
+  std::exception_ptr failed;
+  for (FolderFlush& flush : flushes) {
+    try {
+      all &= flush.end();
+    } catch (const Error&) {
+      if (!failed) failed = std::current_exception();
     }
-    const std::string handle = parse_handle(answer);
-    Request request = Request::extended("fsync@openssh.com");
-    flushing.emplace_back(session.send(std::move(request.text(handle))), &folders[i]);
-    close_quietly(session, handle);
   }
-  for (auto& [future, folder] : flushing) {
-    const StatusAnswer status = parse_status(future.get());
-    if (status.status == Status::ok) continue;
-    // EINVAL is "bad message": a filesystem that flushes no folders.
-    const bool can = status.status != Status::unsupported && status.status != Status::bad_message;
-    if (can && !failed) failed = flush_error(status, *folder);
-    all = false;
-  }
-  if (failed) throw Error(*failed);
+  if (failed) std::rethrow_exception(failed);
   return all;
 }
 
@@ -332,10 +364,12 @@ void make_folder(Session& session, const std::string& path) {
   if (!there || !there->may_be_folder()) throw status_error(status, "making the folder", path);
 }
 
-bool rename_over(Session& session, const std::string& from, const std::string& to) {
+bool rename_over(Session& session, const std::string& from, const std::string& to, FolderFlush& flush) {
   if (session.abilities().posix_rename) {
     Request request = Request::extended("posix-rename@openssh.com");
-    require_ok(session.ask(std::move(request.text(from).text(to))), "renaming to", to);
+    std::future<Answer> renamed = session.send(std::move(request.text(from).text(to)));
+    flush.begin();  // the server takes requests in order
+    require_ok(renamed.get(), "renaming to", to);
     return true;
   }
   const auto rename = [&] {
@@ -343,7 +377,10 @@ bool rename_over(Session& session, const std::string& from, const std::string& t
     return parse_status(session.ask(std::move(request.text(to))));
   };
   StatusAnswer status = rename();
-  if (status.status == Status::ok) return true;
+  if (status.status == Status::ok) {
+    flush.begin();
+    return true;
+  }
   // Version 3 has no rename over what is there.
   if (status.status != Status::failure || !stat_path(session, to))
     throw status_error(status, "renaming to", to);
@@ -351,6 +388,7 @@ bool rename_over(Session& session, const std::string& from, const std::string& t
   remove_paths(session, old);
   status = rename();
   if (status.status != Status::ok) throw status_error(status, "renaming to", to);
+  flush.begin();
   return false;
 }
 

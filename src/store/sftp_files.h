@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,6 +36,24 @@ std::optional<Attributes> stat_path(Session& session, const std::string& path);
 // All entries of the folders, side by side; those that are not there have none.
 void list_folders(Session& session, std::span<const std::string> folders,
                   const std::function<void(const std::string& folder, const Name& entry)>& visit);
+// A folder that is about to be changed: opened ahead, so that its flush follows the change without a wait.
+class FolderFlush {
+ public:
+  FolderFlush(Session& session, const std::string& folder);  // `session` outlives it
+  ~FolderFlush();
+  FolderFlush(const FolderFlush&) = delete;
+  // What was sent over the session before is flushed with it.
+  void begin();
+  // Its entries are on the medium. False and errors as flush_folders. REQUIRES begin().
+  bool end();
+
+ private:
+  Session& session_;
+  const std::string folder_;
+  std::future<Answer> answer_;  // to the opening, then to the flush; not valid: the server cannot flush
+  std::optional<StatusAnswer> cannot_open_;
+  bool begun_ = false;
+};
 // The folders' entries are on the medium. False when the server, or the filesystem there, has no way to do
 // that; Error(io) when it failed.
 bool flush_folders(Session& session, std::span<const std::string> folders);
@@ -42,7 +61,8 @@ bool flush_folders(Session& session, std::span<const std::string> folders);
 void remove_paths(Session& session, std::span<const std::string> paths);
 // With what is missing above it. There already is success.
 void make_folder(Session& session, const std::string& path);
-// `to` is replaced. False when that could not be done in one step, and was done in two.
-bool rename_over(Session& session, const std::string& from, const std::string& to);
+// `to` is replaced, and the flush of its folder begun. False when that could not be done in one step, and was done
+// in two.
+bool rename_over(Session& session, const std::string& from, const std::string& to, FolderFlush& flush);
 
 }  // namespace respaldo::store::sftp

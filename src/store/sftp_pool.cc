@@ -1,6 +1,7 @@
 #include "store/sftp_pool.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace respaldo::store::sftp {
@@ -35,7 +36,7 @@ std::shared_ptr<Session> SessionPool::take(Work work) {
   std::shared_ptr<Session> fresh;
   std::exception_ptr failure;
   try {
-    fresh = connect_(number);
+    fresh = connect_(number, stop_);
   } catch (...) {
     failure = std::current_exception();
   }
@@ -48,6 +49,7 @@ std::shared_ptr<Session> SessionPool::take(Work work) {
   }
   if (fresh) {
     entries_.push_back({fresh, 1});
+    if (std::exchange(eager_, false)) open_the_others();
     return fresh;
   }
   // The server may allow no more, or would have asked for a password again.
@@ -57,6 +59,33 @@ std::shared_ptr<Session> SessionPool::take(Work work) {
   if (number == 0 || other == entries_.end()) std::rethrow_exception(failure);
   ++other->users;
   return other->session;
+}
+
+SessionPool::~SessionPool() {
+  over_.request_stop();
+  for (std::thread& opener : openers_) opener.join();
+}
+
+void SessionPool::open_the_others() {
+  for (std::size_t number = entries_.size() + opening_; number < most_; ++number) {
+    try {
+      openers_.emplace_back([this, number] {
+        std::shared_ptr<Session> fresh;
+        try {
+          fresh = connect_(number, over_.get_token());
+        } catch (const std::exception&) {
+          // Whoever needs it tries again, and learns what there is to learn.
+        }
+        std::lock_guard lock(mutex_);
+        --opening_;
+        if (fresh && !stopped_) entries_.push_back({fresh, 0});
+        opened_.notify_all();
+      });
+      ++opening_;
+    } catch (const std::system_error&) {
+      return;  // no room for threads: they are opened when they are needed
+    }
+  }
 }
 
 // Once: whoever comes later knows of the stop.

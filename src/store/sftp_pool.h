@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <stop_token>
+#include <thread>
 #include <vector>
 
 #include "store/sftp_session.h"
@@ -15,16 +16,19 @@ namespace respaldo::store::sftp {
 // Thread-safe.
 class SessionPool {
  public:
-  // `connect` makes the connection number n (from 0). Only number 0 may ask a person; when a further one
-  // fails, the work is done by those that are there.
+  // `connect` makes the connection number n (from 0), and gives it up when its token says so. Only number 0 may
+  // ask a person; when a further one fails, the work is done by those that are there.
   // When `stop` comes, everything under way ends: Cancelled. What is to be tidied up after that has the
   // connections that were idle, or a new one: on the others megabytes may stand in a queue.
-  SessionPool(std::size_t most, std::function<std::unique_ptr<Session>(std::size_t n)> connect,
-              std::stop_token stop = {})
-      : most_(most), connect_(std::move(connect)), stop_(std::move(stop)), on_stop_(stop_, [this] {
+  // `eager`: behind the first all the others are opened at once, beside the work.
+  using Connect = std::function<std::unique_ptr<Session>(std::size_t n, std::stop_token stop)>;
+  SessionPool(std::size_t most, Connect connect, std::stop_token stop = {}, bool eager = false)
+      : most_(most), connect_(std::move(connect)), stop_(std::move(stop)), eager_(eager), on_stop_(stop_, [this] {
+          over_.request_stop();
           std::lock_guard lock(mutex_);
           cut_off();
         }) {}
+  ~SessionPool();
 
   // Held while one thing is done over it: the least busy one.
   class Lease {
@@ -52,16 +56,20 @@ class SessionPool {
   };
   std::shared_ptr<Session> take(Work work);
   void give_back(const Session* session);
-  void cut_off();  // with the lock
+  void cut_off();         // with the lock
+  void open_the_others();  // with the lock
 
   std::size_t most_;
-  const std::function<std::unique_ptr<Session>(std::size_t)> connect_;
+  const Connect connect_;
   const std::stop_token stop_;
+  bool eager_;
+  std::stop_source over_;  // of the threads that open
   std::mutex mutex_;
   std::condition_variable opened_;
   std::vector<Entry> entries_;
   std::size_t opening_ = 0;
   bool stopped_ = false;
+  std::vector<std::thread> openers_;
   const std::stop_callback<std::function<void()>> on_stop_;  // ends before what it uses
 };
 

@@ -33,7 +33,7 @@ constexpr auto kLastWords = 300ms;                  // for standard error, after
 constexpr auto kFarewell = 1000ms;                  // for the program to end by itself
 constexpr auto kStoppedStall = 10s;                 // after a Ctrl-C
 constexpr std::uint64_t kLargestRead = 255U << 10;  // what OpenSSH takes; no server is asked for more
-constexpr std::uint32_t kSmallestLimit = 1024;
+constexpr std::uint32_t kSmallestLimit = 1024, kLimitsNumber = 0;
 
 // What ssh complains of and no second attempt changes.
 struct Verdict {
@@ -91,6 +91,9 @@ struct Session::Impl {
   SessionOptions options;
   std::unique_ptr<os::ChildProcess> child;
   Abilities abilities;
+  Bounds bounds;
+  std::future<Answer> limits;  // not valid: not asked for, or in `bounds`
+  std::once_flag bounds_known;
   os::UniqueFd wake;
   std::atomic<bool> farewell{false}, cancelled{false};
   std::atomic<Clock::rep> progress{0};  // when a byte went either way
@@ -231,21 +234,24 @@ struct Session::Impl {
     abilities.posix_rename = has("posix-rename@openssh.com", "1");
     abilities.free_space = has("statvfs@openssh.com", "2");
     if (!has("limits@openssh.com", "1")) return;
-    os::write_quietly(child->in.get(), Request::extended("limits@openssh.com").packet(0));
-    for (;;) {
-      if (auto packet = framer.next()) {
-        const Answer answer = parse_answer(std::move(*packet));
-        if (answer.type != PacketType::extended_reply) return;
-        const Limits limits = parse_limits(answer);
-        const auto bounded = [](std::uint64_t limit) {
-          return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(limit, kSmallestLimit, kLargestRead));
-        };
-        if (limits.read != 0) abilities.read = bounded(limits.read);
-        if (limits.write != 0) abilities.write = bounded(limits.write);
-        return;
-      }
-      if (!take(100)) throw_no_connection();
-      if (stalled()) throw ConnectionLost(fmt::format("{} stopped answering", options.place));
+    // Nobody waits for it before he needs it.
+    limits = awaited[kLimitsNumber].get_future();
+    os::write_quietly(child->in.get(), Request::extended("limits@openssh.com").packet(kLimitsNumber));
+  }
+  void learn_bounds() {
+    if (!limits.valid()) return;
+    try {
+      const Answer answer = limits.get();
+      if (answer.type != PacketType::extended_reply) return;
+      const Limits told = parse_limits(answer);
+      const auto bounded = [](std::uint64_t limit) {
+        return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(limit, kSmallestLimit, kLargestRead));
+      };
+      if (told.read != 0) bounds.read = bounded(told.read);
+      if (told.write != 0) bounds.write = bounded(told.write);
+      bounds.handles = told.handles;
+    } catch (const std::exception&) {
+      // What is asked for next tells why.
     }
   }
 
@@ -357,6 +363,11 @@ void Session::cancel() {
 
 const Abilities& Session::abilities() const { return impl_->abilities; }
 
+const Bounds& Session::bounds() const {
+  std::call_once(impl_->bounds_known, [this] { impl_->learn_bounds(); });
+  return impl_->bounds;
+}
+
 bool Session::alive() const {
   std::lock_guard lock(impl_->mutex);
   return !impl_->dead;
@@ -372,7 +383,7 @@ std::future<Answer> Session::send(Request request) {
     // The stall is counted from the first that waits.
     if (impl_->awaited.empty()) impl_->moved();
     do number = impl_->next_number++;
-    while (number == 0 || impl_->awaited.contains(number));
+    while (number == kLimitsNumber || impl_->awaited.contains(number));
     answer = impl_->awaited[number].get_future();
   }
   std::lock_guard lock(impl_->writing);

@@ -35,10 +35,14 @@ struct SessionOptions {
 
 // What the server can do.
 struct Abilities {
-  bool flush = false;                                 // fsync@openssh.com
-  bool posix_rename = false;                          // posix-rename@openssh.com
-  bool free_space = false;                            // statvfs@openssh.com
-  std::uint32_t read = 32U << 10, write = 32U << 10;  // bytes in one request, at most
+  bool flush = false;         // fsync@openssh.com
+  bool posix_rename = false;  // posix-rename@openssh.com
+  bool free_space = false;    // statvfs@openssh.com
+};
+// What it takes at most.
+struct Bounds {
+  std::uint32_t read = 32U << 10, write = 32U << 10;  // bytes in one request
+  std::uint64_t handles = 0;                          // open at once; 0: not told
 };
 
 // Thread-safe.
@@ -53,6 +57,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   const Abilities& abilities() const;
+  // Known a round trip after the connection stands: waits for that. Never throws.
+  const Bounds& bounds() const;
   bool alive() const;
   // Ends the program and all that is under way: whoever waits, or asks from now on, gets Cancelled. Returns
   // at once.
