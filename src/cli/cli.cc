@@ -198,6 +198,7 @@ std::string similar(const std::string& word) {
 struct Parsed {
   CommonOptions options;
   Action action;
+  bool backs_up = false;
   std::optional<ExitCode> done;  // help was printed, or the words are wrong
 };
 
@@ -252,7 +253,10 @@ Parsed parse(const World& world) {
   parsed.options = line.options;
   parsed.options.verbosity = line.quiet ? 0 : 1 + line.verbose;
   for (auto& [sub, action] : line.actions)
-    if (sub->parsed()) parsed.action = std::move(action);
+    if (sub->parsed()) {
+      parsed.backs_up = sub->get_name() == "backup";
+      parsed.action = std::move(action);
+    }
   // The actions own what their options point to; the parser may go.
   return parsed;
 }
@@ -296,7 +300,8 @@ int run(World world) {
     print_error(outside, options, error);
     code = app::exit_code_for(error);
   } catch (const Cancelled&) {
-    print_error(outside, options, Error(ErrorKind::usage, "interrupted; nothing was saved"));
+    print_error(outside, options, Error(ErrorKind::usage, parsed.backs_up ? "interrupted; no backup was saved"
+                                                                         : "interrupted"));
     return static_cast<int>(ExitCode::interrupted);
   } catch (const engine::HeldByActivation& held) {
     print_error(outside, options,

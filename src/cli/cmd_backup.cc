@@ -1,11 +1,15 @@
 #include "backup/backup.h"
 
+#include <sys/stat.h>
+
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/hook_options.h"
 #include "cli/shared.h"
+#include "machine/sysfs.h"
 #include "repo/host.h"
+#include "store/open.h"
 #include "verify/medium_check.h"
 
 namespace respaldo::cli {
@@ -178,9 +182,11 @@ void report_base(app::Context& context, const backup::VolumeResult& volume) {
   if (volume.base_kept)
     context.print(fmt::format(
         "{}: a base is kept for the next backup; {}; `respaldo base list` shows how it fills", name,
-        facts.cow_size ? fmt::format("its store takes {}, and until then each block's first write is copied there",
-                                     format_size(*facts.cow_size))
-                       : std::string("what is overwritten until then stays in the pool")));
+        !volume.base.kept || volume.base.kept->source == "thin"
+            ? std::string("what is overwritten until then stays in the pool")
+        : facts.cow_size ? fmt::format("its store takes {}, and until then each block's first write is copied there",
+                                       format_size(*facts.cow_size))
+                         : std::string("until then each block's first write is copied to its store")));
 }
 
 void report(app::Context& context, const backup::BackupSummary& summary, const Verification* verification) {
@@ -240,6 +246,26 @@ void report(app::Context& context, const backup::BackupSummary& summary, const V
     context.print("dry run: nothing was saved");
 }
 
+// The folder's own disk dies with the volumes that lie on it. Kernel engine.
+void warn_of_same_disk(app::Context& context, const std::vector<engine::VolumeName>& volumes) {
+  const store::Location place = store::parse_location(context.repository_location());
+  if (place.scheme != store::Scheme::local) return;
+  struct stat folder {};
+  if (::stat(place.rest.c_str(), &folder) != 0) return;
+  const auto ours = machine::disks_holding(folder.st_dev);
+  for (const engine::VolumeName& name : volumes) {
+    struct stat device {};
+    if (::stat(("/dev/" + name.str()).c_str(), &device) != 0) continue;
+    for (const std::string& disk : machine::disks_holding(device.st_rdev))
+      if (ours.contains(disk)) {
+        context.warn(fmt::format("the repository {} lies on the same disk as {} ({}): when that dies, the backups die with "
+                                 "the volume; keep them on another one (`respaldo target create DISK`), or elsewhere",
+                                 printable(place.rest), printable(name.str()), printable(disk)));
+        break;
+      }
+  }
+}
+
 app::ExitCode run(app::Context& context, const Options& options) {
   backup::BackupOptions plan = translate(options);
   std::optional<Verification> verification;
@@ -252,6 +278,7 @@ app::ExitCode run(app::Context& context, const Options& options) {
   for (const engine::VolumeName& name : plan.volumes) engine.find(name);  // before a password is asked for
   for (const std::string& warning : engine.warnings()) context.warn(warning);
   context.expect_to_write();
+  if (engine.kind() == engine::EngineKind::kernel) warn_of_same_disk(context, plan.volumes);
   // Somebody who waits for others' locks waits for one of this moment, too.
   const bool patient = context.options().lock_patience_seconds.value_or(0) > 0;
   const auto lock = lock_repository(context, repo::LockKind::shared,

@@ -78,6 +78,7 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
   restore::ImageRestoreOptions how;
   how.in_place = options.in_place;
   how.threads = options.threads;
+  how.half_written = [&] { warn_half_written(context, options.to_file); };
   const auto result =
       restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
   if (options.verify) verify_restored(context, volume, target, options.threads);

@@ -74,10 +74,12 @@ void look_at_snapshots(app::Context& context, const VolumeInfo& target, std::uin
 }
 
 restore::ImageRestoreResult write(app::Context& context, const view::StoredVolume& volume,
-                                  const VolumeRestoreOptions& options, block::WritableDevice& target) {
+                                  const VolumeRestoreOptions& options, block::WritableDevice& target,
+                                  std::function<void()> half_written = {}) {
   restore::ImageRestoreOptions how;
   how.in_place = options.in_place;
   how.threads = options.threads;
+  how.half_written = std::move(half_written);
   return restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
 }
 
@@ -98,7 +100,8 @@ app::ExitCode onto(app::Context& context, const view::StoredVolume& volume, cons
                                    format_size(info.size), info.uuid, printable(volume.str())),
                        options.yes))
     throw Error(ErrorKind::refused, "nothing was written");
-  RestoreReport report{name.str(), write(context, volume, options, *target), false, options.verify};
+  const auto half_written = [&] { warn_half_written(context, name.str()); };
+  RestoreReport report{name.str(), write(context, volume, options, *target, half_written), false, options.verify};
   if (options.verify) verify_restored(context, volume, *target, options.threads);
   report_restore(context, volume, report);
   return app::ExitCode::ok;
@@ -127,6 +130,12 @@ app::ExitCode into_new(app::Context& context, const view::StoredVolume& volume,
 }
 
 }  // namespace
+
+void warn_half_written(app::Context& context, const std::string& target) {
+  context.warn(fmt::format("{} is written over in part: it is neither what it was nor the backup; the same restore again, with "
+                           "--in-place, goes on where this one stopped",
+                           printable(target)));
+}
 
 void verify_restored(app::Context& context, const view::StoredVolume& volume, const block::Device& target,
                      unsigned threads) {

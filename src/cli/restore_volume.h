@@ -19,6 +19,9 @@ struct VolumeRestoreOptions {
 app::ExitCode restore_to_volume(app::Context& context, const view::StoredVolume& volume,
                                 const VolumeRestoreOptions& options);
 
+// That an overwriting restore did not come to its end: the target is no use as it is.
+void warn_half_written(app::Context& context, const std::string& target);
+
 // The result, for people or as JSON.
 struct RestoreReport {
   std::string target;

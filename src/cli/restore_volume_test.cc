@@ -66,6 +66,61 @@ TEST_F(RestoreVolume, a_restore_that_fails_takes_its_new_volume_away) {
   EXPECT_EQ(volumes(), before);
 }
 
+TEST_F(RestoreVolume, nothing_is_overwritten_when_a_pack_is_missing_or_short) {
+  const auto data = [this] {
+    std::vector<std::filesystem::path> found;
+    for (const auto& file : std::filesystem::recursive_directory_iterator(repository() + "/data"))
+      if (file.is_regular_file() && file.file_size() > 500000) found.push_back(file.path());
+    return found;
+  }();
+  ASSERT_FALSE(data.empty());
+  must({"-q", "lvm", "lvcreate", "-L", std::to_string(image_.size()) + "b", "-n", "other", "vg0"});
+  const Bytes before = read_volume("vg0/other");
+  std::filesystem::permissions(data[0], std::filesystem::perms::owner_all);
+  std::filesystem::resize_file(data[0], std::filesystem::file_size(data[0]) / 2);
+  for (const char* what : {"too short", "missing"}) {
+    for (const bool in_place : {false, true}) {
+      std::vector<std::string> words{"restore", "latest", "--to", "vg0/other", "--yes"};
+      if (in_place) words.emplace_back("--in-place");
+      const Outcome outcome = respaldo(words);
+      EXPECT_EQ(outcome.code, 1) << outcome.err;
+      EXPECT_THAT(outcome.err, HasSubstr(std::string("is ") + what));
+      EXPECT_THAT(outcome.err, HasSubstr("nothing was written"));
+      EXPECT_TRUE(same(read_volume("vg0/other"), before));
+    }
+    std::filesystem::remove(data[0]);
+  }
+  // What is not needed may be missing: here all is there already.
+  must({"-q", "restore", "latest", "--to", "vg0/root", "--in-place", "--yes"});
+}
+
+TEST_F(RestoreVolume, a_target_that_is_written_over_in_part_is_told) {
+  must({"-q", "lvm", "lvcreate", "-L", std::to_string(image_.size()) + "b", "-n", "other", "vg0"});
+  std::size_t packs = 0, told = 0;
+  for (const auto& file : std::filesystem::recursive_directory_iterator(repository() + "/data")) {
+    if (!file.is_regular_file() || file.file_size() < 500000) continue;
+    ++packs;
+    const std::string whole = path("whole");
+    std::filesystem::copy_file(file.path(), whole, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::permissions(file.path(), std::filesystem::perms::owner_all);
+    {
+      std::fstream pack(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+      pack.seekp(static_cast<std::streamoff>(file.file_size() / 2));
+      pack.write("damage", 6);
+    }
+    const Outcome outcome = respaldo({"restore", "latest", "--to", "vg0/other", "--yes", "--threads", "1"});
+    EXPECT_NE(outcome.code, 0);
+    if (outcome.err.find("vg0/other is written over in part") != std::string::npos) {
+      ++told;
+      EXPECT_THAT(outcome.err, HasSubstr("--in-place"));
+    }
+    std::filesystem::copy_file(whole, file.path(), std::filesystem::copy_options::overwrite_existing);
+  }
+  ASSERT_GE(packs, 2U);
+  EXPECT_GE(told, packs - 1) << "only what is damaged in the first pack stops before anything is written";
+  must({"-q", "restore", "latest", "--to", "vg0/other", "--yes", "--in-place"});
+}
+
 TEST_F(RestoreVolume, what_a_dead_restore_made_is_cleaned_or_made_anew) {
   journal::Owner dead = journal::Owner::self();
   ++dead.start;

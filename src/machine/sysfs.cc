@@ -1,6 +1,7 @@
 #include "machine/sysfs.h"
 
 #include <fmt/format.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <charconv>
@@ -242,6 +243,31 @@ std::vector<Device> read_block_devices(const os::Path& sys, const os::Path& udev
   std::sort(devices.begin(), devices.end(),
             [](const Device& a, const Device& b) { return natural_less(a.name, b.name); });
   return devices;
+}
+
+namespace {
+
+constexpr int kDeepest = 16;  // layers of devices: more than anybody has
+
+void add_disks(const os::Path& device, const os::Path& sys, int depth, std::set<std::string>& disks) {
+  std::error_code error;
+  const os::Path real = std::filesystem::canonical(device, error);
+  if (error || depth > kDeepest) return;
+  if (std::filesystem::exists(real / "partition", error)) {
+    disks.insert(real.parent_path().filename().native());
+    return;
+  }
+  const auto below = names_in(real / "slaves");
+  if (below.empty()) disks.insert(real.filename().native());
+  for (const std::string& name : below) add_disks(sys / "class/block" / name, sys, depth + 1, disks);
+}
+
+}  // namespace
+
+std::set<std::string> disks_holding(dev_t device, const os::Path& sys) {
+  std::set<std::string> disks;
+  add_disks(sys / "dev/block" / fmt::format("{}:{}", major(device), minor(device)), sys, 0, disks);
+  return disks;
 }
 
 }  // namespace respaldo::machine

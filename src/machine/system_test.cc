@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/sysmacros.h>
+
 #include <fstream>
 
 #include "machine/sysfs.h"
@@ -62,6 +64,30 @@ class Host : public ::testing::Test {
   }
   os::TemporaryFolder folder_;
 };
+
+TEST_F(Host, the_disks_below_a_volume_are_found) {
+  const auto device = [this](const std::string& name, const std::string& number, const std::string& at) {
+    link("sys/class/block/" + name, at);
+    link("sys/dev/block/" + number, at);
+  };
+  device("sda", "8:0", "sys/devices/a/block/sda");
+  device("sda2", "8:2", "sys/devices/a/block/sda/sda2");
+  file("sys/devices/a/block/sda/sda2/partition", "2");
+  device("sdb", "8:16", "sys/devices/b/block/sdb");
+  device("dm-0", "253:0", "sys/devices/virtual/block/dm-0");
+  device("dm-1", "253:1", "sys/devices/virtual/block/dm-1");
+  link("sys/devices/virtual/block/dm-0/slaves/dm-1", "sys/devices/virtual/block/dm-1");
+  link("sys/devices/virtual/block/dm-1/slaves/sda2", "sys/devices/a/block/sda/sda2");
+  link("sys/devices/virtual/block/dm-1/slaves/sdb", "sys/devices/b/block/sdb");
+  const os::Path sys = folder_.path() / "sys";
+  EXPECT_THAT(disks_holding(makedev(253, 0), sys), ElementsAre("sda", "sdb"));
+  EXPECT_THAT(disks_holding(makedev(8, 2), sys), ElementsAre("sda"));
+  EXPECT_THAT(disks_holding(makedev(8, 16), sys), ElementsAre("sdb"));
+  EXPECT_TRUE(disks_holding(makedev(0, 31), sys).empty());
+  // One that lies on itself ends, too.
+  link("sys/devices/virtual/block/dm-1/slaves/dm-0", "sys/devices/virtual/block/dm-0");
+  EXPECT_THAT(disks_holding(makedev(253, 0), sys), ElementsAre("sda", "sdb"));
+}
 
 TEST_F(Host, what_a_driver_prints_of_nothing_is_nothing) {
   file("sys/block/ubda/dev", "98:0\n");

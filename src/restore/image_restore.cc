@@ -45,8 +45,13 @@ class Restore {
   ImageRestoreResult run() {
     const auto clock = std::chrono::steady_clock::now();
     if (options_.in_place) find_differences();
-    write();
-    target_.flush();
+    try {
+      write();
+      target_.flush();
+    } catch (...) {
+      if (begun_ && options_.half_written) options_.half_written();
+      throw;
+    }
     ImageRestoreResult result;
     result.bytes_written = written_;
     result.bytes_zero = zero_;
@@ -111,6 +116,7 @@ class Restore {
     for (const view::ImageChunk& chunk : chunks_) total += chunk.length;
     const ProgressPhase phase(progress_, "restore", total);
     RestorePlan plan(repository_, chunks_, zeros_);
+    if (!options_.target_reads_zero) in_context([&] { return name_; }, [&] { plan.require_stored(); });
     os::ThreadGroup workers(stop_);
     for (unsigned i = 0; i < threads_; ++i)
       workers.spawn([&](const std::stop_token& stop) {
@@ -153,6 +159,7 @@ class Restore {
     if (options_.target_reads_zero) {
       write_sparse(chunk.offset, plain);
     } else {
+      begun_ = true;
       target_.write_at(chunk.offset, plain);
       written_ += plain.size();
     }
@@ -185,7 +192,10 @@ class Restore {
   void write_zeros(Extent extent) {
     if (!options_.target_reads_zero)
       for (const block::Run& run : target_.runs(extent))
-        if (run.kind != block::RunKind::zero) target_.zero(run.extent);
+        if (run.kind != block::RunKind::zero) {
+          begun_ = true;
+          target_.zero(run.extent);
+        }
     zero_ += extent.length;
     progress_.advance(extent.length);
   }
@@ -200,6 +210,7 @@ class Restore {
   const unsigned threads_;
   Progress& progress_;
   const std::stop_token stop_;
+  std::atomic<bool> begun_ = false;  // to write over what was there
   std::atomic<std::uint64_t> written_ = 0, zero_ = 0, unchanged_ = 0;
 };
 

@@ -28,6 +28,9 @@ class RestorePlan {
   // All must outlive the plan. Error(corrupt) when a blob is in no index.
   RestorePlan(const repo::IndexedRepository& repository, const std::vector<view::ImageChunk>& chunks,
               const view::ZeroBlobs& zeros);
+  // Before anything is overwritten: all blobs lie in packs that are there, as long as they must be. One listing.
+  // Error(corrupt) with the first that does not.
+  void require_stored() const;
   std::optional<RestoreJob> next();
   std::optional<Extent> next_zeros();
 
