@@ -142,6 +142,7 @@ class Run {
   BackupSummary run() {
     const auto clock = std::chrono::steady_clock::now();
     known_ = repository_.repository().snapshots(&damaged_);
+    warn_of_clock();
     clean();
     acquire();
     look();
@@ -270,6 +271,28 @@ class Run {
         summary_.warnings.push_back(fmt::format("{}: {}", job.name.str(), warning));
     }
   }
+
+  // The data matters more than its date: it is saved all the same, and forget knows what to think of it.
+  void warn_of_clock() {
+    if (repo::is_before_first_release(started_)) {
+      summary_.warnings.push_back(fmt::format("the clock says {}: it is wrong, and the backup gets that date. `forget` will "
+                                              "keep it and count it for nothing; set the clock",
+                                              day_of(started_)));
+      return;
+    }
+    constexpr std::int64_t kTolerance = 24 * 3600;  // seconds: a wrong time zone harms nobody
+    const auto latest = std::ranges::max_element(known_, {}, [this](const repo::NamedSnapshot& backup) {
+      return backup.snapshot.hostname == options_.hostname ? backup.snapshot.time.seconds : INT64_MIN;
+    });
+    if (latest == known_.end() || latest->snapshot.hostname != options_.hostname ||
+        latest->snapshot.time.seconds - started_.seconds <= kTolerance)
+      return;
+    summary_.warnings.push_back(fmt::format("the clock says {}, but backup {} of this host is of {}: either it is behind now, "
+                                            "or it was ahead then. Set it, or `forget {}`",
+                                            day_of(started_), latest->id.short_hex(), day_of(latest->snapshot.time),
+                                            latest->id.short_hex()));
+  }
+  static std::string day_of(const repo::Timestamp& time) { return repo::format_time(time).substr(0, 10); }
 
   // The backup's object, as far as it is known before anything is read; and its parent.
   void describe() {

@@ -188,7 +188,7 @@ class Copier {
 
 CopyReport copy_backups(const repo::IndexedRepository& from, const repo::IndexedRepository& to,
                         const std::vector<repo::NamedSnapshot>& backups, unsigned threads, Progress& progress,
-                        const std::stop_token& stop) {
+                        const std::stop_token& stop, const std::function<void()>& still_locked) {
   CopyReport report;
   std::vector<repo::NamedSnapshot> there = to.repository().snapshots();
   repo::PackWriter writer(to.repository());
@@ -210,6 +210,7 @@ CopyReport copy_backups(const repo::IndexedRepository& from, const repo::Indexed
     repo::Snapshot fresh = backup.snapshot;
     fresh.parent.reset();  // it is known by its ID in the source
     fresh.original = original;
+    if (still_locked) still_locked();
     report.backups.push_back({backup.id, repo::save_snapshot(to.repository(), fresh), false});
   }
   report.new_blobs = writer.blobs();

@@ -1,6 +1,7 @@
 // Backups from one repository into another.
 #pragma once
 
+#include <functional>
 #include <stop_token>
 #include <vector>
 
@@ -21,10 +22,10 @@ struct CopyReport {
 // Copies the backups, oldest first: each blob that `to` lacks is opened, hashed, and sealed with the key of
 // `to`, compressed as it was. A backup's own object is written when all that it needs is durable, so a run
 // that was stopped is gone on with by the next. A backup that was copied before is known by its original's ID
-// and its facts, as in restic. REQUIRES a shared lock on both. Error(corrupt) naming the blob that cannot be
-// read.
+// and its facts, as in restic. REQUIRES a shared lock on both; `still_locked` throws when that of `to` is lost, and is
+// asked before each backup becomes visible. Error(corrupt) naming the blob that cannot be read.
 CopyReport copy_backups(const repo::IndexedRepository& from, const repo::IndexedRepository& to,
                         const std::vector<repo::NamedSnapshot>& backups, unsigned threads, Progress& progress,
-                        const std::stop_token& stop);
+                        const std::stop_token& stop, const std::function<void()>& still_locked = {});
 
 }  // namespace respaldo::care

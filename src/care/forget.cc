@@ -43,11 +43,12 @@ std::string day(const Judged& judged) { return repo::format_time(judged.backup.s
 // A clock that went a year ahead, and still is, would make most others too old. `judged` is newest first.
 void require_no_gap(const BackupGroup& group, const std::vector<Judged>& judged,
                     const RetentionPolicy& policy, const repo::Timestamp& now) {
-  const auto newest = std::ranges::find(judged, false, &Judged::in_future);
+  const auto newest = std::ranges::find(judged, false, &Judged::misdated);
   if (newest == judged.end()) return;
   const auto seconds = [](const Judged& one) { return one.backup.snapshot.time.seconds; };
   for (auto later = newest; std::next(later) != judged.end(); ++later) {
     const auto older = std::next(later);
+    if (older->misdated) return;  // behind: the oldest of all
     // A policy of years leaves such gaps behind, long ago.
     if (seconds(*newest) - seconds(*later) > kClockNews) return;
     const std::int64_t gap = seconds(*later) - seconds(*older);
@@ -86,8 +87,8 @@ ForgetPlan plan_forget(std::vector<repo::NamedSnapshot> backups, const ForgetOpt
   for (BackupGroup& group : group_backups(std::move(backups), options.grouping)) {
     std::vector<Judged> judged = apply_policy(std::move(group.backups), options.policy, now);
     group.backups.clear();
-    const auto sane = [](const Judged& j) { return !j.in_future; };
-    const auto wanted = [](const Judged& j) { return !j.in_future && j.keep(); };
+    const auto sane = [](const Judged& j) { return !j.misdated; };
+    const auto wanted = [](const Judged& j) { return !j.misdated && j.keep(); };
     if (!options.policy.empty() && std::ranges::any_of(judged, sane) && std::ranges::none_of(judged, wanted))
       throw Error(ErrorKind::refused,
                   fmt::format("the policy would forget every backup of {}; nothing was forgotten",
@@ -95,7 +96,7 @@ ForgetPlan plan_forget(std::vector<repo::NamedSnapshot> backups, const ForgetOpt
                   "keep at least one (--keep-last 1), or name the backups by their IDs");
     if (!options.trust_clock) require_no_gap(group, judged, options.policy, now);
     for (const Judged& one : judged) {
-      if (one.in_future) plan.future.push_back(one.backup);
+      if (one.misdated) plan.misdated.push_back(one.backup);
       if (!one.keep()) plan.remove.push_back(one.backup);
     }
     plan.groups.push_back({std::move(group), std::move(judged)});

@@ -32,7 +32,7 @@ struct ForgetGroup {
 struct ForgetPlan {
   std::vector<ForgetGroup> groups;
   std::vector<repo::NamedSnapshot> remove;  // oldest first
-  std::vector<repo::NamedSnapshot> future;  // kept because their date cannot be right
+  std::vector<repo::NamedSnapshot> misdated;  // kept because their date cannot be right
 };
 
 // Decides; removes nothing. Error(refused) when there is no policy, when it keeps nothing of some group,

@@ -195,6 +195,17 @@ bool has_tags(const repo::Snapshot& snapshot, const std::vector<std::string>& ta
   return true;
 }
 
+namespace {
+
+bool is_ahead(const repo::Snapshot& snapshot, const Timestamp& now) {
+  return snapshot.time.seconds - now.seconds > kClockTolerance;
+}
+bool is_behind(const repo::Snapshot& snapshot) {
+  return snapshot.program_version.starts_with("respaldo") && repo::is_before_first_release(snapshot.time);
+}
+
+}  // namespace
+
 std::vector<Judged> apply_policy(std::vector<NamedSnapshot> group, const RetentionPolicy& policy,
                                  const Timestamp& now) {
   std::ranges::stable_sort(group, later, [](const NamedSnapshot& s) { return s.snapshot.time; });
@@ -215,20 +226,25 @@ std::vector<Judged> apply_policy(std::vector<NamedSnapshot> group, const Retenti
   for (const NamedSnapshot& backup : group)
     if (!newest && later(now, backup.snapshot.time)) newest = backup.snapshot.time;
 
+  std::size_t oldest = group.size();  // of those that count
+  while (oldest > 0 && is_behind(group[oldest - 1].snapshot)) --oldest;
+  --oldest;
+
   std::vector<Judged> judged;
   for (std::size_t number = 0; number < group.size(); ++number) {
     const Timestamp time = group[number].snapshot.time;
     Judged one{std::move(group[number]), {}};
-    one.in_future = time.seconds - now.seconds > kClockTolerance;
-    if (one.in_future) one.reasons.emplace_back("dated in the future");
+    if (is_ahead(one.backup.snapshot, now)) one.reasons.emplace_back("dated in the future");
+    if (is_behind(one.backup.snapshot)) one.reasons.emplace_back("dated before respaldo was made");
+    one.misdated = one.keep();
     for (const auto& list : policy.tags)
       if (has_tags(one.backup.snapshot, list))
         one.reasons.push_back(fmt::format("has tags [{}]", fmt::join(list, ", ")));
-    if (!one.in_future) {
+    if (!one.misdated) {
       if (!policy.within.zero() && newest && later(time, before(*newest, policy.within)))
         one.reasons.push_back("within " + policy.within.str());
       for (Bucket& bucket : buckets)
-        ask(bucket, time, number, number + 1 == group.size(), newest, one.reasons);
+        ask(bucket, time, number, number == oldest, newest, one.reasons);
     }
     judged.push_back(std::move(one));
   }

@@ -37,12 +37,13 @@ struct RetentionPolicy {
 struct Judged {
   repo::NamedSnapshot backup;
   std::vector<std::string> reasons{};
-  bool in_future = false;
+  bool misdated = false;  // its date cannot be right
   bool keep() const { return !reasons.empty(); }
 };
 
-// Backups dated later than this after `now` come from a clock that was wrong. They are kept, and counted in
-// no bucket: else one of them would push all others out of "keep the newest".
+// Backups dated later than this after `now` come from a clock that was wrong, and so do those of ours that are older
+// than the program (repo::kFirstRelease). They are kept, and counted in no bucket: else one of them would push all
+// others out of "keep the newest", or the newest of all would go as the oldest.
 inline constexpr std::int64_t kClockTolerance = 24 * 3600;  // seconds
 
 // Newest first. Calendar buckets use the zone each backup's time was written with, as restic's do. The oldest

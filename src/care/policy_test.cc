@@ -80,11 +80,30 @@ TEST(Policy, backups_from_the_future_are_kept_and_count_for_nothing) {
   group.push_back(backup("2099-01-01T00:00:00Z"));
   const auto judged =
       apply_policy(group, {.last = 1, .yearly = 1, .within = KeepDuration::parse("1d1h")}, kNow);
-  EXPECT_TRUE(judged[0].in_future);
+  EXPECT_TRUE(judged[0].misdated);
   EXPECT_TRUE(judged[0].keep());
   EXPECT_THAT(judged[1].reasons, Contains("last snapshot"));
   EXPECT_TRUE(judged[2].keep());
   EXPECT_FALSE(judged[3].keep());
+}
+
+TEST(Policy, backups_of_a_clock_that_lost_its_battery_are_kept_and_count_for_nothing) {
+  auto group = daily(5);
+  group.push_back(backup("2000-01-01T00:00:07Z"));
+  group.back().snapshot.program_version = "respaldo 0.1.0";
+  const RetentionPolicy policy{.last = 2, .yearly = 2, .within = KeepDuration::parse("1d1h")};
+  const auto judged = apply_policy(group, policy, kNow);
+  EXPECT_TRUE(judged[5].misdated);
+  EXPECT_TRUE(judged[5].keep());
+  EXPECT_TRUE(judged[4].keep()) << "the oldest of the others, while the years have counts left";
+  EXPECT_FALSE(judged[3].keep());
+  const ForgetPlan plan = plan_forget(group, {.policy = {.within = KeepDuration::parse("3d")}}, kNow);
+  EXPECT_EQ(plan.misdated.size(), 1U);
+  EXPECT_EQ(plan.remove.size(), 2U) << "no gap of years stops the others";
+
+  // What restic made may be as old as it says.
+  group.back().snapshot.program_version = "restic 0.9.0";
+  EXPECT_FALSE(apply_policy(group, policy, kNow)[5].misdated);
 }
 
 TEST(Policy, tags_keep_what_has_all_of_a_list) {

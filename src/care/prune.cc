@@ -23,11 +23,9 @@ StoredPacks stored_packs(repo::Repository& repository) {
   return packs;
 }
 
-void require_lock(const repo::RepoLock* lock, const std::stop_token& stop) {
+void require_lock(repo::RepoLock* lock, const std::stop_token& stop) {
   os::throw_if_stopped(stop);
-  if (lock != nullptr && lock->lost())
-    throw Error(ErrorKind::busy, "the lock of the repository could not be refreshed: nothing more is removed",
-                "another program may use the repository now; run prune again");
+  if (lock != nullptr) lock->require();
 }
 
 std::vector<std::string> names(const std::vector<repo::PackId>& packs) {
@@ -56,7 +54,7 @@ void require_all(repo::Repository& repository, const std::vector<repo::NamedSnap
 
 }  // namespace
 
-PruneReport prune(repo::Repository& repository, const PruneOptions& options, const repo::RepoLock* lock,
+PruneReport prune(repo::Repository& repository, const PruneOptions& options, repo::RepoLock* lock,
                   Progress& progress, const std::stop_token& stop) {
   // Large buffers go back to the system when they are freed. Left to itself, the allocator soon keeps those
   // of up to 32 MiB in each thread's heap, and the peak is twice what is in use; a prune has few buffers, so

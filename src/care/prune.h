@@ -33,7 +33,7 @@ struct PruneReport {
 // files without what goes, then the old files go, each durable before the next. `lock` is the exclusive lock
 // that the caller holds: when it is lost, nothing more is removed. Errors as find_used_blobs and plan_prune:
 // then nothing was removed but packs in no index.
-PruneReport prune(repo::Repository& repository, const PruneOptions& options, const repo::RepoLock* lock,
+PruneReport prune(repo::Repository& repository, const PruneOptions& options, repo::RepoLock* lock,
                   Progress& progress, const std::stop_token& stop);
 
 }  // namespace respaldo::care

@@ -266,6 +266,20 @@ void warn_of_same_disk(app::Context& context, const std::vector<engine::VolumeNa
   }
 }
 
+// It may have been removed between the last look and the moment from which the backup protects what it needs.
+void require_lock_to_the_end(repo::RepoLock& lock, const repo::SnapshotId& backup) {
+  try {
+    lock.require();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::busy) return;  // the store does not answer: the backup was saved before
+    throw Error(ErrorKind::busy,
+                fmt::format("backup {} is listed, but the lock on the repository was removed meanwhile: a prune may not have "
+                            "seen it",
+                            backup.short_hex()),
+                "run `respaldo check`: it tells whether the backup is whole");
+  }
+}
+
 app::ExitCode run(app::Context& context, const Options& options) {
   backup::BackupOptions plan = translate(options);
   std::optional<Verification> verification;
@@ -288,13 +302,12 @@ app::ExitCode run(app::Context& context, const Options& options) {
                                         repository.load_stored_index(context.progress(), context.stop()));
   const auto still_locked = [&] {
     lock->settle(context.stop());
-    if (lock->lost())
-      throw Error(ErrorKind::busy, "the lock on the repository could not be refreshed",
-                  "nothing was saved; run again");
+    lock->require();
   };
   const backup::BackupSummary summary = run_with_hooks(context, hooks, plan, [&] {
     return backup::run_backup(engine, indexed, plan, context.progress(), still_locked, context.stop());
   });
+  if (summary.id) require_lock_to_the_end(*lock, *summary.id);
   for (const std::string& warning : summary.warnings) context.warn(warning);
   if (verification && summary.id) verification->after_commit(*summary.id);
   report(context, summary, verification ? &*verification : nullptr);

@@ -43,7 +43,8 @@ app::ExitCode copy(app::Context& context, const Options& options) {
   const unsigned threads =
       options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
   const care::CopyReport report =
-      care::copy_backups(from, to, selected, threads, context.progress(), context.stop());
+      care::copy_backups(from, to, selected, threads, context.progress(), context.stop(),
+                         [&] { lock->require(); });
   std::size_t fresh = 0;
   for (const care::CopiedBackup& backup : report.backups) fresh += !backup.was_there;
   if (context.options().json) {

@@ -103,14 +103,18 @@ app::ExitCode forget(app::Context& context, const Options& options) {
   const auto all = readable_backups(context);
   const care::ForgetPlan plan = options.ids.empty() ? care::plan_forget(all, forget_options, repo::now())
                                                     : plan_by_ids(all, options.ids);
-  for (const repo::NamedSnapshot& backup : plan.future)
-    context.warn(
-        fmt::format("backup {} is dated {}, in the future: it is kept, and counts for nothing. Was the clock "
-                    "wrong? `forget {}` removes it",
-                    backup.id.short_hex(), local_time(backup.snapshot.time), backup.id.short_hex()));
+  for (const repo::NamedSnapshot& backup : plan.misdated)
+    context.warn(fmt::format("backup {} is dated {}, {}: it is kept, and counts for nothing. The clock of {} was wrong; "
+                             "`forget {}` removes it",
+                             backup.id.short_hex(), local_time(backup.snapshot.time),
+                             repo::is_before_first_release(backup.snapshot.time) ? "before there was a respaldo"
+                                                                                 : "in the future",
+                             printable(backup.snapshot.hostname), backup.id.short_hex()));
   if (!context.options().json) print_plan(context, options, policy, plan);
-  if (!options.dry_run && !plan.remove.empty())
+  if (!options.dry_run && !plan.remove.empty()) {
+    lock->require();
     care::remove_backups(context.repository(), plan.remove, context.progress(), context.stop());
+  }
 
   Json pruned = nullptr;
   if (options.prune && !plan.remove.empty()) {

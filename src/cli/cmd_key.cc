@@ -1,5 +1,6 @@
 // key and unlock.
 #include "base/printable.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "crypto/secret.h"
@@ -94,8 +95,20 @@ app::ExitCode key(app::Context& context, const Options& options) {
   return app::ExitCode::ok;
 }
 
-app::ExitCode unlock(app::Context& context, bool all) {
-  const std::size_t removed = repo::remove_locks(context.repository(), all);
+struct UnlockOptions {
+  bool all = false, watch = false;
+};
+
+app::ExitCode unlock(app::Context& context, const UnlockOptions& options) {
+  if (options.all && options.watch) throw Error(ErrorKind::usage, "--watch and --remove-all exclude each other");
+  const auto tell = [&](const repo::LockInfo& lock) {
+    context.progress().note(fmt::format("the lock of {} on {} looks stale: it is watched for {}, in which its owner would renew it",
+                                        printable(lock.username), printable(lock.hostname),
+                                        format_duration(std::chrono::seconds(repo::kLockWatch).count())));
+  };
+  const std::size_t removed = options.watch
+                                  ? repo::remove_dead_locks(context.repository(), repo::kLockWatch, tell, context.stop())
+                                  : repo::remove_locks(context.repository(), options.all);
   const auto left = repo::list_locks(context.repository());
   if (context.options().json) {
     context.print_json(dump({{"removed", removed}, {"left", left.size()}}));
@@ -124,9 +137,11 @@ Action configure_key(CLI::App& app) {
 }
 
 Action configure_unlock(CLI::App& app) {
-  auto all = std::make_shared<bool>(false);
-  app.add_flag("--remove-all", *all, "also locks whose owners may still be at work");
-  return [all](app::Context& context) { return unlock(context, *all); };
+  auto options = std::make_shared<UnlockOptions>();
+  app.add_flag("--remove-all", options->all, "also locks whose owners may still be at work");
+  app.add_flag("--watch", options->watch,
+               "for scripts: what only looks stale is watched for 11 minutes first, in which a living owner renews its lock");
+  return [options](app::Context& context) { return unlock(context, *options); };
 }
 
 Action configure_version(CLI::App&) {

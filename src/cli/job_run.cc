@@ -130,8 +130,6 @@ class Runner {
  private:
   // A failed backup ends the job: nothing old is removed when nothing new is there.
   void steps() {
-    // A night that was cut short must not keep the next ones from their work.
-    if (!job_.keep.empty() || job_.check_every) clear_stale_locks();
     const bool saved = backup();
     if (saved && !job_.keep.empty())
       command("forget", forget_words(config_, job_));
@@ -148,10 +146,12 @@ class Runner {
     }
   }
 
-  void clear_stale_locks() {
+  // A night that was cut short must not keep the next ones from their work. True when a lock was removed.
+  bool clear_dead_locks() {
     std::vector<std::string> words = repository_words(config_, job_);
-    words.emplace_back("unlock");
-    run_nested(context_, words, deadline_->token());  // what is wrong with the repository is told by the backup
+    words.insert(words.end(), {"unlock", "--watch"});
+    const NestedResult result = run_nested(context_, words, deadline_->token());
+    return result.code == 0 && result.result.value("removed", 0) > 0;
   }
 
   bool prune_due() const {
@@ -205,6 +205,8 @@ class Runner {
     }
     const auto start = Clock::now();
     NestedResult result = run_nested(context_, words, deadline_->token());
+    if (result.code == static_cast<int>(app::ExitCode::locked) && !std::exchange(locks_cleared_, true) && clear_dead_locks())
+      result = run_nested(context_, words, deadline_->token());
     Step step;
     step.name = name;
     step.exit_code = result.code;
@@ -326,6 +328,7 @@ class Runner {
   job::State state_;
   JobOutcome outcome_;
   Deadline* deadline_ = nullptr;
+  bool locks_cleared_ = false;
 };
 
 }  // namespace

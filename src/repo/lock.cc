@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -113,6 +114,7 @@ struct RepoLock::Impl {
   std::mutex mutex;
   std::string name;  // empty once released
   std::atomic<std::int64_t> refreshed{uptime()};
+  std::atomic<bool> gone{false};  // somebody removed it
   const std::chrono::steady_clock::time_point settles_at = std::chrono::steady_clock::now() + kSettle;
   std::mutex settling;  // held while it is looked
   bool settled = false;
@@ -138,12 +140,17 @@ struct RepoLock::Impl {
     std::lock_guard lock(mutex);
     if (name.empty()) return;
     // `unlock` may have taken it away while the machine slept: then others may be at work already.
-    if (!repository.backend().stat({FileType::lock, name})) return;
+    if (!is_there()) return;
     const std::string fresh =
         repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
     const std::string old = std::exchange(name, fresh);
     refreshed = uptime();
     if (fresh != old) remove(old);
+  }
+  // With the mutex.
+  bool is_there() {
+    if (!gone && !repository.backend().stat({FileType::lock, name})) gone = true;
+    return !gone;
   }
   // Where our credentials may not remove anything, a lock goes stale by itself.
   void remove(const std::string& lock) {
@@ -238,7 +245,22 @@ void RepoLock::settle(const std::stop_token& stop) {
   if (const auto other = impl_->rival(stop)) throw busy(*other);
 }
 
-bool RepoLock::lost() const { return uptime() - impl_->refreshed > kLostAfter; }
+bool RepoLock::lost() const { return impl_->gone || uptime() - impl_->refreshed > kLostAfter; }
+
+void RepoLock::require() {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->is_there();
+  }
+  if (impl_->gone)
+    throw Error(ErrorKind::busy,
+                "our lock on the repository was removed by somebody else: what we stored may have been pruned since",
+                "run again; when nobody ran `unlock`, see whether the clocks of all machines that use the repository are "
+                "right, and whether two of them have the same name");
+  if (lost())
+    throw Error(ErrorKind::busy, "the lock on the repository could not be refreshed for 20 minutes",
+                "another program may use the repository now; run again");
+}
 void RepoLock::release() { impl_->release(); }
 
 std::vector<LockInfo> list_locks(Repository& repository) {
@@ -259,6 +281,30 @@ std::size_t remove_locks(Repository& repository, bool all) {
     ++removed;
   }
   return removed;
+}
+
+std::size_t remove_dead_locks(Repository& repository, std::chrono::milliseconds watch,
+                              const std::function<void(const LockInfo&)>& tell, const std::stop_token& stop) {
+  std::vector<std::string> dead, watched;
+  for (const LockInfo& lock : list_locks(repository)) {
+    if (lock.unreadable || !lock.stale) continue;
+    const bool ours = lock.hostname == this_host() && is_dead(lock.pid);
+    if (ours && now().seconds - lock.time.seconds > kStaleAfter) {
+      dead.push_back(lock.name);
+    } else {
+      tell(lock);
+      watched.push_back(lock.name);
+    }
+  }
+  if (!watched.empty()) {
+    pause(watch, stop);
+    std::set<std::string> there;
+    for (const store::FileInfo& file : repository.backend().list(FileType::lock)) there.insert(file.name);
+    for (std::string& name : watched)
+      if (there.contains(name)) dead.push_back(std::move(name));
+  }
+  for (const std::string& name : dead) repository.backend().remove({FileType::lock, name});
+  return dead.size();
 }
 
 }  // namespace respaldo::repo

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,7 +29,7 @@ enum class LockKind { shared, exclusive };
 enum class Settling { wait, behind };
 
 // Held until released or destroyed; a thread refreshes it every five minutes. When it cannot be refreshed for
-// 20 minutes, lost() becomes true and writers must stop.
+// 20 minutes, or somebody has removed it, lost() becomes true and writers must stop.
 class RepoLock {
  public:
   // Error(busy) naming owner, host, pid and age; waits up to `patience` for it to go away.
@@ -39,6 +40,8 @@ class RepoLock {
   // Waits until nobody can have locked at the same moment; Error(busy) when somebody did. Any thread.
   void settle(const std::stop_token& stop);
   bool lost() const;
+  // Asks the store: Error(busy) when it is lost. Before what it protects becomes visible, or is removed. Any thread.
+  void require();
   void release();
 
  private:
@@ -50,5 +53,11 @@ class RepoLock {
 std::vector<LockInfo> list_locks(Repository& repository);
 // Removes stale locks, or all of them; returns how many.
 std::size_t remove_locks(Repository& repository, bool all);
+// For programs, where nobody looks: a lock may look stale because a clock is wrong, or two machines have one name.
+// Removes those of dead processes of this host that are older than half an hour; what else looks stale is watched
+// for so long first: whoever lives refreshes his lock, under another name. `tell` hears of each that is watched.
+inline constexpr std::chrono::minutes kLockWatch{11};
+std::size_t remove_dead_locks(Repository& repository, std::chrono::milliseconds watch,
+                              const std::function<void(const LockInfo&)>& tell, const std::stop_token& stop);
 
 }  // namespace respaldo::repo

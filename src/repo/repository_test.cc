@@ -1,7 +1,9 @@
 #include "repo/repository.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +16,7 @@
 #include "os/process.h"
 #include "repo/blob_writer.h"
 #include "repo/golden_test.h"
+#include "repo/host.h"
 #include "repo/lock.h"
 #include "testing/temp.h"
 
@@ -351,6 +354,63 @@ TEST_F(Repositories, a_lock_of_the_same_moment_is_seen_when_it_settles) {
   EXPECT_EQ(error_of([&] { early->settle({}); }).kind(), ErrorKind::busy);
   repository->backend().remove({store::FileType::lock, rival});
   early->settle({});
+}
+
+TEST_F(Repositories, who_lost_his_lock_learns_it_before_anything_counts) {
+  const auto repository = create();
+  const auto lock = RepoLock::acquire(*repository, LockKind::shared);
+  lock->require();
+  EXPECT_FALSE(lock->lost());
+  EXPECT_EQ(remove_locks(*repository, true), 1U);
+  const Error error = error_of([&] { lock->require(); });
+  EXPECT_EQ(error.kind(), ErrorKind::busy);
+  EXPECT_THAT(error.what(), HasSubstr("removed by somebody else"));
+  EXPECT_TRUE(lock->lost());
+}
+
+TEST_F(Repositories, without_a_person_only_locks_of_the_dead_are_removed) {
+  const auto repository = create();
+  const auto lock_of = [&](const std::string& host, pid_t process, std::int64_t age) {
+    Timestamp time = now();
+    time.seconds -= age;
+    return repository->save_unpacked(
+        store::FileType::lock,
+        fmt::format(R"({{"time":"{}","exclusive":false,"hostname":"{}","username":"u","pid":{}}})", format_time(time), host,
+                    process),
+        store::Durability::now);
+  };
+  const pid_t dead = [] {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    ::waitpid(child, nullptr, 0);
+    return child;
+  }();
+  std::vector<std::string> watched;
+  const auto tell = [&](const LockInfo& lock) { watched.push_back(lock.name); };
+  const auto mine = RepoLock::acquire(*repository, LockKind::shared);
+
+  // Surely dead: removed at once, and nothing is waited for.
+  lock_of(this_host(), dead, 3600);
+  EXPECT_EQ(remove_dead_locks(*repository, std::chrono::hours(1), tell, {}), 1U);
+  EXPECT_TRUE(watched.empty());
+
+  // A clock that is wrong, a machine of our name: who lives renews his lock, under another name.
+  const std::string renewed = lock_of("elsewhere", 1, 800'000'000), left = lock_of("elsewhere", 2, 3600),
+                    young = lock_of(this_host(), dead, 60);
+  std::string fresh;
+  const auto tell_and_renew = [&](const LockInfo& lock) {
+    tell(lock);
+    if (watched.size() < 3) return;
+    fresh = lock_of("elsewhere", 1, 799'999'000);
+    repository->backend().remove({store::FileType::lock, renewed});
+  };
+  EXPECT_EQ(remove_dead_locks(*repository, std::chrono::milliseconds(0), tell_and_renew, {}), 2U);
+  EXPECT_THAT(watched, ::testing::UnorderedElementsAre(renewed, left, young));
+  std::vector<std::string> there;
+  for (const LockInfo& lock : list_locks(*repository)) there.push_back(lock.name);
+  EXPECT_EQ(there.size(), 2U) << "ours, and the one that was renewed";
+  EXPECT_THAT(there, ::testing::Contains(fresh));
+  mine->require();
 }
 
 TEST(FindSnapshot, names_by_prefix_and_latest) {

@@ -32,6 +32,10 @@ struct Snapshot {
   std::optional<SnapshotSummary> summary;
 };
 
+// 2026-11-01: there was no respaldo before. A clock that shows less has lost its battery.
+inline constexpr std::int64_t kFirstRelease = 1793491200;
+inline bool is_before_first_release(const Timestamp& time) { return time.seconds < kFirstRelease; }
+
 std::string to_json(const Snapshot& snapshot);
 Snapshot parse_snapshot(ByteView json);  // Error(corrupt)
 

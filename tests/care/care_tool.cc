@@ -48,7 +48,7 @@ void make_backups(repo::Repository& repository, std::uint64_t seed, int count, s
     if (below(6) == 0) snapshot.paths.emplace_back("/dev/vg0/extra");
     for (const char* tag : {"a", "b", "c"})
       if (below(3) == 0) snapshot.tags.emplace_back(tag);
-    snapshot.program_version = "respaldo test";
+    snapshot.program_version = "restic 0.18.0";  // older than respaldo, some of them: their dates are believed
     repo::save_snapshot(repository, snapshot);
   }
 }
