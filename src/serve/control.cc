@@ -75,6 +75,12 @@ json Control::answer(const json& request) {
     must({"lvremove", "-f", name.str()});
     return json::object();
   }
+  if (op == "claim") {
+    if (!volumes_.claim(name))
+      throw Error(ErrorKind::busy, fmt::format("volume {} is open or mounted", printable(name.str())),
+                  "unmount it, or end what has its file open (`fuser -v` shows it), and run again");
+    return json::object();
+  }
   throw Error(ErrorKind::usage, fmt::format("unknown request '{}'", printable(op)));
 }
 

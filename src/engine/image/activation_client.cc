@@ -5,8 +5,10 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/endian.h"
 
@@ -192,6 +194,20 @@ json ActivationClient::ask(const json& request) const { return call(request); }
 
 void ActivationClient::remove(const VolumeName& snapshot) const {
   call({{"op", "remove"}, {"volume", snapshot.str()}});
+}
+
+void ActivationClient::claim(const VolumeName& name) const {
+  const json request = {{"op", "claim"}, {"volume", name.str()}};
+  // FUSE tells the activation of a close a moment later.
+  for (int tries = 25;; --tries) {
+    try {
+      call(request);
+      return;
+    } catch (const Error& error) {
+      if (tries == 0 || error.kind() != ErrorKind::busy) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
 }
 
 }  // namespace respaldo::engine

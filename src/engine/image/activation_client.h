@@ -7,6 +7,7 @@
 //   {"op":"status","volume":"vg0/snap"}              ->
 //   {"size":N,"chunk":N,"used":N,"percent_x100":N,"valid":true}
 //   {"op":"remove","volume":"vg0/snap"}              -> {}
+//   {"op":"claim","volume":"vg0/root"}               -> {}
 // Any answer may be {"error":{"kind":"..","message":"..","hint":".."}} instead.
 #pragma once
 
@@ -37,6 +38,9 @@ class ActivationClient {
                       const std::string& tag) const;
   CowFigures status(const VolumeName& snapshot) const;
   void remove(const VolumeName& snapshot) const;
+  // For whoever has just opened file_of(name): nobody else opens it until he closes it. Error(busy) when somebody else
+  // has it open, a mount of it for example.
+  void claim(const VolumeName& name) const;
   // Any request (base_client.h has some). Errors in the answer are thrown.
   nlohmann::json ask(const nlohmann::json& request) const;
   // The file through which a volume is read.

@@ -87,6 +87,7 @@ std::vector<std::shared_ptr<block::FileDevice>> lock_images(const std::vector<os
         held = &image;
         break;
       }
+      require_free(lock->fd(), image, exclusive ? ImageUse::writing : ImageUse::reading);
       // The copy shares the open file, and with it the lock.
       const int copy = ::fcntl(lock->fd(), F_DUPFD_CLOEXEC, 3);
       if (copy < 0) throw os::system_error(errno, "dup", image);
@@ -254,6 +255,48 @@ std::unique_ptr<DiskSet> DiskSet::open(const std::vector<os::Path>& images, Lock
   impl->devices = lock_images(images, mode, patience_ms);
   impl->scan();
   return std::unique_ptr<DiskSet>(new DiskSet(std::move(impl)));
+}
+
+void DiskSet::watch() {
+  if (!impl_->stamps.empty()) return;
+  // Opened exclusively, it was claimed.
+  if (impl_->mode != LockMode::exclusive)
+    for (const auto& device : impl_->devices) require_still(device->fd(), device->path());
+  impl_->take_stamps();
+}
+
+void DiskSet::require_unwritten() const {
+  impl_->look_for_writes();
+  if (impl_->written.empty()) return;
+  throw Error(ErrorKind::busy,
+              fmt::format("{} was written to while it was read: nothing was saved", printable(impl_->written)),
+              "end what writes to it (a virtual machine?), or take a snapshot of it and back that up, and run again");
+}
+
+void DiskSet::write_ourselves(const std::function<void()>& change) {
+  if (impl_->stamps.empty()) return change();
+  impl_->look_for_writes();
+  if (!impl_->written.empty())
+    throw Error(ErrorKind::busy,
+                fmt::format("{} was written to by another program: it is left as it is", printable(impl_->written)),
+                "end that program; `respaldo clean` removes what stays behind");
+  try {
+    change();
+  } catch (...) {
+    impl_->take_stamps();
+    throw;
+  }
+  impl_->take_stamps();
+}
+
+void DiskSet::Impl::take_stamps() {
+  stamps.clear();
+  for (const auto& device : devices) stamps.push_back(WriteStamp::settled(device->fd()));
+}
+
+void DiskSet::Impl::look_for_writes() {
+  for (std::size_t i = 0; i < stamps.size() && written.empty(); ++i)
+    if (!WriteStamp(devices[i]->fd()).same_as(stamps[i])) written = devices[i]->path().native();
 }
 
 const std::vector<FoundDisk>& DiskSet::disks() const { return impl_->disks; }

@@ -3,6 +3,7 @@
 
 #include "block/file_device.h"
 #include "engine/image/image_engine.h"
+#include "engine/image/image_use.h"
 
 namespace respaldo::engine {
 
@@ -14,7 +15,11 @@ struct DiskSet::Impl {
   std::vector<Group> groups;
   std::vector<std::string> warnings;
   std::function<void(std::string_view)> before_step;
+  std::vector<WriteStamp> stamps;  // one for each device while they are watched
+  std::string written;             // the first that another program wrote to
 
+  void take_stamps();
+  void look_for_writes();
   void require_exclusive() const;
   block::DevicePtr extent_device(const FoundPv& pv) const;
   // Error(refused) for a duplicate; a missing one reads as Error(missing).

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
@@ -220,7 +221,16 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
     } catch (const HeldByActivation& held) {
       const ActivationClient client(held.address());
       find(name);
-      return std::make_shared<block::FileDevice>(client.file_of(name), block::FileDevice::Access::read_write);
+      const os::Path file = client.file_of(name);
+      try {
+        auto device = std::make_shared<block::FileDevice>(file, block::FileDevice::Access::read_write);
+        client.claim(name);  // after the opening, so that nobody comes in between
+        return device;
+      } catch (const Error& error) {
+        if (error.error_number() != EBUSY) throw;
+        throw Error(ErrorKind::busy, fmt::format("volume {} is in use: a restore writes it", printable(name.str())),
+                    "wait until that has ended");
+      }
     }
   }
 

@@ -54,7 +54,8 @@ class DiskSet {
   };
 
   // Error(busy) when a lock cannot be had within `patience` milliseconds; its message names the owner and its
-  // hint says what to do. When the owner is an activation, HeldByActivation is thrown instead.
+  // hint says what to do. When the owner is an activation, HeldByActivation is thrown instead. Error(busy) at once when
+  // a program that knows nothing of our locks uses an image: require_free() of engine/image/image_use.h.
   static std::unique_ptr<DiskSet> open(const std::vector<os::Path>& images, LockMode mode,
                                        int patience_ms = 5000);
   ~DiskSet();
@@ -92,6 +93,14 @@ class DiskSet {
   void remove_group(const std::string& vg_name);
   // Scans again after labels changed.
   void rescan();
+  // Notes from the first call on when another program writes to the images (engine/image/image_use.h says what cannot be
+  // seen). Error(busy) when one is a block device in use, which may change at any moment.
+  void watch();
+  // Error(busy), naming the image, once one was written to.
+  void require_unwritten() const;
+  // Runs a change of our own, for which nobody else is blamed; what others write during it is not seen. Error(busy), and
+  // nothing is changed, once another program wrote.
+  void write_ourselves(const std::function<void()>& change);
   // For tests: called before every write of commit() and remove_group(); may throw to stop there.
   void set_before_step(std::function<void(std::string_view)> hook);
 

@@ -13,8 +13,8 @@ namespace respaldo::engine {
 CowFigures figures_of(const DiskSet& disks, const DiskSet::Group& group,
                       const lvm::VolumeGroup::SnapshotBinding& binding);
 
-// The volume as it lies: nobody can write it while the lease keeps the images locked. `given`: it is a
-// snapshot that the user named.
+// The volume as it lies: nobody may write it while the lease keeps the images locked. When another program does all the
+// same, require_valid() throws Error(busy). `given`: it is a snapshot that the user named.
 std::unique_ptr<SnapshotLease> lease_as_it_lies(std::shared_ptr<DiskSet> disks, const DiskSet::Group& group,
                                                 const lvm::LogicalVolume& lv, bool given);
 // The same with a snapshot that may become a base. REQUIRES disks opened exclusively. Where no snapshot can

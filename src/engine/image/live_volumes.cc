@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
 
 #include "base/printable.h"
@@ -50,6 +51,7 @@ struct LiveVolumes::Impl {
   std::map<std::string, Origin> origins;  // by "VG UUID + LV UUID" of the origin
   mutable std::mutex count_mutex;
   std::map<VolumeName, int> open_counts;
+  std::set<VolumeName> claimed;  // each has an open count of 1
 
   void map();
   void map_group(const DiskSet::Group& group, std::map<std::string, Origin>& kept);
@@ -250,11 +252,16 @@ class LiveVolumes::OpenVolume final : public Handle {
     std::shared_lock lock(impl_->gate);
     impl_->at(name_);
     std::lock_guard count(impl_->count_mutex);
+    if (impl_->claimed.contains(name_))
+      throw Error(ErrorKind::busy, fmt::format("volume {} is being written by a restore", printable(name_.str())),
+                  "wait until that has ended");
     ++impl_->open_counts[name_];
   }
   ~OpenVolume() override {
     std::lock_guard count(impl_->count_mutex);
-    if (--impl_->open_counts[name_] == 0) impl_->open_counts.erase(name_);
+    if (--impl_->open_counts[name_] > 0) return;
+    impl_->open_counts.erase(name_);
+    impl_->claimed.erase(name_);
   }
   std::uint64_t size() const override {
     std::shared_lock lock(impl_->gate);
@@ -307,6 +314,12 @@ std::shared_ptr<LiveVolumes::Handle> LiveVolumes::open(const VolumeName& name) {
 bool LiveVolumes::is_open(const VolumeName& name) const {
   std::lock_guard count(impl_->count_mutex);
   return impl_->open_counts.contains(name);
+}
+
+bool LiveVolumes::claim(const VolumeName& name) {
+  std::lock_guard count(impl_->count_mutex);
+  const auto open = impl_->open_counts.find(name);
+  return open != impl_->open_counts.end() && open->second == 1 && impl_->claimed.insert(name).second;
 }
 
 void LiveVolumes::run_paused(const std::function<void(DiskSet&)>& change) {

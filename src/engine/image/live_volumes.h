@@ -47,8 +47,12 @@ class LiveVolumes {
     virtual void zero(Extent range) = 0;
     virtual void flush() = 0;
   };
+  // Error(busy) while the volume is claimed.
   std::shared_ptr<Handle> open(const VolumeName& name);
   bool is_open(const VolumeName& name) const;
+  // Gives the volume to the one handle that is open: nobody else opens it until that is closed. False, and nothing
+  // happens, when there are several, or none.
+  bool claim(const VolumeName& name);
 
   // Waits for running reads and writes, holds new ones back, runs `change` on the disks, then maps the
   // volumes anew. What `change` throws is rethrown after the volumes were mapped anew.

@@ -1,4 +1,4 @@
-// Leases on images that nobody else can write.
+// Leases on images that nobody else may write.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -14,6 +14,7 @@
 #include "engine/image/leases.h"
 #include "engine/image/lvm_ops.h"
 #include "engine/image/vg_edit.h"
+#include "journal/names.h"
 
 namespace respaldo::engine {
 
@@ -72,6 +73,7 @@ class QuietLease : public SnapshotLease, public BaseKeeper {
  public:
   QuietLease(std::shared_ptr<DiskSet> disks, VolumeName volume, std::string how)
       : disks_(std::move(disks)), volume_(std::move(volume)), how_(std::move(how)) {
+    disks_->watch();
     const auto& [group, lv] = locate();
     device_ = disks_->open_lv(*group, *lv);
     if (const auto binding = group->vg.snapshot_binding(*lv)) cow_ = figures_of(*disks_, *group, *binding);
@@ -80,8 +82,8 @@ class QuietLease : public SnapshotLease, public BaseKeeper {
   std::string_view how() const override { return how_; }
   std::string snapshot_name() const override { return how_ == "given" ? volume_.str() : ""; }
   std::optional<CowFigures> cow() const override { return cow_; }
-  // The store was whole when it was opened, and the images cannot change under the lock.
-  void require_valid() const override {}
+  // The store was whole when it was opened. Our lock keeps our own commands out; who does not ask for it is found out.
+  void require_valid() const override { disks_->require_unwritten(); }
   void release() override {}
   std::optional<BaseIdentity> as_base() const override { return std::nullopt; }
   std::string base_problem() const override { return "no snapshot was made"; }
@@ -143,7 +145,7 @@ class KeepingLease final : public QuietLease {
   KeepingLease(std::shared_ptr<DiskSet> disks, VolumeName volume, const AcquireOptions& options)
       : QuietLease(std::move(disks), std::move(volume), "direct"), run_tag_(options.run_tag) {
     try {
-      make(options);
+      disks_->write_ourselves([&] { make(options); });
     } catch (const Error& error) {
       problem_ = error.what();
     }
@@ -168,8 +170,9 @@ class KeepingLease final : public QuietLease {
     OpContext context = lease_context(*disks_, "respaldo backup: the new base");
     LvChange change;
     change.tags.add = {std::string(kBaseTag), std::string(kBaseTokenTagPrefix) + token};
-    change.tags.remove = {run_tag_};
-    change_lv(context, {volume_.vg, snapshot_}, change);
+    change.tags.remove = tags();
+    // Refused when another program wrote: the store does not know of that.
+    disks_->write_ourselves([&] { change_lv(context, {volume_.vg, snapshot_}, change); });
     kept_ = true;
   }
   void release() override {
@@ -179,14 +182,18 @@ class KeepingLease final : public QuietLease {
   }
 
  private:
+  // With the owner, so that `clean` finds it when we could not remove it.
+  std::vector<std::string> tags() const {
+    return {run_tag_, std::string(journal::kTag), journal::Owner::self().tag()};
+  }
   void make(const AcquireOptions& options) {
     const auto [group, lv] = locate();
     if (group->vg.snapshot_binding(*lv)) throw Error(ErrorKind::refused, "it is a snapshot itself");
     SnapshotRequest request;
     request.store.vg = volume_.vg;
-    request.store.name = "respaldo_" + options.run_tag.substr(options.run_tag.rfind('_') + 1);
+    request.store.name = journal::new_volume_name();  // a run has several when it has several volumes
     request.store.size = {SizeSign::none, SizeBase::extents, store_extents(*group, *lv, options.cow_size)};
-    request.store.tags = {options.run_tag};
+    request.store.tags = tags();
     request.origin = volume_.lv;
     request.chunk_bytes = kStoreChunk;
     OpContext context = lease_context(*disks_, "respaldo backup --keep-base");
@@ -229,7 +236,7 @@ std::vector<BaseInfo> bases_in(const DiskSet& disks, const DiskSet::Group& group
 
 void remove_quiet_snapshot(DiskSet& disks, const VolumeName& snapshot, const std::string& why) {
   OpContext context = lease_context(disks, why);
-  remove_lv(context, snapshot);
+  disks.write_ourselves([&] { remove_lv(context, snapshot); });
 }
 
 std::unique_ptr<SnapshotLease> lease_as_it_lies(std::shared_ptr<DiskSet> disks, const DiskSet::Group& group,

@@ -4,16 +4,13 @@
 #include <fmt/format.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
-#include <sstream>
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "block/write_count.h"
 #include "engine/kernel/lv_device.h"
 #include "journal/names.h"
 #include "os/crash_point.h"
@@ -43,34 +40,11 @@ void remove_tags(const LvRow& row, Which which, std::vector<std::string>& words)
     if (which(tag)) words.insert(words.end(), {"--deltag", tag});
 }
 
-// Sectors that were written or discarded, by the kernel's own count. Documentation/block/stat.rst.
-class WriteCount {
- public:
-  explicit WriteCount(int fd) {
-    struct stat st {};
-    if (::fstat(fd, &st) != 0) return;
-    const auto text = os::try_read_text(
-        fmt::format("/sys/dev/block/{}:{}/stat", ::major(st.st_rdev), ::minor(st.st_rdev)), 4096);
-    std::istringstream words(text.value_or(""));
-    std::array<std::uint64_t, 15> fields{};
-    for (std::uint64_t& field : fields)
-      if (!(words >> field)) break;  // older kernels count no discards
-    constexpr std::size_t kWritten = 6, kDiscarded = 13;
-    known_ = text.has_value();
-    sectors_ = fields[kWritten] + fields[kDiscarded];
-  }
-  bool same_as(const WriteCount& other) const { return known_ && other.known_ && sectors_ == other.sectors_; }
-
- private:
-  bool known_ = false;
-  std::uint64_t sectors_ = 0;
-};
-
 class HeldLive final : public HeldVolume {
  public:
   explicit HeldLive(os::UniqueFd fd) : fd_(std::move(fd)), begun_(fd_.get()) {}
   ~HeldLive() override { set_read_only(false); }
-  bool untouched() const override { return WriteCount(fd_.get()).same_as(begun_); }
+  bool untouched() const override { return block::WriteCount(fd_.get()).same_as(begun_); }
   // Those who open it from now on cannot write.
   void forbid_writes() { set_read_only(true); }
   // It stays read-only: its device is about to go.
@@ -86,7 +60,7 @@ class HeldLive final : public HeldVolume {
     if (::ioctl(fd_.get(), BLKROSET, &value) == 0) read_only_ = on;
   }
   os::UniqueFd fd_;
-  const WriteCount begun_;
+  const block::WriteCount begun_;
   bool read_only_ = false;
 };
 
