@@ -291,6 +291,58 @@ TEST_F(Layers, listings_are_asked_for_early_and_given_once) {
   }
 }
 
+TEST_F(Layers, who_will_write_finds_the_listings_begun_behind_his_lock) {
+  const ByteView text = as_bytes("text");
+  std::mutex mutex;
+  std::vector<FileType> listed;
+  control_->before = [&](const char* what, const Handle& handle) {
+    const std::lock_guard lock(mutex);
+    if (std::string_view(what) == "list") listed.push_back(handle.type);
+  };
+  const auto times = [&](FileType type) {
+    const std::lock_guard lock(mutex);
+    return std::ranges::count(listed, type);
+  };
+  auto plain = open_memory();
+  for (const FileType type : {FileType::snapshot, FileType::index, FileType::pack})
+    plain->save({type, name_of(1)}, {&text, 1}, Durability::now);
+  Backend& other_host = *plain;
+  const auto store =
+      with_prefetched_entrance(std::make_unique<testing::FarStore>(std::move(plain), control_), {.will_write = true});
+  EXPECT_TRUE(store->list(FileType::lock).empty());
+  EXPECT_EQ(times(FileType::lock), 1);
+  EXPECT_TRUE(store->list(FileType::lock).empty());
+  EXPECT_EQ(times(FileType::lock), 2) << "given once";
+  EXPECT_EQ(times(FileType::snapshot) + times(FileType::index) + times(FileType::pack), 0) << "nothing without the lock";
+
+  // What others did before we had our lock is seen.
+  other_host.save({FileType::index, name_of(2)}, {&text, 1}, Durability::now);
+  save(*store, 1, "lock", Durability::now, FileType::lock);
+  EXPECT_EQ(store->list(FileType::pack).size(), 1U);
+  EXPECT_EQ(store->list(FileType::index).size(), 2U);
+  EXPECT_EQ(store->list(FileType::snapshot).size(), 1U);
+  for (const FileType type : {FileType::snapshot, FileType::index, FileType::pack}) EXPECT_EQ(times(type), 1);
+  {
+    const std::lock_guard lock(mutex);
+    EXPECT_LT(std::ranges::find(listed, FileType::index), std::ranges::find(listed, FileType::pack));
+  }
+  EXPECT_EQ(store->list(FileType::lock).size(), 1U) << "whoever came at the same moment is looked for anew";
+  store->list(FileType::index);
+  EXPECT_EQ(times(FileType::index), 2);
+  // Only the first lock begins them.
+  save(*store, 2, "lock", Durability::now, FileType::lock);
+  EXPECT_EQ(store->list(FileType::lock).size(), 2U);
+  EXPECT_EQ(times(FileType::snapshot), 1);
+}
+
+TEST_F(Layers, what_he_saved_himself_is_in_every_later_listing) {
+  const auto store =
+      with_prefetched_entrance(std::make_unique<testing::FarStore>(open_memory(), control_), {.will_write = true});
+  save(*store, 1, "lock", Durability::now, FileType::lock);
+  save(*store, 2, "pack", Durability::now, FileType::pack);
+  EXPECT_EQ(store->list(FileType::pack).size(), 1U);
+}
+
 TEST_F(Layers, a_key_is_remembered_for_its_location_alone) {
   testing::MemoryFolder folder;
   const KeyHint hint(folder.path(), "s3:http://host/bucket");

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 #include <thread>
 #include <tuple>
 
@@ -419,6 +420,71 @@ TEST_F(SftpKilled, no_server_and_no_zombie_is_left_behind) {
     backend->create();
   }
   for (const pid_t pid : started()) EXPECT_EQ(::kill(pid, 0), -1) << pid;
+}
+
+TEST_F(Sftp, who_will_write_finds_all_connections_open) {
+  const os::Path starts = folder_.path() / "starts";
+  const std::string counted = fmt::format("sh -c 'echo x >>{}; exec {}'", starts.native(), kServer);
+  const auto count = [&] { return std::filesystem::exists(starts) ? std::filesystem::file_size(starts) / 2 : 0; };
+  for (const bool will_write : {false, true}) {
+    std::filesystem::remove(starts);
+    StoreOptions options;
+    options.extended["sftp.command"] = counted;
+    options.connections = 4;
+    options.will_write = will_write;
+    const auto backend = open_sftp("host:" + root().native(), options);
+    EXPECT_EQ(count(), 0U);
+    if (!will_write) backend->create();
+    for (int i = 0; i < 20; ++i) save(*backend, {FileType::snapshot, name_of(static_cast<unsigned>(i))}, "small");
+    if (will_write)
+      for (int tries = 0; count() < 4 && tries < 3000; ++tries)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_EQ(count(), will_write ? 4U : 1U);
+    // Used, and ended with the store.
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i < 4; ++i)
+      threads.emplace_back([&, i] {
+        save(*backend, {FileType::pack, name_of(i)}, std::string(std::size_t{3} << 20, 'x'), Durability::at_sync);
+      });
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(backend->list(FileType::pack).size(), 4U);
+  }
+}
+
+TEST_F(Sftp, connections_that_are_still_opened_hold_nobody_up) {
+  // The first one answers, the others never do.
+  const os::Path first = folder_.path() / "first";
+  StoreOptions options;
+  options.extended["sftp.command"] =
+      fmt::format("sh -c 'if mkdir {}; then exec {}; else exec sleep 1000; fi'", first.native(), kServer);
+  options.connections = 3;
+  options.will_write = true;
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    const auto backend = open_sftp("host:" + root().native(), options);
+    backend->create();
+    save(*backend, {FileType::pack, name_of(1)}, std::string(std::size_t{3} << 20, 'x'), Durability::at_sync);
+    backend->sync();
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60)) << "far below the two minutes of a stall";
+}
+
+TEST_F(Sftp, a_long_folder_is_listed_whole) {
+  const auto backend = open();
+  backend->create();
+  for (unsigned i = 0; i < 5000; ++i) std::ofstream(root() / "index" / name_of(i)) << i;
+  for (unsigned i = 0; i < 700; ++i)
+    std::ofstream(root() / "data" / fmt::format("{:02x}", i % 256) / fmt::format("{:02x}{:062x}", i % 256, i)) << i;
+  const auto names = [&](FileType type) {
+    std::set<std::string> found;
+    for (const FileInfo& file : backend->list(type)) found.insert(file.name);
+    return found;
+  };
+  EXPECT_EQ(names(FileType::index).size(), 5000U);
+  EXPECT_EQ(names(FileType::pack).size(), 700U);
+  std::filesystem::remove_all(root() / "data" / "07");
+  std::filesystem::remove_all(root() / "data" / "ff");
+  EXPECT_EQ(names(FileType::pack).size(), 700U - 3 - 2) << "a shard that is missing holds nothing";
 }
 
 TEST_F(Sftp, what_interrupted_runs_left_goes_when_it_is_surely_theirs) {
