@@ -32,6 +32,7 @@ fsfreeze -u /run/m
 python3 "${HARNESS%/harness}/files/manifest.py" /run/m >"$OUT/frozen.files"
 H
 expect 0 "$RESPALDO" backup --all-blocks --hook-deadline 2m --hook-before "sh /run/before" --hook-after "kill -CONT $fio" vg0/root
+grep -q "same disk" /run/stderr && { echo "the backups lie on a disk of their own" >&2; exit 1; }
 # fio writes again.
 while dd if=/dev/vg0/root bs=4k skip=1 iflag=direct status=none | sha256sum | cmp -s - frozen.sum; do
   kill -0 $fio

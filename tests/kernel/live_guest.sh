@@ -60,3 +60,13 @@ says "is not a snapshot"
 expect 0 "$RESPALDO" snapshot remove vg-a.b/by-hand --yes
 refused lvs vg-a.b/by-hand
 expect 0 "$RESPALDO" --json show latest
+
+# A repository on the disk of the volume, in a filesystem of its own: it is made, and told of.
+lvcreate -qq -n vault -L 32M vg-a.b
+mke2fs -q -t ext4 /dev/vg-a.b/vault
+mkdir -p /run/vault
+mount /dev/vg-a.b/vault /run/vault
+expect 0 "$RESPALDO" -r /run/vault/repo init
+expect 0 "$RESPALDO" -r /run/vault/repo backup --dry-run vg-a.b/other
+says "same disk as vg-a.b/other"
+umount /run/vault
