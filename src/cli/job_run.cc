@@ -93,18 +93,18 @@ bool is_due(const std::optional<std::chrono::seconds>& every, const std::optiona
   return !last || *last > at || at - *last >= every->count();
 }
 
+constexpr const char* kState = "the job's state";
+
 class Runner {
  public:
   Runner(app::Context& context, const config::Config& config, const config::Job& job)
-      : context_(context), config_(config), job_(job), file_(state_folder(context), job.name) {}
+      : context_(context), config_(config), job_(job) {}
 
   JobOutcome run() {
-    file_.lock();
-    state_ = file_.load();
     outcome_.job = job_.name;
     outcome_.started = now();
-    be_gentle(job_.limits);
-    {
+    if (open_state()) {
+      be_gentle(job_.limits);
       Deadline deadline(context_.stop(), job_.limits.deadline);
       deadline_ = &deadline;
       careful("the job", [&] { steps(); });  // whatever happens, somebody is told
@@ -115,7 +115,7 @@ class Runner {
   }
 
   JobOutcome plan() {
-    state_ = file_.load();
+    state_ = job::StateFile(state_folder(context_), job_.name).load();
     outcome_.job = job_.name;
     outcome_.started = outcome_.ended = now();
     outcome_.volumes = volumes();
@@ -128,6 +128,21 @@ class Runner {
   }
 
  private:
+  // Error(busy) when another run of the job is at work. What else is wrong there is told as the rest is, and false.
+  bool open_state() {
+    try {
+      file_.emplace(state_folder(context_), job_.name);
+      file_->lock();
+      state_ = file_->load();
+      earlier_success_ = state_.last_success;
+      return true;
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::busy) throw;
+      add({kState, StepOutcome::failed, 1, 0, error.what(), error.hint(), {}, {}});
+      return false;
+    }
+  }
+
   // A failed backup ends the job: nothing old is removed when nothing new is there.
   void steps() {
     // A night that was cut short must not keep the next ones from their work.
@@ -261,23 +276,40 @@ class Runner {
       hook("success hook", "success", job_.hooks.success);
     else
       hook("failure hook", "failure", job_.hooks.failure);
-    decide_exit_code();
     outcome_.ended = now();
     outcome_.seconds = static_cast<double>(outcome_.ended - outcome_.started);
-    if (outcome_.exit_code == 0) state_.last_success = outcome_.ended;
-    careful("the job's state", [&] { file_.save(state_); });
-    if (!job_.metrics.empty())
-      careful("the metrics", [&] { write(job_.metrics, metrics_of(outcome_, state_)); });
-    if (!job_.report.empty())
-      careful("the report", [&] { write(job_.report, dump(outcome_json(outcome_)) + "\n"); });
-    if (job_.notify.wanted() && (outcome_.exit_code != 0 || job_.notify.always))
+    record();
+    if (job_.notify.wanted() && (outcome_.exit_code != 0 || job_.notify.always)) {
       careful("the message", [&] { job::notify(job_.notify, message_of(outcome_), facts()); });
+      record();
+    }
+  }
+
+  // Metrics, state and report say how the job ended. One that cannot be written is part of that: the others are written
+  // again.
+  void record() {
+    while (recorded_ != outcome_.steps.size()) {
+      recorded_ = outcome_.steps.size();
+      decide_exit_code();
+      if (!job_.metrics.empty())
+        once("the metrics", [&] { write(job_.metrics, metrics_of(outcome_, state_)); });
+      if (file_) once(kState, [&] { file_->save(state_); });
+      if (!job_.report.empty())
+        once("the report", [&] { write(job_.report, dump(outcome_json(outcome_)) + "\n"); });
+    }
+  }
+
+  // Unless it has failed before.
+  void once(const std::string& what, const std::function<void()>& body) {
+    if (std::ranges::find(outcome_.steps, what, &Step::name) != outcome_.steps.end()) return;
+    careful(what, body);
     decide_exit_code();
   }
 
   void decide_exit_code() {
     const Step* trouble = outcome_.trouble();
     outcome_.exit_code = trouble == nullptr ? 0 : trouble->exit_code;
+    state_.last_success = trouble == nullptr ? outcome_.ended : earlier_success_;
   }
 
   job::Facts facts() const {
@@ -322,9 +354,11 @@ class Runner {
   app::Context& context_;
   const config::Config& config_;
   const config::Job& job_;
-  job::StateFile file_;
+  std::optional<job::StateFile> file_;
   job::State state_;
+  std::optional<std::int64_t> earlier_success_;
   JobOutcome outcome_;
+  std::optional<std::size_t> recorded_;  // how many steps metrics, state and report know of
   Deadline* deadline_ = nullptr;
 };
 
