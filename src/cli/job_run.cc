@@ -4,6 +4,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -86,6 +88,14 @@ void append(std::vector<std::string>& words, const std::vector<std::string>& mor
   words.insert(words.end(), more.begin(), more.end());
 }
 
+// The host name as backup records it: an option of the job, else this machine's.
+std::string host_of(const config::Job& job) {
+  std::string host = repo::this_host();
+  for (const std::string& word : job.backup)
+    if (word.starts_with("--host=")) host = word.substr(7);
+  return host;
+}
+
 bool is_due(const std::optional<std::chrono::seconds>& every, const std::optional<std::int64_t>& last,
             std::int64_t at) {
   if (!every) return false;
@@ -128,7 +138,8 @@ class Runner {
   }
 
  private:
-  // Error(busy) when another run of the job is at work. What else is wrong there is told as the rest is, and false.
+  // Error(busy) when another run of the job is at work. What else is wrong there is told as the rest is, and
+  // false.
   bool open_state() {
     try {
       file_.emplace(state_folder(context_), job_.name);
@@ -147,12 +158,15 @@ class Runner {
   void steps() {
     // A night that was cut short must not keep the next ones from their work.
     if (!job_.keep.empty() || job_.check_every) clear_stale_locks();
-    const bool saved = backup();
-    if (saved && !job_.keep.empty())
+    const bool whole = backup();
+    // Also beside ranges that could not be read.
+    const bool complete = step("backup").outcome == StepOutcome::failed || none_vanished();
+    if (whole && complete && !job_.keep.empty())
       command("forget", forget_words(config_, job_));
     else if (!job_.keep.empty())
-      skip("forget", "nothing is forgotten after a backup that is not whole");
-    if (saved && prune_due()) {
+      skip("forget", whole ? "nothing is forgotten while a volume may be missing"
+                           : "nothing is forgotten after a backup that is not whole");
+    if (whole && complete && prune_due()) {
       if (command("prune", care_words(config_, job_, "prune"))) state_.last_prune = now();
     }
     if (!stopped() && is_due(job_.check_every, state_.last_check, now())) {
@@ -166,7 +180,8 @@ class Runner {
   void clear_stale_locks() {
     std::vector<std::string> words = repository_words(config_, job_);
     words.emplace_back("unlock");
-    run_nested(context_, words, deadline_->token());  // what is wrong with the repository is told by the backup
+    run_nested(context_, words,
+               deadline_->token());  // what is wrong with the repository is told by the backup
   }
 
   bool prune_due() const {
@@ -212,6 +227,74 @@ class Runner {
     return command("backup", backup_words(config_, job_, outcome_.volumes));
   }
 
+  // A pattern that still fits something does not tell that a volume vanished: the job's backups do, all of
+  // them, so that it is told until the user says what became of it. Retention would take the last backup of
+  // it one day.
+  bool none_vanished() {
+    if (stopped()) return true;  // what follows is skipped for that
+    warn_of_returned();
+    std::vector<std::string> words = repository_words(config_, job_);
+    append(words, {"list", "--host=" + host_of(job_), "--tag=" + job_tag(job_)});
+    const auto start = Clock::now();
+    NestedResult listed = run_nested(context_, words, deadline_->token());
+    const auto vanished = config::vanished_volumes(job_, volumes_of(listed.result), outcome_.volumes);
+    if (listed.code != 0) {
+      listed.result = {};
+      if (listed.code == static_cast<int>(app::ExitCode::damaged)) {
+        listed.message =
+            "backups of the repository cannot be read: nobody can tell whether a volume is missing";
+        listed.hint = "`respaldo check` tells what is lost, `respaldo repair snapshots --forget` removes it";
+      }
+      add(step_of("volumes", std::move(listed), since(start)));
+    }
+    if (!vanished.empty()) add(vanished_step(vanished));
+    return listed.code == 0 && vanished.empty();
+  }
+
+  // What was confirmed would not be told when it vanishes again.
+  void warn_of_returned() {
+    for (const std::string& name : outcome_.volumes) {
+      if (std::ranges::find(job_.former_volumes, name) == job_.former_volumes.end()) continue;
+      const std::string text =
+          fmt::format("{} is there again, and saved: take it out of `former-volumes` of the job {}",
+                      printable(name), job_.name);
+      context_.warn(text);
+      outcome_.steps.back().warnings.push_back(text);
+    }
+  }
+
+  static std::vector<std::string> volumes_of(const Json& backups) {
+    std::vector<std::string> names;
+    for (const Json& backup : backups) {
+      for (const Json& path : backup.value("paths", Json::array())) {
+        try {
+          names.push_back(engine::VolumeName::parse(path.get<std::string>()).str());
+        } catch (const Error&) {
+          // No volume's path: another program gave a backup the job's tag.
+        }
+      }
+    }
+    return names;
+  }
+
+  Step vanished_step(const std::vector<std::string>& vanished) const {
+    std::vector<std::string> former = job_.former_volumes;
+    former.insert(former.end(), vanished.begin(), vanished.end());
+    Json list = former;
+    Step step;
+    step.name = "volumes";
+    step.outcome = StepOutcome::incomplete;
+    step.exit_code = static_cast<int>(app::ExitCode::incomplete);
+    step.message = fmt::format(
+        "earlier backups of the job hold {}, which its `volumes` do not find any more; the others are saved",
+        printable(fmt::format("{}", fmt::join(vanished, ", "))));
+    step.hint = fmt::format(
+        "bring back what is missing; when it is gone for good, [jobs.{}] of {} needs the line: "
+        "former-volumes = {}",
+        job_.name, config_.file, printable(dump(list)));
+    return step;
+  }
+
   // True when it is done, and wholly.
   bool command(const std::string& name, const std::vector<std::string>& words) {
     if (stopped()) {
@@ -220,10 +303,15 @@ class Runner {
     }
     const auto start = Clock::now();
     NestedResult result = run_nested(context_, words, deadline_->token());
+    add(step_of(name, std::move(result), since(start)));
+    return outcome_.steps.back().outcome == StepOutcome::done;
+  }
+
+  Step step_of(const std::string& name, NestedResult result, double seconds) const {
     Step step;
     step.name = name;
     step.exit_code = result.code;
-    step.seconds = since(start);
+    step.seconds = seconds;
     step.warnings = std::move(result.warnings);
     step.result = std::move(result.result);
     step.outcome = result.code == 0 ? StepOutcome::done
@@ -237,9 +325,7 @@ class Runner {
       step.message = fmt::format("stopped: the job may take {} (limits.deadline)",
                                  format_duration(static_cast<double>(job_.limits.deadline->count())));
     }
-    const bool whole = step.outcome == StepOutcome::done;
-    add(std::move(step));
-    return whole;
+    return step;
   }
 
   void skip(const std::string& name, const std::string& why) {
@@ -285,8 +371,8 @@ class Runner {
     }
   }
 
-  // Metrics, state and report say how the job ended. One that cannot be written is part of that: the others are written
-  // again.
+  // Metrics, state and report say how the job ended. One that cannot be written is part of that: the others
+  // are written again.
   void record() {
     while (recorded_ != outcome_.steps.size()) {
       recorded_ = outcome_.steps.size();
@@ -398,11 +484,7 @@ std::vector<std::string> backup_words(const config::Config& config, const config
 std::vector<std::string> forget_words(const config::Config& config, const config::Job& job) {
   std::vector<std::string> words = repository_words(config, job);
   words.emplace_back("forget");
-  // The host name as backup records it: an option of the job, else this machine's.
-  std::string host = repo::this_host();
-  for (const std::string& word : job.backup)
-    if (word.starts_with("--host=")) host = word.substr(7);
-  append(words, {"--host=" + host, "--tag=" + job_tag(job), "--group-by=host"});
+  append(words, {"--host=" + host_of(job), "--tag=" + job_tag(job), "--group-by=host"});
   append(words, job.keep);
   return words;
 }

@@ -6,10 +6,10 @@ namespace respaldo::cli {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-using ::testing::StartsWith;
 
 class JobRun : public ProgramWithDisk {
  protected:
@@ -103,6 +103,100 @@ TEST_F(JobRun, a_message_that_cannot_be_sent_is_in_the_report) {
   EXPECT_EQ(night().code, 1);
   EXPECT_EQ(report()["exit_code"], 1);
   EXPECT_THAT(text("n.prom"), HasSubstr("respaldo_job_exit_code{job=\"n\"} 1\n"));
+}
+
+TEST_F(JobRun, a_volume_that_vanished_is_told_every_night_and_its_last_backups_stay) {
+  configure("report = \"" + path("report.json") + "\"\nmetrics = \"" + path("n.prom") + "\"\n");
+  EXPECT_EQ(night().code, 0);
+  EXPECT_EQ(night().code, 0);
+  EXPECT_EQ(night().code, 0);
+  EXPECT_THAT(steps_of(report()), ElementsAre("backup done", "forget done", "prune done"));
+  EXPECT_EQ(held("vg0/home"), 2);
+  remove_home();
+  for (int nights = 1; nights <= 3; ++nights) {
+    const Outcome outcome = night();
+    EXPECT_EQ(outcome.code, 3);
+    EXPECT_THAT(steps_of(report()), ElementsAre("backup done", "volumes incomplete", "forget skipped"));
+    for (const std::string& said : {outcome.err, text("told")})
+      EXPECT_THAT(said,
+                  AllOf(HasSubstr("vg0/home"), Not(HasSubstr("vg0/root, vg0/home")), HasSubstr("[jobs.n]"),
+                        HasSubstr(path("respaldo.toml")), HasSubstr("former-volumes = [\"vg0/home\"]")));
+    EXPECT_THAT(text("told"), HasSubstr("INCOMPLETE"));
+    EXPECT_THAT(text("n.prom"), HasSubstr("respaldo_job_exit_code{job=\"n\"} 3\n"));
+    EXPECT_EQ(report()["exit_code"], 3);
+    EXPECT_EQ(held("vg0/home"), 2);
+    EXPECT_EQ(held("vg0/root"), 2 + nights);
+  }
+  // The line that the message names ends it, and retention goes on.
+  configure("report = \"" + path("report.json") + "\"\nformer-volumes = [\"vg0/home\"]\n");
+  EXPECT_EQ(night().code, 0);
+  EXPECT_THAT(steps_of(report()), ElementsAre("backup done", "forget done", "prune done"));
+  EXPECT_THAT(text("told"), IsEmpty());
+  EXPECT_EQ(held("vg0/home"), 0);
+}
+
+TEST_F(JobRun, a_volume_that_vanished_is_told_without_retention_too) {
+  configure("");
+  std::string toml = text("respaldo.toml");
+  toml.replace(toml.find("keep"), toml.find("\n", toml.find("keep")) - toml.find("keep"), "");
+  std::ofstream(path("respaldo.toml")) << toml;
+  EXPECT_EQ(night().code, 0);
+  remove_home();
+  EXPECT_EQ(night().code, 3);
+  EXPECT_THAT(text("told"), HasSubstr("former-volumes"));
+}
+
+TEST_F(JobRun, whoever_forgets_the_backups_of_a_vanished_volume_has_confirmed_it) {
+  EXPECT_EQ(night().code, 0);
+  const std::string old = must_json({"list"}).at(0)["id"];
+  remove_home();
+  EXPECT_EQ(night().code, 3);
+  must({"-q", "forget", old});
+  EXPECT_EQ(night().code, 0);
+}
+
+TEST_F(JobRun, a_volume_that_is_excluded_has_not_vanished) {
+  EXPECT_EQ(night().code, 0);
+  configure("exclude = [\"vg0/ho*\"]\n");
+  EXPECT_EQ(night().code, 0);
+  remove_home();
+  EXPECT_EQ(night().code, 0);
+}
+
+TEST_F(JobRun, a_volume_that_no_pattern_finds_any_more_is_told_though_it_is_there) {
+  EXPECT_EQ(night().code, 0);
+  std::string toml = text("respaldo.toml");
+  toml.replace(toml.find("vg0/*"), 5, "vg0/r*");
+  std::ofstream(path("respaldo.toml")) << toml;
+  EXPECT_EQ(night().code, 3);
+  EXPECT_THAT(text("told"), HasSubstr("former-volumes = [\"vg0/home\"]"));
+}
+
+TEST_F(JobRun, backups_of_others_say_nothing_about_a_job) {
+  must({"-q", "backup", "vg0/home", "--tag", "job:n", "--host", "elsewhere"});
+  must({"-q", "backup", "vg0/home", "--tag", "job:other"});
+  remove_home();
+  EXPECT_EQ(night().code, 0);
+}
+
+TEST_F(JobRun, a_former_volume_that_came_back_is_a_warning) {
+  configure("report = \"" + path("report.json") + "\"\nformer-volumes = \"vg0/home\"\n");
+  const Outcome outcome = night();
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("warning: "), HasSubstr("vg0/home"), HasSubstr("former-volumes")));
+  EXPECT_EQ(held("vg0/home"), 1);
+}
+
+TEST_F(JobRun, earlier_backups_that_cannot_be_read_keep_retention_from_its_work) {
+  configure("report = \"" + path("report.json") + "\"\n");
+  EXPECT_EQ(night().code, 0);
+  for (const auto& entry : std::filesystem::directory_iterator(repository() + "/snapshots")) {
+    std::filesystem::permissions(entry, std::filesystem::perms::owner_all);
+    std::filesystem::resize_file(entry, entry.file_size() - 1);
+  }
+  EXPECT_EQ(night().code, 20);
+  EXPECT_THAT(steps_of(report()), ElementsAre("backup done", "volumes failed", "forget skipped"));
+  EXPECT_THAT(text("told"), HasSubstr("FAILED: volumes"));
 }
 
 }  // namespace
