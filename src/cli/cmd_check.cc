@@ -77,7 +77,7 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
   const engine::VolumeInfo info = context.engine().find(name);
   const std::string volume = info.origin ? name.vg + "/" + *info.origin : name.str();
   const FoundBackup found =
-      find_backup(context, options.backup.empty() ? "latest:" + volume : options.backup);
+      find_backup(context, options.backup.empty() ? "latest:" + volume : options.backup, Latest::certain);
   const view::StoredVolume stored = find_volume(context, found, found.volume ? *found.volume : volume);
   engine::AcquireOptions how;
   how.run_tag = journal::new_run_tag();

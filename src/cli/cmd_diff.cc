@@ -191,8 +191,8 @@ std::string start_path(const FoundBackup& before, const FoundBackup& after, cons
 }
 
 app::ExitCode diff(app::Context& context, const DiffOptions& options) {
-  const FoundBackup before = find_backup(context, options.before);
-  const FoundBackup after = find_backup(context, options.after);
+  const FoundBackup before = find_backup(context, options.before, Latest::of_readable);
+  const FoundBackup after = find_backup(context, options.after, Latest::of_readable);
   const std::string path = start_path(before, after, options.path);
   const auto indexed = context.indexed();
   if (!view::find_node(*indexed, before.backup.snapshot, path) &&

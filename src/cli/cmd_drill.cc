@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cctype>
+#include <optional>
 #include <random>
 #include <set>
 
@@ -21,8 +22,16 @@ struct Options {
 
 struct Candidate {
   repo::NamedSnapshot backup;
-  view::StoredVolume volume;
-  std::string known_filesystem;  // of an older backup, where this one has none
+  std::string name;
+  std::optional<view::StoredVolume> volume;  // absent: it is not in the backup any more
+  std::string damage;                        // why
+  std::string known_filesystem;              // of an older backup, where this one has none
+};
+
+struct Chosen {
+  std::vector<Candidate> candidates;
+  std::size_t unreadable = 0;          // snapshot files: newer backups may be among them
+  std::vector<std::string> not_found;  // wanted volumes that may be in those alone
 };
 
 unsigned sample_percent(std::string text) {
@@ -58,8 +67,35 @@ std::string filesystem_before(app::Context& context, const std::vector<repo::Nam
   return {};
 }
 
+// The volumes `open` of a backup, as far as they can be found in it.
+void add_volumes(app::Context& context, const std::vector<repo::NamedSnapshot>& all, std::size_t number,
+                 std::vector<std::string> open, std::vector<Candidate>& candidates) {
+  const repo::NamedSnapshot& backup = all[number];
+  std::string damage = "the backup holds no image of it";
+  // Of restic's backups nobody knows which paths are volumes, unless it can be seen in them.
+  bool lost = backup.snapshot.program_version.starts_with("respaldo");
+  try {
+    for (view::StoredVolume& volume : view::stored_volumes(*context.indexed(), backup.snapshot)) {
+      const std::string name = volume.str();
+      if (!volume.has_image || std::erase(open, name) == 0) continue;
+      std::string before;
+      if (!volume.facts || volume.facts->filesystem.empty())
+        before = filesystem_before(context, all, number, volume);
+      candidates.push_back({backup, name, std::move(volume), {}, std::move(before)});
+    }
+  } catch (const Error& error) {
+    if (!drill::is_damage(error)) throw;
+    damage = fmt::format("it cannot be restored: {}", error.what());
+    lost = true;
+  }
+  if (!lost) return;
+  for (std::string& name : open)
+    if (name.find('/') != std::string::npos && !name.starts_with('/'))
+      candidates.push_back({backup, std::move(name), {}, damage, {}});
+}
+
 // The newest backup of each volume of each host; of the named volumes only when there are names.
-std::vector<Candidate> latest_of_each(app::Context& context, const Options& options) {
+Chosen latest_of_each(app::Context& context, const Options& options) {
   std::vector<std::string> damaged;
   auto all = context.repository().snapshots(&damaged);
   for (const std::string& problem : damaged) context.warn(problem);
@@ -67,9 +103,10 @@ std::vector<Candidate> latest_of_each(app::Context& context, const Options& opti
     return std::pair(a.snapshot.time.seconds, a.snapshot.time.nanoseconds) >
            std::pair(b.snapshot.time.seconds, b.snapshot.time.nanoseconds);
   });
-  std::set<std::string> wanted, seen, found;
+  std::set<std::string> wanted, seen;
   for (const std::string& name : options.volumes) wanted.insert(engine::VolumeName::parse(name).str());
-  std::vector<Candidate> chosen;
+  Chosen chosen;
+  chosen.unreadable = damaged.size();
   for (std::size_t number = 0; number < all.size(); ++number) {
     const repo::NamedSnapshot& backup = all[number];
     if (!options.host.empty() && backup.snapshot.hostname != options.host) continue;
@@ -79,22 +116,46 @@ std::vector<Candidate> latest_of_each(app::Context& context, const Options& opti
       if (!wanted.empty() && !wanted.contains(name)) continue;
       if (seen.insert(backup.snapshot.hostname + '\0' + name).second) open.push_back(name);
     }
-    if (open.empty()) continue;
-    for (view::StoredVolume& volume : view::stored_volumes(*context.indexed(), backup.snapshot)) {
-      if (!volume.has_image || std::ranges::find(open, volume.str()) == open.end()) continue;
-      found.insert(volume.str());
-      std::string before;
-      if (!volume.facts || volume.facts->filesystem.empty())
-        before = filesystem_before(context, all, number, volume);
-      chosen.push_back({backup, std::move(volume), std::move(before)});
-    }
+    if (!open.empty()) add_volumes(context, all, number, std::move(open), chosen.candidates);
   }
   for (const std::string& name : wanted)
-    if (!found.contains(name))
-      throw Error(ErrorKind::not_found, fmt::format("there is no backup of {}", printable(name)),
-                  "`respaldo list` shows what there is");
-  if (chosen.empty()) throw Error(ErrorKind::not_found, "there is no backup of a volume in the repository");
+    if (std::ranges::find(chosen.candidates, name, &Candidate::name) == chosen.candidates.end())
+      chosen.not_found.push_back(name);
+  if (chosen.unreadable > 0) return chosen;
+  if (!chosen.not_found.empty())
+    throw Error(ErrorKind::not_found,
+                fmt::format("there is no backup of {}", printable(chosen.not_found.front())),
+                "`respaldo list` shows what there is");
+  if (chosen.candidates.empty())
+    throw Error(ErrorKind::not_found, "there is no backup of a volume in the repository");
   return chosen;
+}
+
+drill::Report drill_one(app::Context& context, const Candidate& candidate, drill::Options how) {
+  if (candidate.volume) {
+    how.known_filesystem = candidate.known_filesystem;
+    return drill::run_drill(context.indexed(), candidate.backup.snapshot, *candidate.volume, how,
+                            context.progress(), context.stop());
+  }
+  drill::Report report;
+  report.volume = candidate.name;
+  report.verdict = drill::Verdict::damaged;
+  report.why = candidate.damage;
+  return report;
+}
+
+// With --json as warnings; those of reading them have told the rest.
+void tell_unreadable(app::Context& context, const Chosen& chosen) {
+  const bool json = context.options().json;
+  for (const std::string& name : chosen.not_found) {
+    const std::string line = fmt::format("{}: DAMAGED: no backup of it can be read", printable(name));
+    json ? context.warn(line) : context.print(line);
+  }
+  if (json) return;
+  context.print(fmt::format(
+      "DAMAGED: {} of the repository's backups cannot be read, and newer ones than those that were "
+      "tried may be among them; `respaldo check` tells what is lost",
+      chosen.unreadable));
 }
 
 Json filesystem_json(const drill::FilesystemReport& report) {
@@ -172,18 +233,18 @@ app::ExitCode run(app::Context& context, const Options& options) {
   how.scratch =
       !options.scratch.empty() ? options.scratch : context.world().environment("TMPDIR").value_or("/tmp");
   const auto lock = lock_repository(context, repo::LockKind::shared);
-  bool good = true;
+  const Chosen chosen = latest_of_each(context, options);
+  bool good = chosen.unreadable == 0;
   Json results = Json::array();
-  for (const Candidate& candidate : latest_of_each(context, options)) {
-    how.known_filesystem = candidate.known_filesystem;
-    const drill::Report report = drill::run_drill(context.indexed(), candidate.backup.snapshot,
-                                                  candidate.volume, how, context.progress(), context.stop());
+  for (const Candidate& candidate : chosen.candidates) {
+    const drill::Report report = drill_one(context, candidate, how);
     good &= report.verdict == drill::Verdict::good || report.verdict == drill::Verdict::unchecked;
     if (context.options().json)
       results.push_back(report_json(candidate, report));
     else
       print_report(context, candidate, report);
   }
+  if (chosen.unreadable > 0) tell_unreadable(context, chosen);
   if (context.options().json) context.print_json(dump(results));
   return good ? app::ExitCode::ok : app::ExitCode::damaged;
 }

@@ -26,7 +26,7 @@ app::ExitCode export_image(app::Context& context, const ExportOptions& options) 
   if (options.raw != "-")
     return restore_image_to_file(context, options.backup, options.volume, options.raw, options.yes);
   const auto lock = lock_repository(context, repo::LockKind::shared);
-  const FoundBackup found = find_backup(context, options.backup);
+  const FoundBackup found = find_backup(context, options.backup, Latest::certain);
   const view::StoredVolume volume = find_volume(context, found, options.volume);
   warn_of_losses(context, volume);
   restore::stream_image(
@@ -68,7 +68,7 @@ app::ExitCode export_files(app::Context& context, const ExportOptions& options) 
       !context.confirm(fmt::format("overwrite {}?", printable(options.tar)), options.yes))
     throw Error(ErrorKind::refused, "nothing was written");
   const auto lock = lock_repository(context, repo::LockKind::shared);
-  const FoundBackup found = find_backup(context, options.backup);
+  const FoundBackup found = find_backup(context, options.backup, Latest::certain);
   const FileRoot root = find_file_root(context, found, options.volume, options.paths);
   restore::TarOptions how;
   how.paths = root.paths;

@@ -138,7 +138,7 @@ std::vector<Start> starts(app::Context& context, const FindOptions& options) {
     return all;
   }
   for (const std::string& selector : options.backups) {
-    FoundBackup found = find_backup(context, selector);
+    FoundBackup found = find_backup(context, selector, Latest::of_readable);
     std::string path = options.path;
     if (found.volume && path == "/") path = "/" + engine::VolumeName::parse(*found.volume).str();
     all.push_back({std::move(found.backup), std::move(path)});

@@ -120,7 +120,7 @@ Json base_json(const view::BaseRecord& record) {
 
 app::ExitCode show(app::Context& context, const std::string& selector) {
   context.look_ahead(true);
-  const FoundBackup found = find_backup(context, selector);
+  const FoundBackup found = find_backup(context, selector, Latest::of_readable);
   const repo::Snapshot& s = found.backup.snapshot;
   const auto volumes = view::stored_volumes(*context.indexed(), s);
   if (context.options().json) {

@@ -86,7 +86,7 @@ repo::Node require_node(app::Context& context, const FoundBackup& found, const s
 
 app::ExitCode ls(app::Context& context, const LsOptions& options) {
   context.look_ahead(true);
-  const FoundBackup found = find_backup(context, options.backup);
+  const FoundBackup found = find_backup(context, options.backup, Latest::of_readable);
   std::string path = options.path;
   if (found.volume && path == "/") path = "/" + engine::VolumeName::parse(*found.volume).str();
   Lister lister(context, options);
@@ -113,7 +113,7 @@ void require_size(const repo::Index& index, const repo::Node& node, const std::s
 
 app::ExitCode cat(app::Context& context, const std::string& backup, const std::string& path) {
   context.look_ahead(true);
-  const FoundBackup found = find_backup(context, backup);
+  const FoundBackup found = find_backup(context, backup, Latest::certain);
   const repo::Node node = require_node(context, found, path);
   if (node.type != repo::NodeType::file)
     throw Error(ErrorKind::usage,

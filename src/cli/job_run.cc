@@ -4,6 +4,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -86,6 +88,14 @@ void append(std::vector<std::string>& words, const std::vector<std::string>& mor
   words.insert(words.end(), more.begin(), more.end());
 }
 
+// The host name as backup records it: an option of the job, else this machine's.
+std::string host_of(const config::Job& job) {
+  std::string host = repo::this_host();
+  for (const std::string& word : job.backup)
+    if (word.starts_with("--host=")) host = word.substr(7);
+  return host;
+}
+
 bool is_due(const std::optional<std::chrono::seconds>& every, const std::optional<std::int64_t>& last,
             std::int64_t at) {
   if (!every) return false;
@@ -93,18 +103,18 @@ bool is_due(const std::optional<std::chrono::seconds>& every, const std::optiona
   return !last || *last > at || at - *last >= every->count();
 }
 
+constexpr const char* kState = "the job's state";
+
 class Runner {
  public:
   Runner(app::Context& context, const config::Config& config, const config::Job& job)
-      : context_(context), config_(config), job_(job), file_(state_folder(context), job.name) {}
+      : context_(context), config_(config), job_(job) {}
 
   JobOutcome run() {
-    file_.lock();
-    state_ = file_.load();
     outcome_.job = job_.name;
     outcome_.started = now();
-    be_gentle(job_.limits);
-    {
+    if (open_state()) {
+      be_gentle(job_.limits);
       Deadline deadline(context_.stop(), job_.limits.deadline);
       deadline_ = &deadline;
       careful("the job", [&] { steps(); });  // whatever happens, somebody is told
@@ -115,7 +125,7 @@ class Runner {
   }
 
   JobOutcome plan() {
-    state_ = file_.load();
+    state_ = job::StateFile(state_folder(context_), job_.name).load();
     outcome_.job = job_.name;
     outcome_.started = outcome_.ended = now();
     outcome_.volumes = volumes();
@@ -128,14 +138,33 @@ class Runner {
   }
 
  private:
+  // Error(busy) when another run of the job is at work. What else is wrong there is told as the rest is, and
+  // false.
+  bool open_state() {
+    try {
+      file_.emplace(state_folder(context_), job_.name);
+      file_->lock();
+      state_ = file_->load();
+      earlier_success_ = state_.last_success;
+      return true;
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::busy) throw;
+      add({kState, StepOutcome::failed, 1, 0, error.what(), error.hint(), {}, {}});
+      return false;
+    }
+  }
+
   // A failed backup ends the job: nothing old is removed when nothing new is there.
   void steps() {
-    const bool saved = backup();
-    if (saved && !job_.keep.empty())
+    const bool whole = backup();
+    // Also beside ranges that could not be read.
+    const bool complete = step("backup").outcome == StepOutcome::failed || none_vanished();
+    if (whole && complete && !job_.keep.empty())
       command("forget", forget_words(config_, job_));
     else if (!job_.keep.empty())
-      skip("forget", "nothing is forgotten after a backup that is not whole");
-    if (saved && prune_due()) {
+      skip("forget", whole ? "nothing is forgotten while a volume may be missing"
+                           : "nothing is forgotten after a backup that is not whole");
+    if (whole && complete && prune_due()) {
       if (command("prune", care_words(config_, job_, "prune"))) state_.last_prune = now();
     }
     if (!stopped() && is_due(job_.check_every, state_.last_check, now())) {
@@ -197,6 +226,74 @@ class Runner {
     return command("backup", backup_words(config_, job_, outcome_.volumes));
   }
 
+  // A pattern that still fits something does not tell that a volume vanished: the job's backups do, all of
+  // them, so that it is told until the user says what became of it. Retention would take the last backup of
+  // it one day.
+  bool none_vanished() {
+    if (stopped()) return true;  // what follows is skipped for that
+    warn_of_returned();
+    std::vector<std::string> words = repository_words(config_, job_);
+    append(words, {"list", "--host=" + host_of(job_), "--tag=" + job_tag(job_)});
+    const auto start = Clock::now();
+    NestedResult listed = run_nested(context_, words, deadline_->token());
+    const auto vanished = config::vanished_volumes(job_, volumes_of(listed.result), outcome_.volumes);
+    if (listed.code != 0) {
+      listed.result = {};
+      if (listed.code == static_cast<int>(app::ExitCode::damaged)) {
+        listed.message =
+            "backups of the repository cannot be read: nobody can tell whether a volume is missing";
+        listed.hint = "`respaldo check` tells what is lost, `respaldo repair snapshots --forget` removes it";
+      }
+      add(step_of("volumes", std::move(listed), since(start)));
+    }
+    if (!vanished.empty()) add(vanished_step(vanished));
+    return listed.code == 0 && vanished.empty();
+  }
+
+  // What was confirmed would not be told when it vanishes again.
+  void warn_of_returned() {
+    for (const std::string& name : outcome_.volumes) {
+      if (std::ranges::find(job_.former_volumes, name) == job_.former_volumes.end()) continue;
+      const std::string text =
+          fmt::format("{} is there again, and saved: take it out of `former-volumes` of the job {}",
+                      printable(name), job_.name);
+      context_.warn(text);
+      outcome_.steps.back().warnings.push_back(text);
+    }
+  }
+
+  static std::vector<std::string> volumes_of(const Json& backups) {
+    std::vector<std::string> names;
+    for (const Json& backup : backups) {
+      for (const Json& path : backup.value("paths", Json::array())) {
+        try {
+          names.push_back(engine::VolumeName::parse(path.get<std::string>()).str());
+        } catch (const Error&) {
+          // No volume's path: another program gave a backup the job's tag.
+        }
+      }
+    }
+    return names;
+  }
+
+  Step vanished_step(const std::vector<std::string>& vanished) const {
+    std::vector<std::string> former = job_.former_volumes;
+    former.insert(former.end(), vanished.begin(), vanished.end());
+    Json list = former;
+    Step step;
+    step.name = "volumes";
+    step.outcome = StepOutcome::incomplete;
+    step.exit_code = static_cast<int>(app::ExitCode::incomplete);
+    step.message = fmt::format(
+        "earlier backups of the job hold {}, which its `volumes` do not find any more; the others are saved",
+        printable(fmt::format("{}", fmt::join(vanished, ", "))));
+    step.hint = fmt::format(
+        "bring back what is missing; when it is gone for good, [jobs.{}] of {} needs the line: "
+        "former-volumes = {}",
+        job_.name, config_.file, printable(dump(list)));
+    return step;
+  }
+
   // True when it is done, and wholly.
   bool command(const std::string& name, const std::vector<std::string>& words) {
     if (stopped()) {
@@ -207,10 +304,15 @@ class Runner {
     NestedResult result = run_nested(context_, words, deadline_->token());
     if (result.code == static_cast<int>(app::ExitCode::locked) && !std::exchange(locks_cleared_, true) && clear_dead_locks())
       result = run_nested(context_, words, deadline_->token());
+    add(step_of(name, std::move(result), since(start)));
+    return outcome_.steps.back().outcome == StepOutcome::done;
+  }
+
+  Step step_of(const std::string& name, NestedResult result, double seconds) const {
     Step step;
     step.name = name;
     step.exit_code = result.code;
-    step.seconds = since(start);
+    step.seconds = seconds;
     step.warnings = std::move(result.warnings);
     step.result = std::move(result.result);
     step.outcome = result.code == 0 ? StepOutcome::done
@@ -224,9 +326,7 @@ class Runner {
       step.message = fmt::format("stopped: the job may take {} (limits.deadline)",
                                  format_duration(static_cast<double>(job_.limits.deadline->count())));
     }
-    const bool whole = step.outcome == StepOutcome::done;
-    add(std::move(step));
-    return whole;
+    return step;
   }
 
   void skip(const std::string& name, const std::string& why) {
@@ -263,23 +363,40 @@ class Runner {
       hook("success hook", "success", job_.hooks.success);
     else
       hook("failure hook", "failure", job_.hooks.failure);
-    decide_exit_code();
     outcome_.ended = now();
     outcome_.seconds = static_cast<double>(outcome_.ended - outcome_.started);
-    if (outcome_.exit_code == 0) state_.last_success = outcome_.ended;
-    careful("the job's state", [&] { file_.save(state_); });
-    if (!job_.metrics.empty())
-      careful("the metrics", [&] { write(job_.metrics, metrics_of(outcome_, state_)); });
-    if (!job_.report.empty())
-      careful("the report", [&] { write(job_.report, dump(outcome_json(outcome_)) + "\n"); });
-    if (job_.notify.wanted() && (outcome_.exit_code != 0 || job_.notify.always))
+    record();
+    if (job_.notify.wanted() && (outcome_.exit_code != 0 || job_.notify.always)) {
       careful("the message", [&] { job::notify(job_.notify, message_of(outcome_), facts()); });
+      record();
+    }
+  }
+
+  // Metrics, state and report say how the job ended. One that cannot be written is part of that: the others
+  // are written again.
+  void record() {
+    while (recorded_ != outcome_.steps.size()) {
+      recorded_ = outcome_.steps.size();
+      decide_exit_code();
+      if (!job_.metrics.empty())
+        once("the metrics", [&] { write(job_.metrics, metrics_of(outcome_, state_)); });
+      if (file_) once(kState, [&] { file_->save(state_); });
+      if (!job_.report.empty())
+        once("the report", [&] { write(job_.report, dump(outcome_json(outcome_)) + "\n"); });
+    }
+  }
+
+  // Unless it has failed before.
+  void once(const std::string& what, const std::function<void()>& body) {
+    if (std::ranges::find(outcome_.steps, what, &Step::name) != outcome_.steps.end()) return;
+    careful(what, body);
     decide_exit_code();
   }
 
   void decide_exit_code() {
     const Step* trouble = outcome_.trouble();
     outcome_.exit_code = trouble == nullptr ? 0 : trouble->exit_code;
+    state_.last_success = trouble == nullptr ? outcome_.ended : earlier_success_;
   }
 
   job::Facts facts() const {
@@ -324,9 +441,11 @@ class Runner {
   app::Context& context_;
   const config::Config& config_;
   const config::Job& job_;
-  job::StateFile file_;
+  std::optional<job::StateFile> file_;
   job::State state_;
+  std::optional<std::int64_t> earlier_success_;
   JobOutcome outcome_;
+  std::optional<std::size_t> recorded_;  // how many steps metrics, state and report know of
   Deadline* deadline_ = nullptr;
   bool locks_cleared_ = false;
 };
@@ -367,11 +486,7 @@ std::vector<std::string> backup_words(const config::Config& config, const config
 std::vector<std::string> forget_words(const config::Config& config, const config::Job& job) {
   std::vector<std::string> words = repository_words(config, job);
   words.emplace_back("forget");
-  // The host name as backup records it: an option of the job, else this machine's.
-  std::string host = repo::this_host();
-  for (const std::string& word : job.backup)
-    if (word.starts_with("--host=")) host = word.substr(7);
-  append(words, {"--host=" + host, "--tag=" + job_tag(job), "--group-by=host"});
+  append(words, {"--host=" + host_of(job), "--tag=" + job_tag(job), "--group-by=host"});
   append(words, job.keep);
   return words;
 }

@@ -62,10 +62,33 @@ std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::Loc
                                  context.stop(), settling);
 }
 
-FoundBackup find_backup(app::Context& context, const std::string& selector) {
+namespace {
+
+// `wanted` as find_snapshot() takes it.
+Error latest_is_not_known(const std::vector<repo::NamedSnapshot>& all, const std::string& wanted,
+                          const std::optional<std::string>& volume, const std::vector<std::string>& damaged) {
+  constexpr std::size_t kMostNamed = 5;
+  std::string which;
+  for (std::size_t i = 0; i < damaged.size() && i < kMostNamed; ++i)
+    which += (i == 0 ? "" : "; ") + damaged[i];
+  if (damaged.size() > kMostNamed) which += fmt::format("; and {} more", damaged.size() - kMostNamed);
+  std::string hint = "`respaldo check` tells what is lost";
+  try {
+    const repo::NamedSnapshot newest = repo::find_snapshot(all, wanted);
+    hint = fmt::format("the newest that can be read is of {}: name it to take it, {}{}; {}",
+                       local_time(newest.snapshot.time), newest.id.short_hex(),
+                       volume ? ":" + printable(*volume) : "", hint);
+  } catch (const Error&) {
+    hint = "there is no other; " + hint;
+  }
+  return {ErrorKind::corrupt, "backups cannot be read, and the latest may be among them: " + which, hint};
+}
+
+}  // namespace
+
+FoundBackup find_backup(app::Context& context, const std::string& selector, Latest latest) {
   std::vector<std::string> damaged;
   const auto all = context.repository().snapshots(&damaged);
-  for (const std::string& problem : damaged) context.warn(problem);
   const std::size_t colon = selector.find(':');
   FoundBackup found;
   if (colon != std::string::npos) found.volume = selector.substr(colon + 1);
@@ -73,6 +96,9 @@ FoundBackup find_backup(app::Context& context, const std::string& selector) {
   // Paths are stored as /dev/VG/LV.
   const std::string wanted = newest_of_volume ? "latest:dev/" + engine::VolumeName::parse(*found.volume).str()
                                               : selector.substr(0, colon);
+  if (latest == Latest::certain && !damaged.empty() && (newest_of_volume || wanted == "latest"))
+    throw latest_is_not_known(all, wanted, found.volume, damaged);
+  for (const std::string& problem : damaged) context.warn(problem);
   found.backup = repo::find_snapshot(all, wanted);
   return found;
 }

@@ -43,8 +43,14 @@ struct FoundBackup {
   repo::NamedSnapshot backup;
   std::optional<std::string> volume;  // of "latest:VG/LV" or "ID:VG/LV"
 };
-// BACKUP as users write it: an ID, a prefix, "latest", each with ":VG/LV" or without.
-FoundBackup find_backup(app::Context& context, const std::string& selector);
+// What "latest" may be while snapshot files cannot be read, one of which may be the newest.
+enum class Latest {
+  of_readable,  // for who looks: with a warning
+  certain,      // for who brings data back
+};
+// BACKUP as users write it: an ID, a prefix, "latest", each with ":VG/LV" or without. Error(corrupt) when it
+// is not known which one is the latest, with the ID of the newest that can be read.
+FoundBackup find_backup(app::Context& context, const std::string& selector, Latest latest);
 // The volume of a backup: the one named in the selector or by --volume, else the only one.
 view::StoredVolume find_volume(app::Context& context, const FoundBackup& found, const std::string& option);
 

@@ -43,10 +43,19 @@ Config load(const std::string& file, const Vocabulary& vocabulary) {
   throw Error(ErrorKind::usage, first.text(file), hint);
 }
 
+namespace {
+
+bool fits(const std::string& pattern, const std::string& name) {
+  return pattern == name || ::fnmatch(pattern.c_str(), name.c_str(), FNM_PATHNAME | FNM_NOESCAPE) == 0;
+}
+
+bool fits_any(const std::vector<std::string>& patterns, const std::string& name) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) { return fits(pattern, name); });
+}
+
+}  // namespace
+
 std::vector<std::string> select_volumes(const Job& job, const std::vector<std::string>& names) {
-  const auto fits = [](const std::string& pattern, const std::string& name) {
-    return pattern == name || ::fnmatch(pattern.c_str(), name.c_str(), FNM_PATHNAME | FNM_NOESCAPE) == 0;
-  };
   std::vector<std::string> chosen;
   std::set<std::string> seen;
   for (const std::string& pattern : job.volumes) {
@@ -54,9 +63,7 @@ std::vector<std::string> select_volumes(const Job& job, const std::vector<std::s
     for (const std::string& name : names) {
       if (!fits(pattern, name)) continue;
       any = true;
-      const bool excluded =
-          std::ranges::any_of(job.exclude, [&](const std::string& without) { return fits(without, name); });
-      if (!excluded && seen.insert(name).second) chosen.push_back(name);
+      if (!fits_any(job.exclude, name) && seen.insert(name).second) chosen.push_back(name);
     }
     if (!any)
       throw Error(
@@ -67,6 +74,16 @@ std::vector<std::string> select_volumes(const Job& job, const std::vector<std::s
     throw Error(ErrorKind::not_found, fmt::format("the job {} excludes every volume that it names", job.name),
                 "correct its `exclude`");
   return chosen;
+}
+
+std::vector<std::string> vanished_volumes(const Job& job, const std::vector<std::string>& earlier,
+                                          const std::vector<std::string>& selected) {
+  std::set<std::string> vanished;
+  for (const std::string& name : earlier)
+    if (std::ranges::find(selected, name) == selected.end() && !fits_any(job.exclude, name) &&
+        !fits_any(job.former_volumes, name))
+      vanished.insert(name);
+  return {vanished.begin(), vanished.end()};
 }
 
 std::optional<std::chrono::seconds> try_parse_duration(std::string_view text) {

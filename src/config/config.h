@@ -54,7 +54,8 @@ struct Notify {
 
 struct Job {
   std::string name, repository;
-  std::vector<std::string> volumes, exclude;  // "VG/LV", with * and ? and [...] in either part
+  // "VG/LV", with * and ? and [...] in either part. Former: gone for good, as the user confirmed.
+  std::vector<std::string> volumes, exclude, former_volumes;
   std::vector<std::string> disks, tags;
   // Options of the commands that the job is made of, as on the command line ("--cow=10G").
   std::vector<std::string> backup, keep, prune, check;
@@ -93,8 +94,12 @@ Config load(const std::string& file, const Vocabulary& vocabulary);
 std::string read_file(const std::string& file);  // Error(not_found) with what to do
 
 // The names (VG/LV) that a job's patterns select, in their order, none twice. Error(not_found) for a pattern
-// that selects nothing: a job never shrinks silently.
+// that selects nothing.
 std::vector<std::string> select_volumes(const Job& job, const std::vector<std::string>& names);
+// Those of the job's earlier backups that it does not select any more, though they are neither excluded nor
+// former ones; sorted, none twice. A pattern that still selects others says nothing about them.
+std::vector<std::string> vanished_volumes(const Job& job, const std::vector<std::string>& earlier,
+                                          const std::vector<std::string>& selected);
 
 // "90s", "5m", "12h", "7d", "2w", "1h30m". Absent when malformed.
 std::optional<std::chrono::seconds> try_parse_duration(std::string_view text);

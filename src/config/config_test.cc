@@ -187,6 +187,28 @@ TEST(SelectVolumes, patterns_choose_and_exclude) {
   EXPECT_THROW(select_volumes(job, names), Error);
 }
 
+TEST(VanishedVolumes, are_those_of_earlier_backups_that_nothing_explains) {
+  Job job;
+  job.exclude = {"vg0/swap*"};
+  job.former_volumes = {"vg0/old", "vg0/ci-*"};
+  const std::vector<std::string> found = {"vg0/root", "vg0/new"};
+  EXPECT_THAT(vanished_volumes(job, {"vg0/root", "vg0/swap0", "vg0/old", "vg0/ci-7"}, found), IsEmpty());
+  EXPECT_THAT(vanished_volumes(job, {"vg0/root", "vg0/home", "vg1/old", "vg0/home"}, found),
+              ElementsAre("vg0/home", "vg1/old"));
+}
+
+TEST(Config, former_volumes_have_the_form_of_volumes_and_are_none) {
+  const std::string job = kRepository + "[jobs.a]\nvolumes = [\"vg0/root\", \"vg0/*\"]\n";
+  const Parsed parsed = parse(job + "former-volumes = [\"/dev/vg0/home\", \"vg0/ci-*\"]\n", "c", kVocabulary);
+  ASSERT_THAT(parsed.problems, IsEmpty());
+  EXPECT_THAT(parsed.config.job("a").former_volumes, ElementsAre("vg0/home", "vg0/ci-*"));
+  EXPECT_THAT(problems_of(job + "former-volumes = [\"home\"]\n"),
+              ElementsAre("c:5:18: `home` is no volume (write VG/LV, or VG/*)"));
+  EXPECT_THAT(problems_of(job + "former-volumes = \"vg0/*\"\n"),
+              ElementsAre(HasSubstr("c:5:18: `vg0/*` is one of `volumes`, too")));
+  EXPECT_THAT(problems_of(kRepository + "[defaults]\nformer-volumes = \"vg0/old\"\n"), IsEmpty());
+}
+
 TEST(Duration, units_add_up) {
   EXPECT_EQ(try_parse_duration("90s"), seconds(90));
   EXPECT_EQ(try_parse_duration("1h30m"), seconds(5400));

@@ -261,6 +261,12 @@ class Reader {
     result.repository = table.text("repository");
     result.volumes = volume_patterns(table, "volumes");
     result.exclude = volume_patterns(table, "exclude");
+    result.former_volumes = volume_patterns(table, "former-volumes");
+    for (const std::string& former : result.former_volumes)
+      if (std::ranges::find(result.volumes, former) != result.volumes.end())
+        problems_.add(table.node("former-volumes"),
+                      fmt::format("{} is one of `volumes`, too", quoted(former)),
+                      "former volumes are gone for good: take it out of one of the two");
     result.disks = table.texts("disks");
     result.tags = table.texts("tags");
     for (const std::string& tag : result.tags)
@@ -312,8 +318,8 @@ class Reader {
   void check_default_keys(const toml::table& defaults) {
     Table table(defaults, "[defaults]", problems_);
     for (const char* key :
-         {"repository", "volumes", "exclude", "disks", "tags", "backup", "keep", "prune", "check",
-          "prune-every", "check-every", "hooks", "limits", "notify", "metrics", "report"})
+         {"repository", "volumes", "exclude", "former-volumes", "disks", "tags", "backup", "keep", "prune",
+          "check", "prune-every", "check-every", "hooks", "limits", "notify", "metrics", "report"})
       table.node(key);
     table.finish();
   }

@@ -47,12 +47,6 @@ double since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// What kept an image from being restored is in the repository, not in the scratch.
-bool is_damage(const Error& error) {
-  return error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found ||
-         error.kind() == ErrorKind::io || error.kind() == ErrorKind::missing;
-}
-
 class Drill {
  public:
   Drill(const std::shared_ptr<const repo::IndexedRepository>& repository, const repo::Snapshot& snapshot,
@@ -283,6 +277,11 @@ const char* to_string(Verdict verdict) {
       break;
   }
   return "unmountable";
+}
+
+bool is_damage(const Error& error) {
+  return error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found ||
+         error.kind() == ErrorKind::io || error.kind() == ErrorKind::missing;
 }
 
 Report run_drill(const std::shared_ptr<const repo::IndexedRepository>& repository,

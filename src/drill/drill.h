@@ -58,6 +58,9 @@ struct Report {
   std::vector<std::string> notes;
 };
 
+// The repository cannot give something back: the verdict is `damaged`. Else the drill itself failed.
+bool is_damage(const Error& error);
+
 // Error(no_space) when the scratch is full, other Errors when the drill itself cannot go on; what is wrong
 // with the backup is in the report. Cancelled on stop. Nothing stays in the scratch.
 Report run_drill(const std::shared_ptr<const repo::IndexedRepository>& repository,

@@ -34,6 +34,9 @@ TEST(StateFile, damaged_state_is_none) {
     bad.commit();
     EXPECT_FALSE(file.load().last_success) << text;
   }
+  std::filesystem::remove(folder.path() / "jobs/nightly.json");
+  std::filesystem::create_directory(folder.path() / "jobs/nightly.json");
+  EXPECT_FALSE(file.load().last_success);
 }
 
 TEST(StateFile, a_second_run_of_a_job_is_refused_and_another_job_is_not) {

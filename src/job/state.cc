@@ -38,7 +38,12 @@ void StateFile::lock() {
 
 State StateFile::load() const {
   State state;
-  const auto text = os::try_read_text(folder_ / (job_ + ".json"), 1U << 20);
+  std::optional<std::string> text;
+  try {
+    text = os::try_read_text(folder_ / (job_ + ".json"), 1U << 20);
+  } catch (const Error&) {
+    // Saving it will tell; no backup fails for it.
+  }
   if (!text) return state;
   const auto json = nlohmann::json::parse(*text, nullptr, false);
   if (!json.is_object()) return state;

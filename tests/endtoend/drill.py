@@ -61,6 +61,46 @@ def lost_and_repaired(work, images):
     all_told(compared())
 
 
+def only_file(folder, known):
+    """The one that is new."""
+    found = [path for path in folder.rglob("*") if path.is_file() and path not in known]
+    need(len(found) == 1, f"{found}")
+    os.chmod(found[0], 0o600)
+    return found[0]
+
+
+def lost_before_the_drill(work, images):
+    """What cannot even be looked at is a verdict, and the rest is tried."""
+    repository = work / "lost"
+    run([RESPALDO, "-r", repository, "init"])
+    images("-q", "-r", repository, "backup", "vg0/good")
+    known = set(repository.rglob("*"))
+    images("-q", "-r", repository, "backup", "vg0/old")
+    need(drill(repository, expect=0)["vg0/old"]["verdict"] == "good", "it was good before")
+    index = json.loads(restic(repository, "cat", "index", only_file(repository / "index", known).name).stdout)
+    pack = next(p["id"] for p in index["packs"] if any(blob["type"] == "tree" for blob in p["blobs"]))
+    place = repository / "data" / pack[:2] / pack
+    kept = place.read_bytes()
+    place.unlink()
+    reports = drill(repository, expect=20)
+    need(reports["vg0/old"]["verdict"] == "damaged" and "cannot be restored" in reports["vg0/old"]["why"], f"{reports}")
+    need(reports["vg0/good"]["verdict"] == "good", f"{reports}")
+    place.write_bytes(kept)
+
+    snapshot = only_file(repository / "snapshots", known)
+    byte = snapshot.read_bytes()[20]
+    write_at(snapshot, 20, bytes([byte ^ 1]))
+    need({name: report["verdict"] for name, report in drill(repository, expect=20).items()} == {"vg0/good": "good"}, "unreadable")
+    text = told(repository, "vg0/good", expect=20)
+    need("GOOD" in text and "cannot be read" in text, text)
+    refused = run([RESPALDO, "-r", repository, "restore", "latest", "--to-file", work / "restored"], expect=1)
+    need(snapshot.name[:8] in refused.stderr and "the newest that can be read" in refused.stderr, refused.stderr)
+    readable = next(p.name for p in (repository / "snapshots").iterdir() if p != snapshot)
+    run([RESPALDO, "-q", "-r", repository, "restore", readable[:8], "--to-file", work / "restored"])
+    write_at(snapshot, 20, bytes([byte]))
+    drill(repository, expect=0)
+
+
 def no_scratch_left(scratch):
     need(not list(scratch.iterdir()), f"left in the scratch: {list(scratch.iterdir())}")
 
@@ -119,6 +159,9 @@ def main():
             write_at(pack, at, bytes([RANDOM.randrange(256) for _ in range(16)]))
         report = drill(flipped, expect=20)["vg0/good"]
         need(report["verdict"] == "damaged" and "cannot be restored" in report["why"], f"{report}")
+        no_scratch_left(scratch)
+
+        lost_before_the_drill(work, images)
         no_scratch_left(scratch)
 
         # What repair could not bring back is zeros in the backup: a drill says so, though no checker may see it; and beside the

@@ -47,6 +47,9 @@ deadline = "15s"
 nice = 5
 io-priority = "idle"
 
+[jobs.unwritable]
+metrics = "{work}/missing/night.prom"
+
 [repositories.gone]
 location = "{work}/gone"
 password-file = "{work}/password"
@@ -113,6 +116,13 @@ class Night:
         report = json.loads(self.text("report.json"))
         need(report["exit_code"] == code and report["steps"][0]["outcome"] == "failed", f"{report}")
         return report
+
+    def failed_after_the_backup(self, job, step):
+        self.run(job, 1)
+        need(f"FAILED: {step}" in self.text("told"), self.text("told"))
+        report = json.loads(self.text("report.json"))
+        need(report["exit_code"] == 1 and report["steps"][0]["outcome"] == "done", f"{report}")
+        need("last_success" not in (self.work / f"state/jobs/{job}.json").read_text(), "a job that failed went well")
 
 
 def main():
@@ -200,6 +210,24 @@ def main():
         else:
             print("NOT TESTED: a full target (needs root)")
         need(len(json.loads(run([RESPALDO, "--json", "-r", repository, *password, "list"]).stdout)) == 2, "failed jobs saved something")
+
+        # A volume vanishes: it is told every night, and its last backups stay until somebody says that it is gone for good.
+        if night.has_forget:
+            def holds_home():
+                return len(json.loads(run([RESPALDO, "--json", "-r", repository, *password, "list", "--volume", "vg0/home"]).stdout))
+
+            images.lvm("lvremove", "-qq", "-y", "vg0/home")
+            for _ in range(3):
+                said = night.run("night", 3)
+                line = re.search(r"former-volumes = \[.*\]", said)
+                need(line and "vg0/home" in said and "INCOMPLETE" in night.text("told"), said)
+                need(holds_home() == 2 and night.metric("respaldo_job_exit_code") == 3, night.text("night.prom"))
+            config = night.text("respaldo.toml")
+            (work / "respaldo.toml").write_text(config.replace("[jobs.night]\n", f"[jobs.night]\n{line.group()}\n", 1))
+            need("all went well" in night.run("night", 0) and holds_home() == 0, "former-volumes confirms nothing")
+
+        # Metrics that cannot be written: somebody is told, and nothing says that all went well.
+        night.failed_after_the_backup("unwritable", "the metrics")
 
         # Two runs of one job do not collide.
         script(work / "hook", f'touch "{work}/begun"\n'
