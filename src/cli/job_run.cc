@@ -167,7 +167,7 @@ class Runner {
     if (whole && complete && prune_due()) {
       if (command("prune", care_words(config_, job_, "prune"))) state_.last_prune = now();
     }
-    if (!stopped() && is_due(job_.check_every, state_.last_check, now())) {
+    if (is_due(job_.check_every, state_.last_check, now())) {
       if (step("backup").outcome == StepOutcome::failed && step("backup").exit_code == 10)
         skip("check", "there is no repository");
       else if (command("check", care_words(config_, job_, "check")))
@@ -297,7 +297,13 @@ class Runner {
   // True when it is done, and wholly.
   bool command(const std::string& name, const std::vector<std::string>& words) {
     if (stopped()) {
-      skip(name, deadline_->passed() ? "the job has had its time" : "interrupted");
+      const std::string why = deadline_->passed() ? "the job has had its time" : "interrupted";
+      if (outcome_.trouble() != nullptr)
+        skip(name, why);
+      else  // nobody else tells that something was left out
+        add({name, StepOutcome::failed,
+             static_cast<int>(deadline_->passed() ? app::ExitCode::failed : app::ExitCode::interrupted), 0,
+             "not begun: " + why, {}, {}, {}});
       return false;
     }
     const auto start = Clock::now();

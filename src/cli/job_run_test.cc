@@ -53,6 +53,15 @@ class JobRun : public ProgramWithDisk {
   }
 };
 
+TEST_F(JobRun, a_stop_between_two_steps_is_no_success) {
+  configure("report = \"" + path("report.json") + "\"\n");
+  stop_at = "backup: ";
+  const Outcome outcome = night();
+  EXPECT_EQ(outcome.code, 130) << outcome.out << outcome.err;
+  EXPECT_THAT(steps_of(report()), ElementsAre("backup done", "forget failed", "prune skipped"));
+  EXPECT_THAT(text("told"), HasSubstr("not begun: interrupted"));
+}
+
 TEST_F(JobRun, metrics_that_cannot_be_written_are_told_and_the_report_says_so) {
   configure("metrics = \"" + path("missing/n.prom") + "\"\nreport = \"" + path("report.json") + "\"\n");
   EXPECT_EQ(night().code, 1);

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <stop_token>
 
 #include "cli/cli.h"
 #include "engine/image/image_engine.h"
@@ -53,8 +54,13 @@ class Program : public ::testing::Test {
       const auto at = environment.find(name);
       return at == environment.end() ? std::nullopt : std::optional(at->second);
     };
-    world.out = [&](std::string_view text) { outcome.out += text; };
-    world.err = [&](std::string_view text) { outcome.err += text; };
+    std::stop_source stop;
+    world.stop = stop.get_token();
+    const auto stop_when_said = [&](std::string_view text) {
+      if (!stop_at.empty() && text.find(stop_at) != text.npos) stop.request_stop();
+    };
+    world.out = [&](std::string_view text) { outcome.out += text; stop_when_said(text); };
+    world.err = [&](std::string_view text) { outcome.err += text; stop_when_said(text); };
     world.in_is_terminal = !answers.empty();
     world.ask = [this](std::string_view question, bool) -> std::optional<std::string> {
       asked += question;
@@ -108,6 +114,7 @@ class Program : public ::testing::Test {
   std::map<std::string, std::string> environment;
   std::vector<std::string> disks, answers;
   std::string asked;
+  std::string stop_at;  // the program is stopped, as by Ctrl-C, when it says this
 
  private:
   os::TemporaryFolder folder_;
