@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -372,6 +373,29 @@ INSTANTIATE_TEST_SUITE_P(local, BackendSuite,
                          ::testing::Values([] { return std::make_unique<LocalPlace>(); }));
 INSTANTIATE_TEST_SUITE_P(memory, BackendSuite,
                          ::testing::Values([] { return std::make_unique<MemoryPlace>(); }));
+
+TEST(Local, what_killed_runs_left_goes_when_nobody_writes_it_any_more) {
+  testing::MemoryFolder folder;
+  const os::Path root = folder.path() / "repository";
+  const auto backend = open_local(root.native());
+  backend->create();
+  save(*backend, {FileType::pack, name_of(1)}, "a pack");
+  const auto left = [&](const std::string& name, std::chrono::hours age) {
+    const os::Path path = root / "data" / name_of(1).substr(0, 2) / name;
+    std::ofstream(path) << "half a pack";
+    std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now() - age);
+    return path;
+  };
+  using std::chrono::hours;
+  const os::Path old = left(name_of(1) + "-tmp-0123abcd", hours(3)), young = left(name_of(1) + "-tmp-0123abce", hours(0)),
+                 foreign = left("notes-tmp-1", hours(3)), whole = left(name_of(257), hours(3));
+  EXPECT_EQ(backend->list(FileType::pack).size(), 2U);
+  backend->list(FileType::pack);  // once the newest is known
+  EXPECT_TRUE(std::filesystem::exists(old)) << "who only reads removes nothing";
+  save(*backend, {FileType::lock, name_of(3)}, "a lock");
+  EXPECT_FALSE(std::filesystem::exists(old));
+  for (const os::Path& path : {young, foreign, whole}) EXPECT_TRUE(std::filesystem::exists(path)) << path;
+}
 
 }  // namespace
 }  // namespace respaldo::store

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <mutex>
 #include <set>
@@ -26,6 +27,13 @@ constexpr mode_t kFolderMode = 0700, kWritingMode = 0600, kFinalMode = 0400;
 constexpr std::size_t kMediumPiece = 4U << 20;
 constexpr ssize_t kDirectBlock = 4096;             // no O_DIRECT asks for more
 constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a look at the size
+constexpr std::time_t kDead = 3600;                // seconds without a write: nobody writes it any more
+
+// What os::AtomicFile, and restic, have before a file gets its name.
+bool is_unfinished(std::string_view name) {
+  constexpr std::string_view kMark = "-tmp-";
+  return name.size() > 64 + kMark.size() && is_object_name(name.substr(0, 64)) && name.substr(64).starts_with(kMark);
+}
 
 class LocalBackend final : public Backend {
  public:
@@ -49,6 +57,7 @@ class LocalBackend final : public Backend {
   }
 
   void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
+    tidy();
     const os::Path path = path_of(handle);
     if (handle.type >= FileType::parity) make_durable_folder(root_ / "parity");
     if (handle.type == FileType::parity || handle.type == FileType::parity_group)
@@ -143,6 +152,7 @@ class LocalBackend final : public Backend {
   void remove(const Handle& handle) override {
     const os::Path path = path_of(handle);
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw os::system_error(errno, "unlink", path);
+    tidy();
     std::lock_guard lock(mutex_);
     unsynced_ = true;
   }
@@ -242,23 +252,46 @@ class LocalBackend final : public Backend {
       throw os::system_error(error.value(), "reading the folder", folder);
   }
 
-  static void list_folder(const os::Path& folder, std::vector<FileInfo>& found) {
+  void list_folder(const os::Path& folder, std::vector<FileInfo>& found) {
     std::error_code error;
     for (filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
       const std::string name = it->path().filename().native();
-      if (!is_object_name(name)) continue;
+      const bool unfinished = is_unfinished(name);
+      if (!unfinished && !is_object_name(name)) continue;
       struct stat st {};
       if (::stat(it->path().c_str(), &st) != 0) {
         if (errno == ENOENT) continue;  // a lock that was just removed
         throw os::system_error(errno, "stat", it->path());
       }
-      if (S_ISREG(st.st_mode)) found.push_back({name, static_cast<std::uint64_t>(st.st_size)});
+      if (!S_ISREG(st.st_mode)) continue;
+      keep_time(st.st_mtime, unfinished ? it->path() : os::Path());
+      if (!unfinished) found.push_back({name, static_cast<std::uint64_t>(st.st_size)});
     }
     check_listing(error, folder);
   }
 
+  // `unfinished` was left by a run that was killed, when nothing was written to it for an hour, by the times of the
+  // filesystem (that may be another machine's) and by our clock.
+  void keep_time(std::time_t changed, const os::Path& unfinished) {
+    std::lock_guard lock(mutex_);
+    newest_ = std::max(newest_, changed);
+    if (!unfinished.empty() && newest_ - changed > kDead && std::time(nullptr) - changed > kDead)
+      strays_.push_back(unfinished);
+  }
+  // By those who change the repository: who only reads leaves it as it is.
+  void tidy() {
+    std::vector<os::Path> strays;
+    {
+      std::lock_guard lock(mutex_);
+      strays.swap(strays_);
+    }
+    for (const os::Path& stray : strays) ::unlink(stray.c_str());
+  }
+
   const os::Path root_;
   std::mutex mutex_;
+  std::vector<os::Path> strays_;
+  std::time_t newest_ = 0;  // when something was changed last, of all that was listed
   bool unsynced_ = false;
 };
 
