@@ -127,8 +127,7 @@ class Exporter {
   ~Exporter() {
     for (const StepPtr& step : steps_) archive_entry_free(step->head);
     // What failed does not end like an archive that is whole.
-    if (archive_ && !whole_) archive_write_fail(archive_.get());
-    if (packed_ && !whole_) archive_write_fail(packed_.get());
+    if (!whole_) abandon();
   }
 
   TarResult run() {
@@ -208,9 +207,21 @@ class Exporter {
     if (code != ARCHIVE_OK) throw Error(ErrorKind::internal, "libarchive does not open its output");
   }
 
+  // Nothing more is written, not even zeros for the rest of an entry. Closed all the same: of an archive that
+  // failed archive_write_free() frees all but the output's own buffer.
+  void abandon() {
+    abandoned_ = true;
+    for (archive* a : {archive_.get(), packed_.get()}) {
+      if (a == nullptr) continue;
+      archive_write_fail(a);
+      archive_write_close(a);
+    }
+  }
+
   // Exceptions do not pass through C code.
   template <class Body>
   la_ssize_t guarded(archive* a, std::size_t length, const Body& body) {
+    if (abandoned_) return -1;
     try {
       body(*this);
       return static_cast<la_ssize_t>(length);
@@ -519,7 +530,7 @@ class Exporter {
   std::string current_;
   TarResult result_;
   std::string header_, buffer_;  // of the entry that is begun; bytes for the sink
-  bool in_header_ = false, whole_ = false;
+  bool in_header_ = false, whole_ = false, abandoned_ = false;
   std::unique_ptr<archive, FreeArchive> packed_, archive_;  // archive_ writes to packed_ when it ends
   BlobLoader loader_;
 };

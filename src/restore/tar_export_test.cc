@@ -197,6 +197,23 @@ TEST_F(Tar, names_that_no_file_can_have_are_problems) {
   for (const auto& [path, content] : files) EXPECT_EQ(path.find(".."), path.npos) << path;
 }
 
+TEST_F(Tar, what_fails_leaves_nothing_behind_however_it_is_compressed) {
+  const auto root = folder(
+      "", {file("big", {blob(random_bytes(300'000, 3))}, 300'000), file("liar", {blob(as_bytes("x"))}, 2)});
+  for (const auto compression :
+       {TarCompression::none, TarCompression::gzip, TarCompression::zstd, TarCompression::xz}) {
+    TarOptions options;
+    options.compression = compression;
+    SilentProgress progress;
+    archive_.clear();
+    EXPECT_THROW(run(root, options), Error);
+    archive_.clear();
+    EXPECT_THROW(export_tar(*after_, root, options, [&](ByteView) { throw Error(ErrorKind::io, "full"); },
+                            progress, {}),
+                 Error);
+  }
+}
+
 TEST_F(Tar, sizes_that_lie_and_blobs_that_are_missing_are_errors_with_the_name) {
   const auto root = folder("", {file("liar", {blob(as_bytes("x"))}, 2)});
   try {
