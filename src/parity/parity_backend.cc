@@ -26,6 +26,7 @@ class Keeping final : public ParityBackend {
   bool settings_damaged() const override { return damaged_; }
   store::Backend& plain() override { return *below_; }
   void warn_with(std::function<void(std::string_view)> warn) override { warn_ = std::move(warn); }
+  void ask_named_packs(AskNamedPacks ask) override { ask_ = std::move(ask); }
 
   std::string location() const override { return below_->location(); }
   void create() override {
@@ -76,7 +77,7 @@ class Keeping final : public ParityBackend {
     for (const Handle& handle : handles)
       if (handle.type == FileType::pack) packs.insert(handle.name);
     LeftGroups left;
-    if (!packs.empty() && groups_) left = leave_groups(*below_, *groups_, packs);
+    if (!packs.empty() && groups_) left = leave_groups(*below_, *groups_, packs, ask_);
     std::vector<Handle> gone, sidecars, emptied;
     for (const Handle& handle : handles) {
       if (handle.type == FileType::pack && left.needed.contains(handle.name)) continue;
@@ -109,6 +110,11 @@ class Keeping final : public ParityBackend {
           fmt::format("{} is damaged and could not be healed; its group stays, in case more comes back. "
                       "`respaldo repair packs {}` gives it up",
                       Handle{FileType::pack, pack}.str(), pack.substr(0, 8)));
+    for (const std::string& pack : left.lost)
+      warn_(
+          fmt::format("{} was lost and could not be brought back; its group stays, in case more comes back. "
+                      "`respaldo repair snapshots --forget`, then `respaldo repair index` give it up",
+                      Handle{FileType::pack, pack}.str()));
     if (!left.needed.empty())
       warn_(fmt::format("{} packs of such groups were not removed: the next prune tries again",
                         left.needed.size()));
@@ -119,6 +125,7 @@ class Keeping final : public ParityBackend {
   const bool damaged_;
   std::unique_ptr<GroupBuilder> groups_;
   std::function<void(std::string_view)> warn_;
+  AskNamedPacks ask_;
 };
 
 }  // namespace
@@ -135,6 +142,11 @@ std::unique_ptr<store::Backend> open_with_parity(std::unique_ptr<store::Backend>
 }
 
 ParityBackend* parity_of(store::Backend& backend) { return dynamic_cast<ParityBackend*>(&backend); }
+
+std::string heal_first(store::Backend& backend) {
+  return parity_of(backend) != nullptr ? "`respaldo check --repair` heals what parity can; for the rest: "
+                                       : "";
+}
 
 store::Backend& plain(store::Backend& backend) {
   ParityBackend* parity = parity_of(backend);
