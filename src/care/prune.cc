@@ -11,6 +11,7 @@
 #include "care/repack.h"
 #include "care/used_blobs.h"
 #include "os/thread_group.h"
+#include "parity/parity_backend.h"
 
 namespace respaldo::care {
 
@@ -88,7 +89,8 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, con
                        .max_repack_size = options.max_repack_size,
                        .cacheable_only = options.repack_cacheable_only,
                        .uncompressed = options.repack_uncompressed,
-                       .may_compress = repository.config().version >= 2});
+                       .may_compress = repository.config().version >= 2,
+                       .heal_first = parity::heal_first(repository.backend())});
   }();
   PruneReport report;
   report.stats = plan.stats;

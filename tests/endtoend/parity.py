@@ -161,6 +161,26 @@ def lost_pack(repository):
     need(repository.json("parity", "status")["complete"], "update left something over")
 
 
+def giving_up(repository):
+    """What parity heals is not given up."""
+    good = manifest(repository.path)
+    pack = RANDOM.choice(repository.packs())
+    for path, kind in ((next((repository.path / "snapshots").iterdir()), "flip"), (next((repository.path / "index").iterdir()), "flip"),
+                       (pack, "flip"), (pack, "lose")):
+        repository.damage(path, kind, 0)
+        tries = {"snapshots": [("repair", "snapshots", "--forget"), ("prune",), ("forget", "--keep-last", "1")],
+                 "index": [("repair", "index"), ("repair", "snapshots", "--forget"), ("prune",)]}.get(
+                     path.parent.name, [("repair", "packs", pack.name)] if kind == "flip" else
+                     [("repair", "snapshots", "--forget"), ("repair", "index"), ("prune",)])
+        before = manifest(repository.path)
+        for words in tries:
+            said = repository(*words, expect=None)
+            need(said.returncode != 0 and "`respaldo check --repair`" in said.stderr, f"{words} after {kind}: {said.stdout}{said.stderr}")
+            need(manifest(repository.path) == before, f"{words} changed something")
+        repository("check", "--repair")
+        need(manifest(repository.path) == good, f"{path} did not come back")
+
+
 def beside_restic(repository):
     path = repository.path
     restic(path, "check", "--read-data")
@@ -281,6 +301,7 @@ def main():
         repository("restore", "latest", "--to-file", work / "back")
         need(file_sum(work / "back") == sums, "the backup is another one")
         lost_pack(repository)
+        giving_up(repository)
         beside_restic(repository)
         keys(repository)
         kills(images, repository)
