@@ -53,7 +53,12 @@ class Keeping final : public ParityBackend {
     const Bytes sidecar = make_sidecar(handle, whole, settings_);
     const ByteView view = sidecar;
     below_->save(sidecar_of(handle), {&view, 1}, durability);
-    below_->save(handle, {&whole, 1}, durability);
+    try {
+      below_->save(handle, {&whole, 1}, durability);
+    } catch (...) {
+      if (handle.type == FileType::snapshot) take_back(handle);
+      throw;
+    }
     if (handle.type == FileType::pack && groups_) groups_->add(handle.name, whole);
   }
   void sync() override { below_->sync(); }
@@ -102,6 +107,15 @@ class Keeping final : public ParityBackend {
       at += part.size();
     }
     return joined;
+  }
+
+  // A backup that never came to be is not to be taken for one that was lost.
+  void take_back(const Handle& object) {
+    try {
+      if (!below_->stat(object)) below_->remove(sidecar_of(object));
+    } catch (const std::exception&) {
+      // The caller is told what happened first.
+    }
   }
 
   void tell(const LeftGroups& left) const {

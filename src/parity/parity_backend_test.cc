@@ -12,6 +12,7 @@
 #include "parity/sidecar.h"
 #include "parity/store_test.h"
 #include "parity/upkeep.h"
+#include "store/forward.h"
 
 namespace respaldo::parity {
 namespace {
@@ -59,6 +60,36 @@ TEST(ParityBackend, everything_but_locks_gets_its_sidecar_before_it_is_there) {
   EXPECT_TRUE(coverage.complete(store->settings()));
   EXPECT_EQ(coverage.objects, 12U);
   EXPECT_EQ(store->list(FileType::parity).size(), 13U);  // and of the settings
+}
+
+// No room is left for backups' own objects.
+class Full final : public store::Forward {
+ public:
+  using Forward::Forward;
+  void save(const Handle& handle, std::span<const ByteView> parts, store::Durability durability) override {
+    if (handle.type == FileType::snapshot) throw Error(ErrorKind::no_space, "no space left");
+    Forward::save(handle, parts, durability);
+  }
+};
+
+TEST(ParityBackend, a_backup_that_could_not_be_stored_is_not_one_that_was_lost) {
+  const auto store = with_parity(std::make_unique<Full>(store::open_memory()), {50, 0, 0});
+  store->create();
+  EXPECT_THROW(save_new(*store, FileType::snapshot, 300, 1), Error);
+  EXPECT_THAT(lost_objects(*store), IsEmpty());
+}
+
+TEST(ParityBackend, what_is_lost_is_told_by_its_type) {
+  auto store = new_store({50, 3, 1});
+  testing::fill(*store, 4);
+  std::vector<Handle> lost;
+  for (const FileType type : {FileType::key, FileType::snapshot, FileType::index, FileType::pack}) {
+    lost.push_back({type, store->list(type).front().name});
+    store->plain().remove(lost.back());
+  }
+  for (const Handle& object : lost)
+    EXPECT_THAT(lost_objects(*store, object.type), ::testing::ElementsAre(object));
+  EXPECT_THAT(lost_objects(*store), ::testing::UnorderedElementsAreArray(lost));
 }
 
 TEST(ParityBackend, what_is_removed_loses_its_parity_first) {
