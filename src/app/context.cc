@@ -8,6 +8,7 @@
 #include "app/progress.h"
 #include "base/printable.h"
 #include "base/words.h"
+#include "care/named_packs.h"
 #include "crypto/secret.h"
 #include "engine/image/image_engine.h"
 #include "engine/kernel/kernel_engine.h"
@@ -220,6 +221,8 @@ repo::Repository& Context::repository() {
     const crypto::SecretText kept(secret);
     crypto::wipe(secret.data(), secret.size());
     impl_->repository = open_repository(std::move(backend), cache, kept.view());
+    if (auto* parity = parity::parity_of(impl_->repository->backend()); parity != nullptr)
+      parity->ask_named_packs([this] { return care::named_packs(*impl_->repository, stop()); });
   }
   return *impl_->repository;
 }

@@ -11,6 +11,8 @@
 #include "care/repack.h"
 #include "care/used_blobs.h"
 #include "os/thread_group.h"
+#include "parity/parity_backend.h"
+#include "parity/upkeep.h"
 
 namespace respaldo::care {
 
@@ -52,6 +54,22 @@ void require_all(repo::Repository& repository, const std::vector<repo::NamedSnap
                   "the store gives answers that contradict each other: run again, and `respaldo check` first");
 }
 
+// A backup that this program forgot leaves no parity: what parity still knows was lost, or removed by another
+// one.
+void require_none_lost(repo::Repository& repository) {
+  if (parity::parity_of(repository.backend()) == nullptr) return;
+  const auto lost = parity::lost_objects(repository.backend(), store::FileType::snapshot);
+  if (lost.empty()) return;
+  throw Error(
+      ErrorKind::refused,
+      fmt::format("parity knows {} backup{} not there ({}{}): nothing was removed", lost.size(),
+                  lost.size() == 1 ? " that is" : "s that are", lost.front().name.substr(0, 8),
+                  lost.size() == 1 ? "" : " and others"),
+      fmt::format("`respaldo parity restore {}` brings it back, without an ID it lists them; if it was "
+                  "forgotten, by another program: `respaldo parity update`, then prune again",
+                  lost.front().name.substr(0, 8)));
+}
+
 }  // namespace
 
 PruneReport prune(repo::Repository& repository, const PruneOptions& options, repo::RepoLock* lock,
@@ -70,6 +88,7 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, rep
   if (!options.dry_run) repository.backend().sync();
   std::vector<repo::NamedSnapshot> backups = repository.snapshots();
   require_all(repository, backups);
+  require_none_lost(repository);
   const bool none = backups.empty();
   std::erase_if(backups, [&](const repo::NamedSnapshot& backup) {
     return std::ranges::find(options.without, backup.id) != options.without.end();
@@ -86,7 +105,8 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, rep
                        .max_repack_size = options.max_repack_size,
                        .cacheable_only = options.repack_cacheable_only,
                        .uncompressed = options.repack_uncompressed,
-                       .may_compress = repository.config().version >= 2});
+                       .may_compress = repository.config().version >= 2,
+                       .heal_first = parity::heal_first(repository.backend())});
   }();
   PruneReport report;
   report.stats = plan.stats;

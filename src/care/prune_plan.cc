@@ -154,10 +154,13 @@ class Planner {
       message +=
           fmt::format("{}{} pack{} not of the size that the index tells: {}", message.empty() ? "" : "; ",
                       wrong.size(), wrong.size() == 1 ? " is" : "s are", told(wrong));
-    throw Error(
-        ErrorKind::corrupt, fmt::format("{} ({} blobs are needed); nothing was removed", message, blobs),
-        "`respaldo check` tells which volumes and files need them. Bring the packs back from a copy of the "
-        "repository, or give them up: `respaldo repair snapshots --forget`, then `respaldo repair index`");
+    throw Error(ErrorKind::corrupt,
+                fmt::format("{} ({} blobs are needed); nothing was removed", message, blobs),
+                limits_.heal_first +
+                    "`respaldo check` tells which volumes and files need them. Bring the packs back from a "
+                    "copy of the "
+                    "repository, or give them up: `respaldo repair snapshots --forget`, then `respaldo "
+                    "repair index`");
   }
 
   void find_unreferenced(const StoredPacks& stored) {

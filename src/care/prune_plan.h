@@ -28,6 +28,7 @@ struct PruneLimits {
   bool cacheable_only = false;                     // packs of data stay as they are
   bool uncompressed = false;                       // repack data that is not compressed
   bool may_compress = true;                        // the repository has version 2
+  std::string heal_first{};                        // begins hints about damage
 };
 
 struct PruneStats {

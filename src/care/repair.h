@@ -32,7 +32,8 @@ struct RepairIndexReport {
   }
 };
 // Makes the index tell what the packs hold: by their own headers where no index file does, or where it
-// disagrees with a pack's size. REQUIRES an exclusive lock.
+// disagrees with a pack's size. Error(refused) when parity can heal what would be dropped. REQUIRES an
+// exclusive lock.
 RepairIndexReport repair_index(repo::Repository& repository, const RepairIndexOptions& options,
                                Progress& progress, const std::stop_token& stop);
 
@@ -51,7 +52,7 @@ struct RepairPacksReport {
 // Moves what can still be read of these packs into new ones, and removes them. Before a pack goes, `keep` is
 // given its bytes. The index goes on telling what is lost, as blobs of a pack that is missing:
 // repair_snapshots needs their lengths, and repair_index drops them afterwards. Error(not_found) when there
-// is no such pack. REQUIRES an exclusive lock.
+// is no such pack, Error(refused) when parity can heal one of them. REQUIRES an exclusive lock.
 RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<repo::PackId>& packs,
                                const std::function<void(const repo::PackId&, ByteView)>& keep,
                                Progress& progress, const std::stop_token& stop);

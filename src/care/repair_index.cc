@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <tuple>
 
 #include "base/error.h"
+#include "care/healing.h"
 #include "care/prune_plan.h"
 #include "care/repair.h"
 #include "os/thread_group.h"
@@ -76,6 +78,10 @@ RepairIndexReport repair_index(repo::Repository& repository, const RepairIndexOp
   Questions asked = questions(index, stored, options.read_all_packs);
   report.missing = asked.missing;
   report.packs_read = asked.read.size();
+  std::set<store::Handle> dropped;
+  for (const PackId& id : report.missing) dropped.insert({store::FileType::pack, id.hex()});
+  for (const std::string& name : report.unreadable_files) dropped.insert({store::FileType::index, name});
+  require_beyond_healing(repository, dropped, progress, stop);
 
   std::vector<PackContents> headers;
   {

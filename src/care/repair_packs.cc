@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "care/healing.h"
 #include "care/repair.h"
 #include "os/thread_group.h"
 #include "parity/object_reading.h"
@@ -106,6 +107,9 @@ RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<P
                                const std::function<void(const PackId&, ByteView)>& keep, Progress& progress,
                                const std::stop_token& stop) {
   const repo::IndexedRepository indexed(repository, repository.load_index(progress, nullptr, stop));
+  std::set<store::Handle> objects;
+  for (const PackId& id : packs) objects.insert({store::FileType::pack, id.hex()});
+  require_beyond_healing(repository, objects, progress, stop);
   RepairPacksReport report;
   IndexChange change{.drop = packs};
   std::ranges::sort(change.drop);

@@ -4,15 +4,19 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/units.h"
+#include "care/healing.h"
 #include "care/index_rewrite.h"
 #include "care/lost_lengths.h"
 #include "care/prune_plan.h"
 #include "os/thread_group.h"
+#include "parity/parity_backend.h"
+#include "parity/upkeep.h"
 #include "repo/blob_writer.h"
 #include "repo/pack_writer.h"
 #include "view/cut_record.h"
@@ -47,11 +51,24 @@ class Stock {
       stored_.emplace(*repo::PackId::parse(file.name), file.size);
   }
   bool has(BlobType type, const BlobId& id) const {
-    return std::ranges::any_of(repository_.index().find_all(type, id), [&](const repo::BlobLocation& place) {
-      const auto pack = stored_.find(place.pack);
-      return pack != stored_.end() && std::uint64_t{place.offset} + place.length <= pack->second;
-    });
+    const auto places = repository_.index().find_all(type, id);
+    if (std::ranges::any_of(places, [&](const repo::BlobLocation& place) {
+          const auto pack = stored_.find(place.pack);
+          return pack != stored_.end() && std::uint64_t{place.offset} + place.length <= pack->second;
+        }))
+      return true;
+    cannot_give(type, id);
+    return false;
   }
+  // For lack of this blob something would be given up.
+  void cannot_give(BlobType type, const BlobId& id) const {
+    const auto places = repository_.index().find_all(type, id);
+    for (const repo::BlobLocation& place : places)
+      bad_packs_.insert({store::FileType::pack, place.pack.hex()});
+    in_no_index_ |= places.empty();
+  }
+  const std::set<store::Handle>& bad_packs() const { return bad_packs_; }
+  bool lacks_what_no_index_tells() const { return in_no_index_; }
   std::optional<std::uint64_t> length(const BlobId& id) const {
     const auto place = repository_.index().find(BlobType::data, id);
     return place ? std::optional<std::uint64_t>(place->plain_length()) : std::nullopt;
@@ -60,6 +77,9 @@ class Stock {
  private:
   const repo::IndexedRepository& repository_;
   StoredPacks stored_;
+  // What the asking showed.
+  mutable std::set<store::Handle> bad_packs_;
+  mutable bool in_no_index_ = false;
 };
 
 bool is_image(const std::string& folder, const std::string& name) {
@@ -105,6 +125,7 @@ class Rewriter {
       return repository_.load_tree(id);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::not_found) throw;
+      stock_.cannot_give(BlobType::tree, id);
       return std::nullopt;
     }
   }
@@ -252,6 +273,7 @@ class Rewriter {
         std::ranges::sort(facts.lost, {}, [](const view::LostRange& lost) { return lost.extent.offset; });
         json = facts.to_json();
       } catch (const Error&) {
+        for (const BlobId& id : node.content) stock_.cannot_give(BlobType::data, id);
         lose(path + "/" + node.name, "cannot be read, and does not tell what is lost of the image");
         return true;
       }
@@ -302,6 +324,30 @@ std::vector<std::string> unreadable_backups(repo::Repository& repository) {
   return names;
 }
 
+namespace {
+
+// `stock` was asked for all that the backups need.
+void require_nothing_to_heal(repo::Repository& repository, const Stock& stock,
+                             const std::vector<std::string>& given_up, Progress& progress,
+                             const std::stop_token& stop) {
+  std::set<store::Handle> objects = stock.bad_packs();
+  for (const std::string& name : given_up) objects.insert({store::FileType::snapshot, name});
+  require_beyond_healing(repository, objects, progress, stop);
+  if (!stock.lacks_what_no_index_tells()) return;
+  const auto indexes = parity::lost_objects(repository.backend(), store::FileType::index);
+  if (!indexes.empty())
+    throw Error(
+        ErrorKind::refused,
+        fmt::format("backups need blobs that no index tells, and parity knows {} index file{} not there; "
+                    "nothing was changed",
+                    indexes.size(), indexes.size() == 1 ? " that is" : "s that are"),
+        fmt::format("`respaldo parity restore {}` brings it back; if another program removed them: `respaldo "
+                    "parity update`",
+                    indexes.front().name.substr(0, 8)));
+}
+
+}  // namespace
+
 RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
                                        const std::vector<repo::NamedSnapshot>& backups,
                                        const RepairSnapshotsOptions& options, Progress& progress,
@@ -309,6 +355,8 @@ RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
   RepairSnapshotsReport report;
   report.examined = backups.size();
   report.unreadable_files = unreadable_backups(repository);
+  const std::vector<std::string> given_up =
+      options.forget && options.forget_unreadable ? report.unreadable_files : std::vector<std::string>();
   const repo::IndexedRepository indexed(repository, repository.load_index(progress, nullptr, stop));
   const Stock stock(indexed);
   repo::BlobWriter writer(indexed, {});
@@ -317,10 +365,17 @@ RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
   {
     const ProgressPhase phase(progress, "repairing backups", 0);
     const auto lane = writer.open_lane();
+    const auto rewrite = [&](const repo::NamedSnapshot& backup, BlobId& root, bool dry_run) {
+      return Rewriter(indexed, stock, *lane, again, dry_run, stop).run(backup, root);
+    };
+    if (parity::parity_of(repository.backend()) != nullptr) {
+      BlobId ignored;
+      for (const repo::NamedSnapshot& backup : backups) rewrite(backup, ignored, true);
+      require_nothing_to_heal(repository, stock, given_up, progress, stop);
+    }
     for (const repo::NamedSnapshot& backup : backups) {
       repo::Snapshot repaired = backup.snapshot;
-      RepairedBackup one =
-          Rewriter(indexed, stock, *lane, again, options.dry_run, stop).run(backup, repaired.tree);
+      RepairedBackup one = rewrite(backup, repaired.tree, options.dry_run);
       if (one.losses.empty()) continue;
       if (!one.root_lost) {
         if (!repaired.original) repaired.original = backup.id;
@@ -346,7 +401,7 @@ RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
         known != all.end() ? known->id : repo::save_snapshot(repository, snapshot);
   }
   if (!options.forget) return report;
-  std::vector<std::string> gone = report.unreadable_files;
+  std::vector<std::string> gone = given_up;
   for (const RepairedBackup& backup : report.backups) gone.push_back(backup.id.hex());
   remove_files(repository, store::FileType::snapshot, gone, progress);
   repository.backend().sync();

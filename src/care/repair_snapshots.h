@@ -11,8 +11,9 @@
 namespace respaldo::care {
 
 struct RepairSnapshotsOptions {
-  bool forget = false;  // remove the originals, and backups of which nothing can be read
+  bool forget = false;  // remove the originals
   bool dry_run = false;
+  bool forget_unreadable = true;  // with `forget`: backups of which nothing can be read go, too
 };
 
 struct RepairedBackup {
@@ -25,13 +26,14 @@ struct RepairedBackup {
 struct RepairSnapshotsReport {
   std::uint64_t examined = 0;
   std::vector<RepairedBackup> backups;        // those with losses
-  std::vector<std::string> unreadable_files;  // backups' own objects; removed with `forget`
+  std::vector<std::string> unreadable_files;  // backups' own objects
 };
 
 // A blob counts as lost when no index tells it, or when the packs that hold it are missing or too short.
 // Folders that cannot be read become empty, files lose what is lost of them; an image keeps its size where
 // the length of what is lost is known, with zeros in its place, told in volume.json; otherwise it goes. New
-// backups have the tag "repaired". REQUIRES an exclusive lock.
+// backups have the tag "repaired". Error(refused) when parity can heal what would be given up, or knows index
+// files that are not there and might tell it. REQUIRES an exclusive lock.
 RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
                                        const std::vector<repo::NamedSnapshot>& backups,
                                        const RepairSnapshotsOptions& options, Progress& progress,

@@ -6,6 +6,9 @@
 #include "base/error.h"
 #include "care/prune.h"
 #include "care/repair_snapshots.h"
+#include "parity/parity_backend.h"
+#include "parity/repair.h"
+#include "parity/sidecar_format.h"
 #include "repo/blob_writer.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
@@ -16,7 +19,10 @@ namespace {
 
 using namespace respaldo::testing;
 using repo::BlobType;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Property;
 using ::testing::SizeIs;
 
 constexpr std::size_t kChunk = 100'000, kChunks = 30;
@@ -173,6 +179,146 @@ TEST_F(RepairPacks, a_header_that_cannot_be_read_costs_nothing) {
   medium_->at = (repository_->backend().stat({store::FileType::pack, pack.hex()})->size - 1) / 512 * 512;
   EXPECT_THAT(repair(pack).lost, IsEmpty());
   EXPECT_TRUE(image() == as_text(image_));
+}
+
+// A repository with parity, groups of 2+1 and two backups; what parity can heal must not be given up.
+class GivingUp : public ::testing::Test {
+ protected:
+  GivingUp() {
+    repo::Repository::CreateOptions options;
+    options.scrypt = crypto::ScryptParameters{1024, 1, 1};
+    repository_ =
+        repo::Repository::create(parity::with_parity(store::open_memory(), {50, 2, 1}), "secret", options);
+    for (const std::uint64_t seed : {1, 2})
+      backups_.push_back(
+          store_image(*repository_, random_bytes(6U << 20, seed), facts(), 256U << 10, small_packs()));
+  }
+  store::Backend& plain() { return parity::plain(repository_->backend()); }
+  store::Handle some_pack() {
+    const auto repo = indexed(*repository_);
+    const auto volumes = view::stored_volumes(*repo, repository_->snapshots().front().snapshot);
+    return {store::FileType::pack,
+            repo->index().find(BlobType::data, volumes.at(0).parts.at(0).at(0))->pack.hex()};
+  }
+  void damage(const store::Handle& object) {
+    Bytes bytes = plain().load_all(object);
+    bytes.data()[30] ^= 1;
+    const ByteView whole = bytes;
+    plain().save(object, {&whole, 1}, store::Durability::now);
+  }
+  // As `check --repair` does.
+  void heal(std::vector<store::Handle> lost = {}) {
+    parity::RepairOptions options;
+    EXPECT_TRUE(parity::repair(repository_->backend(), options, progress_, {}).ok());
+    options.only = std::move(lost);
+    EXPECT_TRUE(parity::repair(repository_->backend(), options, progress_, {}).ok());
+  }
+  void take_parity_away() {
+    for (const auto type : {store::FileType::parity, store::FileType::parity_group})
+      for (const store::FileInfo& file : plain().list(type)) plain().remove({type, file.name});
+  }
+  RepairSnapshotsReport repair_backups(RepairSnapshotsOptions options = {.forget = true}) {
+    std::vector<std::string> damaged;
+    return repair_snapshots(*repository_, repository_->snapshots(&damaged), options, progress_, {});
+  }
+  RepairPacksReport give_up(const store::Handle& pack) {
+    return repair_packs(*repository_, {*repo::PackId::parse(pack.name)}, [](const repo::PackId&, ByteView) {},
+                        progress_, {});
+  }
+
+  std::unique_ptr<repo::Repository> repository_;
+  std::vector<repo::SnapshotId> backups_;
+  SilentProgress progress_;
+};
+
+auto refuses_for_parity() {
+  return ::testing::Throws<Error>(AllOf(Property(&Error::kind, ErrorKind::refused),
+                                        Property(&Error::hint, HasSubstr("respaldo check --repair"))));
+}
+
+TEST_F(GivingUp, a_damaged_backup_that_parity_heals_is_not_removed) {
+  const store::Handle object{store::FileType::snapshot, backups_[0].hex()};
+  damage(object);
+  for (const bool dry_run : {true, false})
+    EXPECT_THAT([&] { repair_backups({.forget = true, .dry_run = dry_run}); }, refuses_for_parity());
+  EXPECT_TRUE(plain().stat(object));
+  EXPECT_TRUE(plain().stat(parity::sidecar_of(object)));
+  heal();
+  EXPECT_THAT(repair_backups().unreadable_files, IsEmpty());
+  EXPECT_THAT(repository_->snapshots(), SizeIs(2));
+  damage(object);
+  take_parity_away();
+  EXPECT_THAT(repair_backups().unreadable_files, SizeIs(1));
+  EXPECT_THAT(repository_->snapshots(), SizeIs(1));
+}
+
+TEST_F(GivingUp, a_damaged_backup_that_was_not_named_stays) {
+  take_parity_away();
+  damage({store::FileType::snapshot, backups_[0].hex()});
+  EXPECT_THAT(repair_backups({.forget = true, .forget_unreadable = false}).unreadable_files, SizeIs(1));
+  EXPECT_THAT(plain().list(store::FileType::snapshot), SizeIs(2));
+}
+
+TEST_F(GivingUp, a_lost_pack_that_parity_brings_back_costs_no_backup_anything) {
+  const store::Handle pack = some_pack();
+  plain().remove(pack);
+  EXPECT_THAT([&] { repair_backups(); }, refuses_for_parity());
+  EXPECT_THAT([&] { repair_index(*repository_, {}, progress_, {}); }, refuses_for_parity());
+  EXPECT_THAT(
+      [&] { prune(*repository_, {}, nullptr, progress_, {}); },
+      ::testing::Throws<Error>(Property(&Error::hint, ::testing::StartsWith("`respaldo check --repair`"))));
+  heal({pack});
+  EXPECT_THAT(repair_backups().backups, IsEmpty());
+  EXPECT_FALSE(repair_index(*repository_, {}, progress_, {}).changed());
+  take_parity_away();
+  plain().remove(pack);
+  EXPECT_THAT(repair_backups().backups, SizeIs(1));
+  EXPECT_TRUE(repair_index(*repository_, {}, progress_, {}).changed());
+}
+
+TEST_F(GivingUp, a_damaged_tree_that_parity_heals_leaves_no_empty_folder) {
+  const repo::BlobId root = repository_->snapshots().front().snapshot.tree;
+  const repo::BlobLocation place = *indexed(*repository_)->index().find(BlobType::tree, root);
+  const store::Handle pack{store::FileType::pack, place.pack.hex()};
+  Bytes bytes = plain().load_all(pack);
+  bytes.data()[place.offset + 20] ^= 1;
+  const ByteView whole = bytes;
+  plain().save(pack, {&whole, 1}, store::Durability::now);
+  EXPECT_THAT([&] { repair_backups(); }, refuses_for_parity());
+  heal();
+  EXPECT_THAT(repair_backups().backups, IsEmpty());
+}
+
+TEST_F(GivingUp, a_damaged_pack_that_parity_heals_is_not_salvaged) {
+  const store::Handle pack = some_pack();
+  damage(pack);
+  EXPECT_THAT([&] { give_up(pack); }, refuses_for_parity());
+  EXPECT_TRUE(plain().stat(pack));
+  take_parity_away();
+  EXPECT_EQ(give_up(pack).lost.size(), 1U);
+}
+
+TEST_F(GivingUp, a_damaged_index_leads_to_healing) {
+  damage({store::FileType::index, plain().list(store::FileType::index).at(0).name});
+  const auto leads_there =
+      ::testing::Throws<Error>(Property(&Error::hint, ::testing::StartsWith("`respaldo check --repair`")));
+  EXPECT_THAT([&] { repository_->load_index(progress_); }, leads_there);
+  EXPECT_THAT([&] { repository_->load_stored_index(progress_); }, leads_there);
+  EXPECT_THAT([&] { prune(*repository_, {}, nullptr, progress_, {}); }, leads_there);
+  EXPECT_THAT([&] { repair_backups(); }, leads_there);
+  EXPECT_THAT([&] { repair_index(*repository_, {}, progress_, {}); }, refuses_for_parity());
+  heal();
+  EXPECT_FALSE(repair_index(*repository_, {}, progress_, {}).changed());
+}
+
+TEST_F(GivingUp, an_index_that_parity_knows_comes_back_before_a_backup_is_given_up) {
+  const store::Handle index{store::FileType::index, plain().list(store::FileType::index).at(0).name};
+  plain().remove(index);
+  EXPECT_THAT([&] { repair_backups(); },
+              ::testing::Throws<Error>(
+                  Property(&Error::hint, HasSubstr("parity restore " + index.name.substr(0, 8)))));
+  heal({index});
+  EXPECT_THAT(repair_backups().backups, IsEmpty());
 }
 
 }  // namespace

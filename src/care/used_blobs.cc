@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "os/thread_group.h"
+#include "parity/parity_backend.h"
 #include "repo/index_numbers.h"
 #include "repo/references.h"
 
@@ -44,12 +45,13 @@ class Walk {
 
  private:
   [[noreturn]] void lost(std::size_t backup, std::string_view what, const repo::BlobId& id) const {
-    throw Error(
-        ErrorKind::corrupt,
-        fmt::format("backup {} needs {} {}, which is in no index; nothing was removed",
-                    backups_[backup].id.short_hex(), what, id.short_hex()),
-        "`respaldo check` tells all that is lost; `respaldo repair index` finds what only the index lost, "
-        "`respaldo repair snapshots --forget` gives up the rest");
+    throw Error(ErrorKind::corrupt,
+                fmt::format("backup {} needs {} {}, which is in no index; nothing was removed",
+                            backups_[backup].id.short_hex(), what, id.short_hex()),
+                parity::heal_first(repository_.repository().backend()) +
+                    "`respaldo check` tells all that is lost; `respaldo repair index` finds what only the "
+                    "index lost, "
+                    "`respaldo repair snapshots --forget` gives up the rest");
   }
 
   void enter(const Task& task) {

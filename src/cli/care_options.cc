@@ -6,6 +6,7 @@
 
 #include "care/policy.h"
 #include "engine/volume_engine.h"
+#include "parity/parity_backend.h"
 
 namespace respaldo::cli {
 
@@ -41,7 +42,8 @@ std::vector<repo::NamedSnapshot> readable_backups(app::Context& context) {
   if (damaged.empty()) return all;
   for (const std::string& problem : damaged) context.warn(problem);
   throw Error(ErrorKind::corrupt, fmt::format("{} backups cannot be read; nothing was done", damaged.size()),
-              "`respaldo repair snapshots --forget` removes those that nothing can read");
+              parity::heal_first(context.repository().backend()) +
+                  "`respaldo repair snapshots --forget` removes those that nothing can read");
 }
 
 std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSnapshot>& all,

@@ -6,6 +6,7 @@
 #include "backup/file_view.h"
 #include "base/printable.h"
 #include "base/units.h"
+#include "care/named_packs.h"
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "journal/names.h"
@@ -156,8 +157,8 @@ parity::RepairReport repair(app::Context& context, unsigned threads) {
   };
   parity::RepairReport report = parity::repair(backend, options, context.progress(), context.stop());
   // The indexes are as good as they get: now it is known which packs ought to be there.
-  std::vector<std::string> ignored;
-  const repo::Index index = repository.load_index(context.progress(), &ignored, context.stop());
+  std::vector<std::string> damaged;
+  const repo::Index index = repository.load_index(context.progress(), &damaged, context.stop());
   std::set<std::string> present;
   for (const store::FileInfo& file : backend.list(store::FileType::pack)) present.insert(file.name);
   parity::RepairOptions missing;
@@ -177,6 +178,7 @@ parity::RepairReport repair(app::Context& context, unsigned threads) {
     for (const parity::RepairItem& item : report.items)
       if (item.outcome == parity::Outcome::group_damaged) update.broken_groups.push_back(item.object.name);
     update.keep_stale = true;
+    update.named = care::named_packs(repository, index, damaged.empty());
     const parity::UpdateReport updated = parity::update(backend, update, context.progress(), context.stop());
     for (parity::RepairItem& item : report.items)
       if (item.outcome == parity::Outcome::group_damaged) item.message += "; it was made anew";

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/units.h"
+#include "care/named_packs.h"
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "parity/parity_backend.h"
@@ -74,38 +75,56 @@ app::ExitCode status(app::Context& context) {
   tell(coverage.stale.size(), "parity files belong to objects that do not exist");
   if (found->settings.has_groups()) tell(coverage.without_group.size(), "packs are in no whole group");
   tell(coverage.stale_groups.size(), "groups are damaged or miss members");
-  context.print(complete ? "everything is protected" : "`respaldo parity update` brings it up to date");
+  if (complete)
+    context.print("everything is protected");
+  else if (coverage.stale.empty() && coverage.stale_groups.empty())
+    context.print("`respaldo parity update` brings it up to date");
+  else
+    context.print(
+        "`respaldo check` tells whether anything was lost; `respaldo parity update` brings parity up to "
+        "date");
   return app::ExitCode::ok;
 }
 
 app::ExitCode update(app::Context& context) {
   repo::Repository& repository = context.repository();
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
+  parity::UpdateOptions options;
+  options.named = care::named_packs(repository, context.stop());
   const parity::UpdateReport report =
-      parity::update(repository.backend(), {}, context.progress(), context.stop());
+      parity::update(repository.backend(), options, context.progress(), context.stop());
   if (context.options().json) {
     Json json = {{"made", report.made},
                  {"removed", report.removed},
                  {"groups_made", report.groups_made},
                  {"groups_removed", report.groups_removed},
                  {"groups_kept", report.groups_kept},
-                 {"damaged", Json::array()}};
+                 {"damaged", Json::array()},
+                 {"lost", Json::array()}};
     for (const store::Handle& object : report.damaged)
       json["damaged"].push_back({{"type", store::to_string(object.type)}, {"id", object.name}});
+    for (const store::Handle& object : report.lost) json["lost"].push_back(object.name);
     context.print_json(dump(json));
   } else {
     for (const store::Handle& object : report.damaged)
       context.print(fmt::format("error: {} is damaged: no parity is made of damage", object.str()));
+    for (const store::Handle& object : report.lost)
+      context.print(
+          fmt::format("error: {} is {}: its parity stays", object.str(),
+                      options.named.known
+                          ? "lost"
+                          : "not there, and the indexes that can be read do not tell whether it was lost"));
     if (report.groups_kept > 0)
       context.print(
-          fmt::format("{} groups that were to be replaced stay: they may heal what is damaged; "
-                      "`respaldo check --repair`, then update again",
+          fmt::format("{} groups that were to be replaced stay: they may heal what is damaged or lost",
                       report.groups_kept));
+    if (!report.damaged.empty() || !report.lost.empty())
+      context.print("`respaldo check --repair` heals what can be healed; then update again");
     if (context.options().verbosity > 0)
       context.print(fmt::format("parity made for {} objects, removed for {}; {} groups made, {} removed",
                                 report.made, report.removed, report.groups_made, report.groups_removed));
   }
-  return report.damaged.empty() ? app::ExitCode::ok : app::ExitCode::damaged;
+  return report.damaged.empty() && report.lost.empty() ? app::ExitCode::ok : app::ExitCode::damaged;
 }
 
 app::ExitCode enable(app::Context& context, const Options& options) {

@@ -1,3 +1,6 @@
+#include <filesystem>
+
+#include "base/printable.h"
 #include "base/units.h"
 #include "cli/care_commands.h"
 #include "cli/prune_options.h"
@@ -9,13 +12,44 @@ namespace {
 
 struct Options {
   PruneWords words;
-  bool dry_run = false;
+  bool dry_run = false, yes = false;
 };
+
+// When no backup is listed everything goes: it must be meant. Who answers for a store far away may be wrong,
+// and is never believed. Error(refused) when the list itself is not there.
+enum class Meant { yes, no, not_asked };
+Meant removes_everything(app::Context& context, const Options& options) {
+  if (!believes_that_there_are_no_backups(context)) return Meant::not_asked;
+  store::Backend& backend = context.repository().backend();
+  const std::string folder = store::parse_location(context.repository_location()).rest;
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(std::filesystem::path(folder) / "snapshots", ignored))
+    throw Error(
+        ErrorKind::refused,
+        fmt::format("{} has no folder `snapshots`, and prune would remove everything", printable(folder)),
+        "is the disk mounted, and was the repository copied completely? If every backup was really "
+        "forgotten, "
+        "make an empty folder of that name");
+  if (!backend.list(store::FileType::snapshot).empty()) return Meant::not_asked;
+  std::uint64_t packs = 0, bytes = 0;
+  for (const store::FileInfo& file : backend.list(store::FileType::pack)) {
+    ++packs;
+    bytes += file.size;
+  }
+  if (packs == 0 || options.dry_run) return Meant::yes;
+  return context.confirm(fmt::format("No backup is listed. Remove all data, {} packs of {} in all?", packs,
+                                     format_size(bytes)),
+                         options.yes)
+             ? Meant::yes
+             : Meant::no;
+}
 
 app::ExitCode prune(app::Context& context, const Options& options) {
   care::PruneOptions prune_options = options.words.options();
   prune_options.dry_run = options.dry_run;
-  prune_options.no_backups = believes_that_there_are_no_backups(context);
+  const Meant meant = removes_everything(context, options);
+  if (meant == Meant::no) return app::ExitCode::failed;
+  prune_options.no_backups = meant == Meant::yes;
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
   const care::PruneReport report =
       care::prune(context.repository(), prune_options, lock.get(), context.progress(), context.stop());
@@ -118,6 +152,7 @@ void print_prune(app::Context& context, const care::PruneReport& report, bool dr
 Action configure_prune(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_flag("-n,--dry-run", options->dry_run, "only tell what would be done");
+  app.add_flag("--yes", options->yes, "do not ask when no backup is listed and all data would go");
   add_prune_options(app, options->words);
   return [options](app::Context& context) { return prune(context, *options); };
 }

@@ -2,9 +2,10 @@
 
 #include "base/units.h"
 #include "care/repair_snapshots.h"
-#include "cli/care_options.h"
 #include "cli/care_commands.h"
+#include "cli/care_options.h"
 #include "os/file.h"
+#include "parity/parity_backend.h"
 
 namespace respaldo::cli {
 
@@ -63,13 +64,17 @@ app::ExitCode repair_snapshots(app::Context& context, const Options& options) {
   std::vector<std::string> damaged;
   const auto all = context.repository().snapshots(&damaged);
   const auto selected = select_backups(all, options.ids, filter);
-  const care::RepairSnapshotsReport report = care::repair_snapshots(
-      context.repository(), selected, {options.forget, options.dry_run}, context.progress(), context.stop());
+  // Who names some backups gives up no others.
+  const bool everything = options.ids.empty() && filter.empty();
+  const care::RepairSnapshotsReport report =
+      care::repair_snapshots(context.repository(), selected, {options.forget, options.dry_run, everything},
+                             context.progress(), context.stop());
   if (context.options().json) {
     Json json = {{"dry_run", options.dry_run},
                  {"examined", report.examined},
                  {"forgot_originals", options.forget && !options.dry_run},
                  {"unreadable", report.unreadable_files},
+                 {"forgot_unreadable", options.forget && everything && !options.dry_run},
                  {"backups", Json::array()}};
     for (const care::RepairedBackup& backup : report.backups)
       json["backups"].push_back(
@@ -80,9 +85,13 @@ app::ExitCode repair_snapshots(app::Context& context, const Options& options) {
     return app::ExitCode::ok;
   }
   const bool removed = options.forget && !options.dry_run;
+  const std::string heal = parity::heal_first(context.repository().backend());
   for (const std::string& name : report.unreadable_files)
-    context.print(fmt::format("backup {} cannot be read: {}", name.substr(0, 8),
-                              removed ? "removed" : "--forget removes it"));
+    context.print(fmt::format(
+        "backup {} cannot be read: {}", name.substr(0, 8),
+        removed && everything ? "removed"
+        : everything          ? heal + "--forget removes it"
+                     : heal + "it was not named, and stays; without IDs and filters --forget removes it"));
   for (const care::RepairedBackup& backup : report.backups) {
     context.print(fmt::format("backup {}{}:", backup.id.short_hex(),
                               backup.replacement ? ", now " + backup.replacement->short_hex() : ""));

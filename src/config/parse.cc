@@ -274,7 +274,7 @@ class Reader {
         problems_.add(table.node("tags"), fmt::format("{} is no tag: commas separate tags", quoted(tag)));
     result.backup = options(table, "backup", "backup", {"tag", "dry-run", "from-snapshot"});
     result.keep = keep(table);
-    result.prune = options(table, "prune", "prune", {"dry-run"});
+    result.prune = options(table, "prune", "prune", {"dry-run", "yes"});
     result.check = options(table, "check", "check", {"device"});
     result.prune_every = table.interval("prune-every", std::chrono::hours(7 * 24));
     result.check_every = table.interval("check-every", std::chrono::hours(7 * 24));

@@ -173,14 +173,29 @@ bool subtract(store::Backend& backend, const std::string& name, const std::set<s
   return true;
 }
 
+// The answer, when somebody wants it: it costs reading all indexes.
+class Asking {
+ public:
+  explicit Asking(const AskNamedPacks& ask) : ask_(ask) {}
+  const NamedPacks& named() {
+    if (!named_) named_ = ask_ ? ask_() : NamedPacks();
+    return *named_;
+  }
+
+ private:
+  const AskNamedPacks& ask_;
+  std::optional<NamedPacks> named_;
+};
+
 // One group that packs leave.
 class Leaving {
  public:
-  Leaving(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs,
+  Leaving(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs, Asking& asking,
           std::string group, GroupHead head)
       : backend_(backend),
         builder_(builder),
         packs_(packs),
+        asking_(asking),
         group_(std::move(group)),
         members_(std::move(head.members)) {
     for (const GroupMember& member : members_)
@@ -197,7 +212,7 @@ class Leaving {
       left.emptied.push_back(group_);
       return;
     }
-    left.damaged.insert(staying_.begin(), staying_.end());
+    for (const std::string& pack : staying_) (is_there(pack) ? left.damaged : left.lost).insert(pack);
     // A damaged one is of no more use to the group than a missing one.
     for (const std::string& pack : leaving_)
       if (try_load_pack(backend_, pack)) left.needed.insert(pack);
@@ -206,12 +221,12 @@ class Leaving {
  private:
   bool is_there(const std::string& pack) { return backend_.stat({store::FileType::pack, pack}).has_value(); }
 
-  // False when damaged ones are left. What is not there was removed by another program.
+  // False when damaged or lost ones are left. What is not there, nor named, was removed by another program.
   bool join_others() {
     std::erase_if(staying_, [&](const std::string& pack) {
       const auto bytes = try_load_pack(backend_, pack);
       if (bytes) builder_.add(pack, *bytes);
-      return bytes || !is_there(pack);
+      return bytes || (!is_there(pack) && !asking_.named().perhaps(pack));
     });
     return staying_.empty();
   }
@@ -219,7 +234,8 @@ class Leaving {
   bool heal_all() {
     RepairOptions options;
     for (const GroupMember& member : members_)
-      if (is_there(member.pack)) options.only.push_back({store::FileType::pack, member.pack});
+      if (is_there(member.pack) || asking_.named().surely(member.pack))
+        options.only.push_back({store::FileType::pack, member.pack});
     SilentProgress silent;
     return repair(backend_, options, silent, {}).count(Outcome::healed) > 0;
   }
@@ -227,6 +243,7 @@ class Leaving {
   store::Backend& backend_;
   GroupBuilder& builder_;
   const std::set<std::string>& packs_;
+  Asking& asking_;
   const std::string group_;
   const std::vector<GroupMember> members_;
   std::vector<std::string> leaving_, staying_;
@@ -234,14 +251,16 @@ class Leaving {
 
 }  // namespace
 
-LeftGroups leave_groups(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs) {
+LeftGroups leave_groups(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs,
+                        const AskNamedPacks& ask) {
   builder.leave({});
+  Asking asking(ask);
   std::vector<std::string> names;
   std::vector<Leaving> groups;
   for (const store::FileInfo& file : backend.list(store::FileType::parity_group)) {
     auto head = load_group_head(backend, file);
     if (!head) continue;
-    Leaving group(backend, builder, packs, file.name, std::move(*head));
+    Leaving group(backend, builder, packs, asking, file.name, std::move(*head));
     if (!group.any()) continue;
     names.push_back(file.name);
     groups.push_back(std::move(group));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "parity/group_format.h"
+#include "parity/named_packs.h"
 
 namespace respaldo::parity {
 
@@ -59,10 +60,13 @@ struct LeftGroups {
   std::vector<std::string> emptied;  // of no use any more: to be removed after the packs
   std::set<std::string> needed;   // packs that must not go: out of them a damaged member may still be healed
   std::set<std::string> damaged;  // members that nothing healed; their groups stay
+  std::set<std::string> lost;     // such that are named and not there
 };
-// Takes packs out of their groups, so that the others stay protected: a member that stays and is damaged is
-// healed first, or keeps the group's parity without those that go. What replaces the old groups is durable
-// when this returns. REQUIRES the exclusive lock.
-LeftGroups leave_groups(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs);
+// Takes packs out of their groups, so that the others stay protected: a member that stays and is damaged, or
+// named and not there, is healed first, or keeps the group's parity without those that go. `ask` is called
+// when such a member is not there. What replaces the old groups is durable when this returns. REQUIRES the
+// exclusive lock.
+LeftGroups leave_groups(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs,
+                        const AskNamedPacks& ask);
 
 }  // namespace respaldo::parity

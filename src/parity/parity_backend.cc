@@ -26,6 +26,7 @@ class Keeping final : public ParityBackend {
   bool settings_damaged() const override { return damaged_; }
   store::Backend& plain() override { return *below_; }
   void warn_with(std::function<void(std::string_view)> warn) override { warn_ = std::move(warn); }
+  void ask_named_packs(AskNamedPacks ask) override { ask_ = std::move(ask); }
 
   std::string location() const override { return below_->location(); }
   void create() override {
@@ -52,7 +53,12 @@ class Keeping final : public ParityBackend {
     const Bytes sidecar = make_sidecar(handle, whole, settings_);
     const ByteView view = sidecar;
     below_->save(sidecar_of(handle), {&view, 1}, durability);
-    below_->save(handle, {&whole, 1}, durability);
+    try {
+      below_->save(handle, {&whole, 1}, durability);
+    } catch (...) {
+      if (handle.type == FileType::snapshot) take_back(handle);
+      throw;
+    }
     if (handle.type == FileType::pack && groups_) groups_->add(handle.name, whole);
   }
   void sync() override { below_->sync(); }
@@ -76,7 +82,7 @@ class Keeping final : public ParityBackend {
     for (const Handle& handle : handles)
       if (handle.type == FileType::pack) packs.insert(handle.name);
     LeftGroups left;
-    if (!packs.empty() && groups_) left = leave_groups(*below_, *groups_, packs);
+    if (!packs.empty() && groups_) left = leave_groups(*below_, *groups_, packs, ask_);
     std::vector<Handle> gone, sidecars, emptied;
     for (const Handle& handle : handles) {
       if (handle.type == FileType::pack && left.needed.contains(handle.name)) continue;
@@ -103,12 +109,26 @@ class Keeping final : public ParityBackend {
     return joined;
   }
 
+  // A backup that never came to be is not to be taken for one that was lost.
+  void take_back(const Handle& object) {
+    try {
+      if (!below_->stat(object)) below_->remove(sidecar_of(object));
+    } catch (const std::exception&) {
+      // The caller is told what happened first.
+    }
+  }
+
   void tell(const LeftGroups& left) const {
     for (const std::string& pack : left.damaged)
       warn_(
           fmt::format("{} is damaged and could not be healed; its group stays, in case more comes back. "
                       "`respaldo repair packs {}` gives it up",
                       Handle{FileType::pack, pack}.str(), pack.substr(0, 8)));
+    for (const std::string& pack : left.lost)
+      warn_(
+          fmt::format("{} was lost and could not be brought back; its group stays, in case more comes back. "
+                      "`respaldo repair snapshots --forget`, then `respaldo repair index` give it up",
+                      Handle{FileType::pack, pack}.str()));
     if (!left.needed.empty())
       warn_(fmt::format("{} packs of such groups were not removed: the next prune tries again",
                         left.needed.size()));
@@ -119,6 +139,7 @@ class Keeping final : public ParityBackend {
   const bool damaged_;
   std::unique_ptr<GroupBuilder> groups_;
   std::function<void(std::string_view)> warn_;
+  AskNamedPacks ask_;
 };
 
 }  // namespace
@@ -135,6 +156,11 @@ std::unique_ptr<store::Backend> open_with_parity(std::unique_ptr<store::Backend>
 }
 
 ParityBackend* parity_of(store::Backend& backend) { return dynamic_cast<ParityBackend*>(&backend); }
+
+std::string heal_first(store::Backend& backend) {
+  return parity_of(backend) != nullptr ? "`respaldo check --repair` heals what parity can; for the rest: "
+                                       : "";
+}
 
 store::Backend& plain(store::Backend& backend) {
   ParityBackend* parity = parity_of(backend);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string_view>
 
+#include "parity/named_packs.h"
 #include "parity/settings.h"
 #include "store/backend.h"
 
@@ -15,7 +16,8 @@ namespace respaldo::parity {
 // copy, keys) keeps parity right without knowing of it. Order: a sidecar is stored before its object, so a
 // kill leaves at worst a sidecar without an object; groups and sidecars are durable before a snapshot is
 // stored. An object's sidecar goes before the object: a removed key never comes back. A pack whose group is
-// all that can still heal another stays when it is removed, in no index: the next prune tries again.
+// all that can still heal another, damaged or lost, stays when it is removed, in no index: the next prune
+// tries again.
 class ParityBackend : public store::Backend {
  public:
   virtual const Settings& settings() const = 0;
@@ -24,6 +26,8 @@ class ParityBackend : public store::Backend {
   virtual store::Backend& plain() = 0;
   // Is told in sentences what could not be done as asked: packs that stay for the sake of damaged ones.
   virtual void warn_with(std::function<void(std::string_view)> warn) = 0;
+  // Is asked, when packs are removed, whether another that is not there was lost. Without it: perhaps.
+  virtual void ask_named_packs(AskNamedPacks ask) = 0;
 };
 
 // For a new repository: create() stores the settings as well.
@@ -35,5 +39,7 @@ std::unique_ptr<store::Backend> open_with_parity(std::unique_ptr<store::Backend>
 store::Backend& plain(store::Backend& backend);
 // Null when this store keeps no parity.
 ParityBackend* parity_of(store::Backend& backend);
+// How a hint about damage begins where there is parity: what is healed need not be given up. Else empty.
+std::string heal_first(store::Backend& backend);
 
 }  // namespace respaldo::parity

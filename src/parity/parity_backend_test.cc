@@ -12,6 +12,7 @@
 #include "parity/sidecar.h"
 #include "parity/store_test.h"
 #include "parity/upkeep.h"
+#include "store/forward.h"
 
 namespace respaldo::parity {
 namespace {
@@ -59,6 +60,36 @@ TEST(ParityBackend, everything_but_locks_gets_its_sidecar_before_it_is_there) {
   EXPECT_TRUE(coverage.complete(store->settings()));
   EXPECT_EQ(coverage.objects, 12U);
   EXPECT_EQ(store->list(FileType::parity).size(), 13U);  // and of the settings
+}
+
+// No room is left for backups' own objects.
+class Full final : public store::Forward {
+ public:
+  using Forward::Forward;
+  void save(const Handle& handle, std::span<const ByteView> parts, store::Durability durability) override {
+    if (handle.type == FileType::snapshot) throw Error(ErrorKind::no_space, "no space left");
+    Forward::save(handle, parts, durability);
+  }
+};
+
+TEST(ParityBackend, a_backup_that_could_not_be_stored_is_not_one_that_was_lost) {
+  const auto store = with_parity(std::make_unique<Full>(store::open_memory()), {50, 0, 0});
+  store->create();
+  EXPECT_THROW(save_new(*store, FileType::snapshot, 300, 1), Error);
+  EXPECT_THAT(lost_objects(*store), IsEmpty());
+}
+
+TEST(ParityBackend, what_is_lost_is_told_by_its_type) {
+  auto store = new_store({50, 3, 1});
+  testing::fill(*store, 4);
+  std::vector<Handle> lost;
+  for (const FileType type : {FileType::key, FileType::snapshot, FileType::index, FileType::pack}) {
+    lost.push_back({type, store->list(type).front().name});
+    store->plain().remove(lost.back());
+  }
+  for (const Handle& object : lost)
+    EXPECT_THAT(lost_objects(*store, object.type), ::testing::ElementsAre(object));
+  EXPECT_THAT(lost_objects(*store), ::testing::UnorderedElementsAreArray(lost));
 }
 
 TEST(ParityBackend, what_is_removed_loses_its_parity_first) {
@@ -161,6 +192,7 @@ TEST(ParityBackend, packs_that_a_damaged_one_may_still_need_stay) {
 
 TEST(ParityBackend, a_damaged_pack_can_be_given_up) {
   OneDamaged there;
+  there.store->ask_named_packs([] { return NamedPacks{.known = true}; });
   there.zero(there.packs[1], 0, 100000);
   there.store->remove(there.packs[0]);
   EXPECT_FALSE(there.store->stat(there.packs[0]));
@@ -199,6 +231,117 @@ TEST(ParityBackend, random_writing_and_removing_keeps_every_pack_safe) {
   }
 }
 
+NamedPacks all_named(store::Backend& backend) {
+  NamedPacks named{.known = true};
+  for (const Handle& pack : packs_of(backend)) named.packs.insert(pack.name);
+  return named;
+}
+
+// Groups of 4+1 whose first has lost a pack.
+struct OneLost {
+  OneLost() {
+    for (unsigned i = 0; i < 8; ++i) packs.push_back(save_new(*store, FileType::pack, 100000 + 1000 * i, i));
+    save_new(*store, FileType::index, 300, 9);
+    named = all_named(*store);
+    good = as_text(store->load_all(packs[0]));
+    store->plain().remove(packs[0]);
+    store->warn_with([this](std::string_view text) { warnings.emplace_back(text); });
+    store->ask_named_packs([this] { return named; });
+  }
+  bool comes_back() {
+    SilentProgress silent;
+    RepairOptions options;
+    options.only = {packs[0]};
+    return repair(*store, options, silent, {}).ok() && as_text(store->load_all(packs[0])) == good;
+  }
+
+  std::unique_ptr<ParityBackend> store = new_store({50, 4, 1});
+  std::vector<Handle> packs;
+  NamedPacks named;
+  std::string good;
+  std::vector<std::string> warnings;
+};
+
+TEST(ParityBackend, update_keeps_what_brings_a_lost_pack_back) {
+  for (const Settings& settings :
+       {Settings{50, 4, 1}, Settings{50, 3, 1}, Settings{50, 0, 0}, Settings{100, 4, 2}})
+    for (const bool known : {true, false}) {
+      OneLost there;
+      save_settings(there.store->plain(), settings);
+      const NamedPacks named = known ? there.named : NamedPacks();
+      SilentProgress silent;
+      for (unsigned round = 0; round < 2; ++round) {
+        const UpdateReport report = update(*there.store, {.named = named}, silent, {});
+        EXPECT_THAT(report.lost, ::testing::ElementsAre(there.packs[0]));
+        EXPECT_EQ(report.groups_kept, 1U);
+        EXPECT_EQ(report.removed, 0U);
+      }
+      EXPECT_TRUE(there.store->stat(sidecar_of(there.packs[0])));
+      EXPECT_TRUE(there.comes_back());
+      EXPECT_THAT(update(*there.store, {.named = named}, silent, {}).lost, IsEmpty());
+      EXPECT_TRUE(look_at_coverage(*there.store).complete(settings));
+    }
+}
+
+TEST(ParityBackend, a_lost_pack_is_told_apart_from_what_is_stale) {
+  OneLost there;
+  const Coverage coverage = look_at_coverage(*there.store, there.named);
+  EXPECT_THAT(coverage.lost_packs, ::testing::ElementsAre(there.packs[0].name));
+  EXPECT_THAT(coverage.stale, IsEmpty());
+  EXPECT_THAT(coverage.stale_groups, IsEmpty());
+  EXPECT_THAT(coverage.without_group, IsEmpty());
+  EXPECT_FALSE(coverage.complete(there.store->settings()));
+  EXPECT_THAT(look_at_coverage(*there.store).stale_groups, SizeIs(1));
+}
+
+TEST(ParityBackend, update_keeps_the_parity_of_what_was_cut_off_to_nothing) {
+  OneLost there;
+  testing::put(there.store->plain(), there.packs[0], {});
+  const Handle snapshot = save_new(*there.store, FileType::snapshot, 300, 77);
+  const std::string good(as_text(there.store->load_all(snapshot)));
+  testing::put(there.store->plain(), snapshot, {});
+  SilentProgress silent;
+  const UpdateReport report = update(*there.store, {.named = there.named}, silent, {});
+  EXPECT_THAT(report.damaged, ::testing::UnorderedElementsAre(there.packs[0], snapshot));
+  EXPECT_EQ(report.removed, 0U);
+  EXPECT_TRUE(there.comes_back());
+  EXPECT_TRUE(repair(*there.store, {}, silent, {}).ok());
+  EXPECT_EQ(as_text(there.store->load_all(snapshot)), good);
+}
+
+TEST(ParityBackend, a_lost_pack_is_brought_back_before_others_leave_its_group) {
+  OneLost there;
+  there.store->remove_many(std::span(there.packs).subspan(1, 2));
+  EXPECT_EQ(as_text(there.store->load_all(there.packs[0])), there.good);
+  EXPECT_THAT(there.warnings, IsEmpty());
+  EXPECT_TRUE(look_at_coverage(*there.store, all_named(*there.store)).complete(there.store->settings()));
+}
+
+TEST(ParityBackend, what_another_program_removed_does_not_come_back_when_others_leave_its_group) {
+  for (const bool known : {true, false}) {
+    OneLost there;
+    there.named.packs.erase(there.packs[0].name);
+    there.named.known = known;
+    there.store->remove_many(std::span(there.packs).subspan(1, 2));
+    EXPECT_FALSE(there.store->stat(there.packs[0]));
+    EXPECT_THAT(there.warnings, IsEmpty());
+    EXPECT_EQ(there.comes_back(), !known);
+  }
+}
+
+TEST(ParityBackend, the_group_of_a_lost_pack_stays_while_one_that_leaves_is_damaged) {
+  OneLost there;
+  const Bytes whole = there.store->load_all(there.packs[1]);
+  testing::put(there.store->plain(), there.packs[1], as_bytes("nothing of it"));
+  there.store->remove_many(std::span(there.packs).subspan(1, 2));
+  EXPECT_FALSE(there.store->stat(there.packs[1]));
+  EXPECT_TRUE(there.store->stat(there.packs[2])) << "it may still be needed";
+  ASSERT_THAT(there.warnings, SizeIs(2));
+  EXPECT_THAT(there.warnings[0], ::testing::HasSubstr("was lost"));
+  testing::put(there.store->plain(), there.packs[1], whole);
+  EXPECT_TRUE(there.comes_back());
+}
+
 TEST(ParityBackend, update_follows_what_another_program_did) {
   auto store = new_store({50, 4, 1});
   testing::fill(*store, 9);
@@ -209,7 +352,7 @@ TEST(ParityBackend, update_follows_what_another_program_did) {
   testing::put(store->plain(), {FileType::config, ""}, as_bytes("another configuration"));
   EXPECT_FALSE(look_at_coverage(*store).complete(store->settings()));
   SilentProgress silent;
-  const UpdateReport report = update(*store, {}, silent, {});
+  const UpdateReport report = update(*store, {.named = all_named(*store)}, silent, {});
   EXPECT_EQ(report.made, 4U);
   EXPECT_EQ(report.removed, 4U);
   EXPECT_THAT(report.damaged, IsEmpty());

@@ -412,4 +412,37 @@ RepairReport repair(store::Backend& backend, const RepairOptions& options, Progr
   return Repairing(backend, options, progress, std::move(stop)).run();
 }
 
+RepairReport look_for_healing(store::Backend& outer, const std::set<store::Handle>& objects,
+                              Progress& progress, const std::stop_token& stop) {
+  store::Backend& backend = plain(outer);
+  RepairOptions options;
+  options.dry_run = true;
+  options.only.assign(objects.begin(), objects.end());
+  if (options.only.empty()) return {};
+  RepairReport report = repair(backend, options, progress, stop);
+  std::set<std::string> beyond;
+  for (const RepairItem& item : report.items)
+    if (item.outcome == Outcome::beyond && item.object.type == FileType::pack)
+      beyond.insert(item.object.name);
+  if (beyond.empty()) return report;
+  std::set<Handle> more = objects;
+  for (const store::FileInfo& file : backend.list(FileType::parity_group)) {
+    try {
+      const auto head = load_group_head(backend, file);
+      if (head && std::ranges::any_of(
+                      head->members, [&](const GroupMember& member) { return beyond.contains(member.pack); }))
+        for (const GroupMember& member : head->members)
+          // What another program removed is not asked for.
+          if (backend.stat({FileType::pack, member.pack})) more.insert({FileType::pack, member.pack});
+    } catch (const Error&) {
+      // A group that cannot be read helps nobody.
+    }
+  }
+  if (more.size() == objects.size()) return report;
+  options.only.assign(more.begin(), more.end());
+  report = repair(backend, options, progress, stop);
+  std::erase_if(report.items, [&](const RepairItem& item) { return !objects.contains(item.object); });
+  return report;
+}
+
 }  // namespace respaldo::parity

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -57,5 +58,10 @@ RepairReport repair_entrance(store::Backend& backend, bool config_is_bad);
 // REQUIRES that nobody removes objects meanwhile (the exclusive lock).
 RepairReport repair(store::Backend& backend, const RepairOptions& options, Progress& progress,
                     std::stop_token stop);
+
+// What repair would say of these: changes nothing, reads them, and for a pack that its own parity cannot heal
+// all that its groups have, as damage of another member may have to be healed first.
+RepairReport look_for_healing(store::Backend& backend, const std::set<store::Handle>& objects,
+                              Progress& progress, const std::stop_token& stop);
 
 }  // namespace respaldo::parity

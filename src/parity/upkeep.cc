@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
@@ -25,20 +26,24 @@ using store::Handle;
 constexpr FileType kProtected[] = {FileType::config, FileType::key, FileType::snapshot, FileType::index,
                                    FileType::pack};
 
-std::vector<std::pair<Handle, std::uint64_t>> protected_objects(store::Backend& backend) {
-  std::vector<std::pair<Handle, std::uint64_t>> objects;
+using Sized = std::pair<Handle, std::uint64_t>;
+
+std::vector<Sized> all_objects(store::Backend& backend) {
+  std::vector<Sized> objects;
   for (const FileType type : kProtected)
     for (const store::FileInfo& file : backend.list(type))
-      if (file.size > 0 && file.size <= kLongestObject)
-        objects.emplace_back(Handle{type, type == FileType::config ? std::string() : file.name}, file.size);
+      objects.emplace_back(Handle{type, type == FileType::config ? std::string() : file.name}, file.size);
   return objects;
 }
 
+// Of others no parity can be made. (That of an object that was cut off to nothing still has it.)
+bool can_be_protected(std::uint64_t size) { return size > 0 && size <= kLongestObject; }
+
 // The groups of a repository against its packs.
 struct Groups {
-  std::map<std::string, GroupHead> whole;  // by name: all members are there
-  std::vector<std::string> stale;
-  std::set<std::string> covered;  // packs in whole groups
+  std::map<std::string, GroupHead> whole;                 // by name: all members are there
+  std::map<std::string, std::vector<GroupMember>> stale;  // without members: unreadable
+  std::set<std::string> covered;                          // packs in whole groups
 };
 
 Groups look_at_groups(store::Backend& backend, const std::map<std::string, std::uint64_t>& packs,
@@ -47,18 +52,18 @@ Groups look_at_groups(store::Backend& backend, const std::map<std::string, std::
   for (const store::FileInfo& file : backend.list(FileType::parity_group)) {
     std::optional<GroupHead> head;
     try {
-      if (!broken.contains(file.name)) head = load_group_head(backend, file);
+      head = load_group_head(backend, file);
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::not_found) throw;
-      continue;
+      if (error.kind() == ErrorKind::not_found) continue;
+      if (!broken.contains(file.name)) throw;
     }
-    const bool whole = head && head->file_size() == file.size &&
+    const bool whole = head && !broken.contains(file.name) && head->file_size() == file.size &&
                        std::ranges::all_of(head->members, [&](const GroupMember& member) {
                          const auto found = packs.find(member.pack);
                          return found != packs.end() && found->second == member.size;
                        });
     if (!whole) {
-      groups.stale.push_back(file.name);
+      groups.stale.emplace(file.name, head ? std::move(head->members) : std::vector<GroupMember>());
       continue;
     }
     for (const GroupMember& member : head->members) groups.covered.insert(member.pack);
@@ -73,14 +78,28 @@ std::map<std::string, std::uint64_t> packs_of(store::Backend& backend) {
   return packs;
 }
 
+// What the sidecar was made for; absent when it is of no use.
+std::optional<FileType> type_of_sidecar(store::Backend& backend, const std::string& name) {
+  const Handle sidecar{FileType::parity, name};
+  try {
+    if (const auto header = Sidecar::parse_header(backend.load(sidecar, 0, sizeof(DiskSidecarHeader))))
+      return file_type_of(header->type);
+    if (const auto whole = Sidecar::parse(backend.load_all(sidecar)))  // its other header
+      return file_type_of(whole->header().type);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::internal) throw;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 bool Coverage::complete(const Settings& settings) const {
-  return without_parity.empty() && stale.empty() && stale_groups.empty() &&
+  return without_parity.empty() && stale.empty() && stale_groups.empty() && lost_packs.empty() &&
          (settings.has_groups() ? without_group.empty() : groups == 0);
 }
 
-Coverage look_at_coverage(store::Backend& outer) {
+Coverage look_at_coverage(store::Backend& outer, const NamedPacks& named) {
   store::Backend& backend = plain(outer);
   Coverage coverage;
   std::set<std::string> sidecars;
@@ -90,19 +109,43 @@ Coverage look_at_coverage(store::Backend& outer) {
   }
   sidecars.erase(sidecar_of({FileType::parity_settings, ""}).name);
   std::map<std::string, std::uint64_t> packs;
-  for (const auto& [object, size] : protected_objects(backend)) {
+  std::set<std::string> there;  // of whatever size
+  for (const auto& [object, size] : all_objects(backend)) {
+    if (object.type == FileType::pack) there.insert(object.name);
+    const bool has = sidecars.erase(sidecar_of(object).name) != 0;
+    if (!can_be_protected(size)) continue;
     ++coverage.objects;
     coverage.object_bytes += size;
     if (object.type == FileType::pack) packs.emplace(object.name, size);
-    if (sidecars.erase(sidecar_of(object).name) == 0) coverage.without_parity.push_back(object);
+    if (!has) coverage.without_parity.push_back(object);
   }
+  if (named.known)
+    for (const std::string& pack : named.packs)
+      if (!there.contains(pack)) {
+        coverage.lost_packs.push_back(pack);
+        sidecars.erase(pack);
+      }
   for (const std::string& name : sidecars) coverage.stale.push_back({FileType::parity, name});
   for (const store::FileInfo& file : backend.list(FileType::parity_group)) {
     ++coverage.groups;
     coverage.parity_bytes += file.size;
   }
   Groups groups = look_at_groups(backend, packs);
-  coverage.stale_groups = std::move(groups.stale);
+  for (const auto& [name, members] : groups.stale) {
+    const auto is_lost = [&](const GroupMember& member) {
+      return !there.contains(member.pack) && named.surely(member.pack);
+    };
+    const auto is_whole = [&](const GroupMember& member) {
+      const auto found = packs.find(member.pack);
+      return found != packs.end() && found->second == member.size;
+    };
+    if (std::ranges::any_of(members, is_lost) && std::ranges::all_of(members, [&](const GroupMember& member) {
+          return is_lost(member) || is_whole(member);
+        }))
+      for (const GroupMember& member : members) groups.covered.insert(member.pack);
+    else
+      coverage.stale_groups.push_back(name);
+  }
   for (const auto& [pack, size] : packs)
     if (!groups.covered.contains(pack)) coverage.without_group.push_back(pack);
   return coverage;
@@ -138,9 +181,10 @@ class Updating {
         stop_(std::move(stop)) {}
 
   UpdateReport run() {
-    const auto objects = protected_objects(backend_);
+    const auto objects = all_objects(backend_);
     plan_sidecars(objects);
     plan_groups();
+    find_lost(objects);
     std::uint64_t total = 0;
     std::vector<Handle> work;
     for (const auto& [object, size] : objects)
@@ -162,16 +206,21 @@ class Updating {
     report_.groups_removed = dissolved_.size();
     if (!options_.keep_stale) remove_stale(objects);
     std::ranges::sort(report_.damaged);
+    for (const std::string& pack : lost_) report_.lost.push_back({FileType::pack, pack});
     return std::move(report_);
   }
 
  private:
-  void plan_sidecars(const std::vector<std::pair<Handle, std::uint64_t>>& objects) {
+  void plan_sidecars(const std::vector<Sized>& objects) {
     std::map<std::string, std::uint64_t> sidecars;
     for (const store::FileInfo& file : backend_.list(FileType::parity))
       sidecars.emplace(file.name, file.size);
     for (const auto& [object, size] : objects) {
       os::throw_if_stopped(stop_);
+      if (!can_be_protected(size)) {
+        report_.damaged.push_back(object);
+        continue;
+      }
       const Handle sidecar = sidecar_of(object);
       const auto found = sidecars.find(sidecar.name);
       const Geometry wanted = choose_geometry(object.type, size, settings_);
@@ -199,14 +248,16 @@ class Updating {
     const auto packs = packs_of(backend_);
     Groups groups =
         look_at_groups(backend_, packs, {options_.broken_groups.begin(), options_.broken_groups.end()});
-    dissolved_ = groups.stale;
+    for (const auto& [name, members] : groups.stale) {
+      dissolved_.push_back(name);
+      for (const GroupMember& member : members) members_[name].insert(member.pack);
+    }
+    for (const auto& [name, head] : groups.whole)
+      for (const GroupMember& member : head.members) members_[name].insert(member.pack);
     if (!settings_.has_groups()) {
       for (const auto& [name, head] : groups.whole) dissolved_.push_back(name);
       // Nothing else may read them, and then it would not be known that a group is still needed.
-      for (const std::string& name : dissolved_) {
-        const auto members = members_of(name);
-        wants_look_.insert(members.begin(), members.end());
-      }
+      for (const auto& [name, members] : members_) wants_look_.insert(members.begin(), members.end());
       return;
     }
     builder_ = std::make_unique<GroupBuilder>(backend_, settings_);
@@ -230,25 +281,33 @@ class Updating {
       dissolved_.insert(dissolved_.end(), small.begin(), small.end());
     builder_->leave(dissolved_);
     for (const auto& [pack, size] : packs)
-      if (!covered.contains(pack) && size > 0 && size <= kLongestObject) wants_group_.insert(pack);
+      if (!covered.contains(pack) && can_be_protected(size)) wants_group_.insert(pack);
   }
 
-  std::vector<std::string> members_of(const std::string& group) {
-    std::vector<std::string> members;
-    const auto info = backend_.stat({FileType::parity_group, group});
-    const auto head = info ? load_group_head(backend_, *info) : std::nullopt;
-    if (head)
-      for (const GroupMember& member : head->members) members.push_back(member.pack);
-    return members;
+  // Packs that are named and not there. What is not named was removed by another program.
+  void find_lost(const std::vector<Sized>& objects) {
+    std::set<std::string> packs, sidecars;
+    for (const auto& [object, size] : objects) {
+      if (object.type == FileType::pack) packs.insert(object.name);
+      sidecars.insert(sidecar_of(object).name);
+    }
+    if (options_.named.known) {
+      std::ranges::set_difference(options_.named.packs, packs, std::inserter(lost_, lost_.end()));
+      return;
+    }
+    for (const auto& [group, members] : members_)
+      std::ranges::set_difference(members, packs, std::inserter(lost_, lost_.end()));
+    for (const store::FileInfo& file : backend_.list(FileType::parity))
+      if (!sidecars.contains(file.name) && type_of_sidecar(backend_, file.name) == FileType::pack)
+        lost_.insert(file.name);
   }
 
   void keep_what_may_heal() {
-    std::set<std::string> damaged;
+    std::set<std::string> damaged = lost_;
     for (const Handle& object : report_.damaged)
       if (object.type == FileType::pack) damaged.insert(object.name);
-    if (damaged.empty()) return;
     report_.groups_kept = std::erase_if(dissolved_, [&](const std::string& name) {
-      return std::ranges::any_of(members_of(name),
+      return std::ranges::any_of(members_[name],
                                  [&](const std::string& pack) { return damaged.contains(pack); });
     });
   }
@@ -289,10 +348,11 @@ class Updating {
       builder_->add(object.name, reading->bytes);
   }
 
-  void remove_stale(const std::vector<std::pair<Handle, std::uint64_t>>& objects) {
+  void remove_stale(const std::vector<Sized>& objects) {
     std::set<std::string> known;
     for (const auto& [object, size] : objects) known.insert(sidecar_of(object).name);
     known.insert(sidecar_of({FileType::parity_settings, ""}).name);
+    known.insert(lost_.begin(), lost_.end());
     std::vector<Handle> stale;
     for (const store::FileInfo& file : backend_.list(FileType::parity))
       if (!known.contains(file.name)) stale.push_back({FileType::parity, file.name});
@@ -307,7 +367,8 @@ class Updating {
   const std::stop_token stop_;
   std::mutex mutex_;
   std::set<Handle> wants_sidecar_;
-  std::set<std::string> wants_group_, wants_look_;
+  std::set<std::string> wants_group_, wants_look_, lost_;
+  std::map<std::string, std::set<std::string>> members_;  // of each group that was there
   std::vector<std::string> dissolved_;
   std::unique_ptr<GroupBuilder> builder_;
   UpdateReport report_;
@@ -327,15 +388,20 @@ UpdateReport update(store::Backend& outer, const UpdateOptions& options, Progres
   return report;
 }
 
-std::vector<store::Handle> lost_objects(store::Backend& outer) {
+std::vector<store::Handle> lost_objects(store::Backend& outer, std::optional<FileType> of) {
   store::Backend& backend = plain(outer);
+  std::set<std::string> names;
+  for (const store::FileInfo& file : backend.list(FileType::parity)) names.insert(file.name);
+  names.erase(sidecar_of({FileType::parity_settings, ""}).name);
+  for (const auto& [object, size] : all_objects(backend)) names.erase(sidecar_of(object).name);
   std::vector<Handle> lost;
-  for (const Handle& stale : look_at_coverage(backend).stale)
+  for (const std::string& name : names) {
     // The type is in the sidecar; a damaged one is of no use here.
-    for (const FileType type : kProtected) {
-      const Handle object{type, type == FileType::config ? std::string() : stale.name};
-      if (sidecar_of(object) == stale && find_sidecar(backend, object).sidecar) lost.push_back(object);
-    }
+    const auto type = type_of_sidecar(backend, name);
+    if (!type || (of && *type != *of)) continue;
+    const Handle object{*type, *type == FileType::config ? std::string() : name};
+    if (sidecar_of(object).name == name && find_sidecar(backend, object).sidecar) lost.push_back(object);
+  }
   return lost;
 }
 

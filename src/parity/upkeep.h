@@ -1,11 +1,13 @@
 // Parity of a whole repository: how much of it there is, making what is missing, taking it away.
 #pragma once
 
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/progress.h"
+#include "parity/named_packs.h"
 #include "parity/settings.h"
 
 namespace respaldo::parity {
@@ -18,11 +20,14 @@ struct Coverage {
   std::vector<store::Handle> stale;           // sidecars of objects that do not exist, keys' first
   std::vector<std::string> without_group;     // packs that no group with all its members has
   std::vector<std::string> stale_groups;      // groups whose members are not all there, or unreadable ones
+  // Packs that are surely named, and not there. Their sidecars are not stale, nor are groups that lack
+  // nothing else.
+  std::vector<std::string> lost_packs;
   // Nothing to do for `update`.
   bool complete(const Settings& settings) const;
 };
 // By names and sizes alone: what a sidecar holds is not read. Needs no key.
-Coverage look_at_coverage(store::Backend& backend);
+Coverage look_at_coverage(store::Backend& backend, const NamedPacks& named = {});
 
 // A sidecar as it lies there is that of its object, and a group is whole. By `file`: a sidecar or a group.
 // What does not exist any more is sound. Reads it wholly.
@@ -31,13 +36,15 @@ bool is_sound(store::Backend& backend, const store::Handle& file);
 struct UpdateOptions {
   bool keep_stale = false;     // sidecars whose objects do not exist stay: they may be what is left of them
   bool check_sidecars = true;  // read each sidecar's header: damaged ones, and other settings
-  std::vector<std::string> broken_groups;  // known to be damaged
+  std::vector<std::string> broken_groups{};  // known to be damaged
+  NamedPacks named{};                        // what is not there, and perhaps named, counts as lost
   unsigned threads = 0;
 };
 struct UpdateReport {
   std::uint64_t made = 0, removed = 0;  // sidecars
   std::uint64_t groups_made = 0, groups_removed = 0;
   std::vector<store::Handle> damaged;  // objects that do not match their names: they get no parity
+  std::vector<store::Handle> lost;     // packs that are named and not there: their sidecars stay
   std::uint64_t groups_kept = 0;       // to be replaced, but they may be what heals one of these
 };
 // Brings parity up to date with what is there: after another program wrote or pruned, and after the settings
@@ -46,9 +53,9 @@ struct UpdateReport {
 UpdateReport update(store::Backend& backend, const UpdateOptions& options, Progress& progress,
                     std::stop_token stop);
 
-// What sidecars are there for and is not: removed by another program, or lost. (`repair` with these as `only`
-// brings them back.)
-std::vector<store::Handle> lost_objects(store::Backend& backend);
+// What sidecars are there for and is not, of one type or of all: removed by another program, or lost.
+// (`repair` with these as `only` brings them back.)
+std::vector<store::Handle> lost_objects(store::Backend& backend, std::optional<store::FileType> of = {});
 
 // Removes the settings, then all parity.
 void disable(store::Backend& backend);

@@ -279,6 +279,23 @@ std::string Repository::save_unpacked(FileType type, std::string_view json, stor
   return name;
 }
 
+namespace {
+
+constexpr const char* kDamagedIndex =
+    "`respaldo check --repair` heals it where there is parity; else `respaldo repair index` makes it anew "
+    "from the "
+    "packs";
+constexpr const char* kDamagedSnapshot =
+    "`respaldo check --repair` heals it where there is parity; else `respaldo repair snapshots --forget` "
+    "removes it";
+
+[[noreturn]] void rethrow(Error& error, const char* hint) {
+  if (error.kind() == ErrorKind::corrupt && error.hint().empty()) error.set_hint(hint);
+  throw;
+}
+
+}  // namespace
+
 std::vector<NamedSnapshot> Repository::snapshots(std::vector<std::string>* damaged) {
   std::vector<NamedSnapshot> all;
   for (const store::FileInfo& info : impl_->backend->list(FileType::snapshot)) {
@@ -287,9 +304,9 @@ std::vector<NamedSnapshot> Repository::snapshots(std::vector<std::string>* damag
       all.push_back(
           {*SnapshotId::parse(info.name), in_context([&] { return "snapshot " + info.name.substr(0, 8); },
                                                      [&] { return parse_snapshot(json); })});
-    } catch (const Error& error) {
+    } catch (Error& error) {
       if (error.kind() == ErrorKind::not_found) continue;  // removed since it was listed
-      if (damaged == nullptr) throw;
+      if (damaged == nullptr) rethrow(error, kDamagedSnapshot);
       damaged->push_back(error.what());
     }
   }
@@ -342,9 +359,9 @@ Index Repository::load_index(bool stored_only, Progress& progress, std::vector<s
             index.add(pack);
             if (impl_->cache != nullptr && holds_only_trees(pack)) tree_packs.push_back(pack.pack);
           }
-        } catch (const Error& error) {
+        } catch (Error& error) {
           std::lock_guard lock(mutex);
-          if (damaged == nullptr) throw;
+          if (damaged == nullptr) rethrow(error, kDamagedIndex);
           damaged->push_back(error.what());
         }
         progress.advance(files[i].size);

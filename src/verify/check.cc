@@ -11,6 +11,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "os/thread_group.h"
+#include "parity/parity_backend.h"
 #include "verify/findings.h"
 #include "verify/losses.h"
 #include "verify/pack_check.h"
@@ -30,13 +31,15 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
       options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
   Findings findings;
   CheckReport report;
+  const std::string heal = parity::heal_first(repository.backend());
 
   std::vector<std::string> damaged;
   const repo::IndexedRepository indexed(repository, repository.load_index(progress, &damaged, stop));
   for (std::string& message : damaged)
     findings.add(Severity::error, "bad_index", std::move(message),
-                 "`respaldo repair index` makes it anew from the packs");
-  bool metadata_damaged = !damaged.empty();
+                 heal + "`respaldo repair index` makes it anew from the packs");
+  const bool index_is_whole = damaged.empty();
+  bool metadata_damaged = !index_is_whole;
   report.blobs = indexed.index().blob_count();
   report.packs = indexed.index().pack_count();
   os::throw_if_stopped(stop);
@@ -47,7 +50,7 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
   const auto backups = repository.snapshots(&damaged);
   for (std::string& message : damaged)
     findings.add(Severity::error, "bad_backup", std::move(message),
-                 "the other backups do not need it; `respaldo repair snapshots --forget` removes it");
+                 heal + "the other backups do not need it; `respaldo repair snapshots --forget` removes it");
   metadata_damaged |= !damaged.empty();
   report.snapshots = backups.size();
   check_trees(indexed, backups, threads, findings, progress, stop);
@@ -56,7 +59,7 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
   if (options.read_data)
     report.bytes_read = check_pack_data(indexed, options.subset, threads, places, findings, progress, stop);
   if (!places.empty()) tell_losses(indexed, backups, places, findings, stop);
-  check_parity(repository, findings);
+  check_parity(repository, indexed.index(), index_is_whole, findings);
   if (options.read_data)
     report.bytes_read += check_parity_data(repository, options.subset, threads, findings, progress, stop);
   std::set<store::Handle> objects = findings.take_damaged();

@@ -40,6 +40,12 @@ class Check : public ::testing::Test {
   repo::SnapshotId store(std::uint64_t seed = 1) {
     return store_image(*repository_, random_bytes(kSize, seed), facts_for(kSize), 256U << 10, small_packs());
   }
+  void make_with_parity() {
+    repo::Repository::CreateOptions options;
+    options.scrypt = crypto::ScryptParameters{1024, 1, 1};
+    repository_ =
+        repo::Repository::create(parity::with_parity(store::open_memory(), {50, 2, 1}), "secret", options);
+  }
   CheckReport check(bool read_data, unsigned threads = 2) {
     return check_repository(*repository_, {read_data, threads}, progress_, {});
   }
@@ -138,11 +144,60 @@ TEST_F(Check, a_damaged_tree_is_found_without_reading_data) {
   EXPECT_THAT(report.findings, Contains(Kind("bad_backup")));
 }
 
+TEST_F(Check, one_lost_pack_is_one_warning_that_leads_to_healing) {
+  make_with_parity();
+  store();
+  const store::Handle pack{store::FileType::pack, first_blob().pack.hex()};
+  parity::plain(repository_->backend()).remove(pack);
+  for (const bool read_data : {false, true}) {
+    std::vector<Finding> warnings;
+    for (const Finding& finding : check(read_data).findings) {
+      if (finding.severity == Severity::warning) warnings.push_back(finding);
+      if (finding.kind == "missing_pack" || finding.kind == "lost") {
+        EXPECT_THAT(finding.advice, ::testing::StartsWith("`respaldo check --repair`")) << finding.message;
+      }
+    }
+    EXPECT_THAT(warnings, ::testing::ElementsAre(AllOf(
+                              Kind("can_be_healed"), Field(&Finding::advice, HasSubstr("check --repair")))));
+  }
+}
+
+TEST_F(Check, a_pack_that_only_its_group_heals_is_told_even_when_another_must_be_healed_first) {
+  make_with_parity();
+  store();
+  const store::Handle lost{store::FileType::pack, first_blob().pack.hex()};
+  store::Backend& plain = parity::plain(repository_->backend());
+  for (const std::string& name : pack_names(*repository_)) {
+    const store::Handle pack{store::FileType::pack, name};
+    if (pack == lost) continue;
+    Bytes bytes = plain.load_all(pack);
+    bytes.data()[100] ^= 1;
+    const ByteView whole = bytes;
+    plain.save(pack, {&whole, 1}, store::Durability::now);
+  }
+  plain.remove(lost);
+  EXPECT_THAT(check(false).findings,
+              AllOf(Contains(AllOf(Kind("can_be_healed"), Field(&Finding::message, HasSubstr(lost.str())))),
+                    Not(Contains(Kind("cannot_be_healed")))));
+}
+
+TEST_F(Check, without_its_index_what_is_not_there_may_have_been_lost) {
+  make_with_parity();
+  store();
+  parity::plain(repository_->backend()).remove({store::FileType::pack, first_blob().pack.hex()});
+  flip(*repository_, {store::FileType::index, repository_->backend().list(store::FileType::index).at(0).name},
+       40);
+  for (const Finding& finding : check(false).findings) {
+    EXPECT_THAT(finding.kind, Not("missing_pack"));
+    if (finding.kind == "parity_stale" || finding.kind == "parity_group_stale" ||
+        finding.kind == "bad_index") {
+      EXPECT_THAT(finding.advice, HasSubstr("respaldo check --repair")) << finding.kind;
+    }
+  }
+}
+
 TEST_F(Check, damaged_parity_is_told_when_it_is_read) {
-  repo::Repository::CreateOptions options;
-  options.scrypt = crypto::ScryptParameters{1024, 1, 1};
-  repository_ =
-      repo::Repository::create(parity::with_parity(store::open_memory(), {50, 2, 1}), "secret", options);
+  make_with_parity();
   store();
   EXPECT_THAT(check(true).findings, IsEmpty());
   store::Backend& plain = parity::plain(repository_->backend());

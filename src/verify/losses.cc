@@ -12,6 +12,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "os/thread_group.h"
+#include "parity/parity_backend.h"
 #include "view/volume_view.h"
 
 namespace respaldo::verify {
@@ -132,6 +133,7 @@ void tell_losses(const repo::IndexedRepository& repository, const std::vector<re
                  const DamagedPlaces& damaged, Findings& findings, const std::stop_token& stop) {
   Walk walk(repository, damaged, stop);
   for (std::size_t i = backups.size(); i-- > 0;) walk.backup(backups[i]);
+  const std::string heal = parity::heal_first(repository.repository().backend());
   for (const auto& [path, loss] : walk.losses()) {
     const std::string what = loss.folder ? "all that is below"
                                          : fmt::format("{} in {} blob{}", format_size(loss.bytes), loss.blobs,
@@ -142,9 +144,9 @@ void tell_losses(const repo::IndexedRepository& repository, const std::vector<re
     findings.add(Severity::error, "lost",
                  fmt::format("{}: lost is {}, in backup{} {}{}", printable(in_words(path, loss.folder)), what,
                              loss.backup_count == 1 ? "" : "s", fmt::join(loss.backups, ", "), more),
-                 "a new backup stores again what the volume still holds; `respaldo repair snapshots` makes "
-                 "the old ones "
-                 "usable without it");
+                 heal +
+                     "a new backup stores again what the volume still holds; `respaldo repair snapshots` "
+                     "makes the old ones usable without it");
   }
 }
 

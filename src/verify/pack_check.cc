@@ -17,6 +17,7 @@
 #include "base/units.h"
 #include "crypto/crypto.h"
 #include "os/thread_group.h"
+#include "parity/parity_backend.h"
 #include "repo/index_numbers.h"
 
 namespace respaldo::verify {
@@ -74,7 +75,8 @@ class PackReading {
       findings_.damaged({store::FileType::pack, pack_.pack.hex()});
       findings_.add(Severity::error, "bad_pack_hash",
                     fmt::format("pack {}: its bytes do not match its name", pack_.pack.short_hex()),
-                    fmt::format(kRepairPack, pack_.pack.short_hex()));
+                    parity::heal_first(repository_.repository().backend()) +
+                        fmt::format(kRepairPack, pack_.pack.short_hex()));
     }
     check_header();
   }
@@ -169,6 +171,7 @@ class PackReading {
 void check_pack_list(repo::Repository& repository, const repo::Index& index, DamagedPlaces& damaged,
                      Findings& findings) {
   auto stored = stored_packs(repository);
+  const std::string heal = parity::heal_first(repository.backend());
   index.for_each_pack([&](const repo::PackContents& pack) {
     const auto found = stored.find(pack.pack);
     if (found == stored.end()) {
@@ -176,17 +179,20 @@ void check_pack_list(repo::Repository& repository, const repo::Index& index, Dam
       findings.damaged({store::FileType::pack, pack.pack.hex()});
       findings.add(Severity::error, "missing_pack",
                    fmt::format("pack {} with {} blobs is missing", pack.pack.short_hex(), pack.blobs.size()),
-                   "bring it back from a copy of the repository; else `respaldo repair snapshots`, then "
-                   "`repair index`");
+                   heal +
+                       "bring it back from a copy of the repository; else `respaldo repair snapshots`, then "
+                       "`repair index`");
       return;
     }
     for (const repo::PackedBlob& blob : pack.blobs)
       if (end_of(blob) > found->second) damaged.add(pack.pack, blob);
-    if (const std::uint64_t expected = repo::Index::expected_pack_size(pack); found->second != expected)
+    if (const std::uint64_t expected = repo::Index::expected_pack_size(pack); found->second != expected) {
+      findings.damaged({store::FileType::pack, pack.pack.hex()});
       findings.add(
           Severity::error, "bad_pack_size",
           fmt::format("pack {} has {} bytes instead of {}", pack.pack.short_hex(), found->second, expected),
           kReadData);
+    }
     const auto is_tree = [](const repo::PackedBlob& blob) { return blob.type == repo::BlobType::tree; };
     if (std::ranges::any_of(pack.blobs, is_tree) && !std::ranges::all_of(pack.blobs, is_tree))
       findings.add(Severity::info, "mixed_pack",

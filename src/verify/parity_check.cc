@@ -25,13 +25,17 @@ std::string first_of(const std::vector<store::Handle>& objects) {
 
 }  // namespace
 
-void check_parity(repo::Repository& repository, Findings& findings) {
+void check_parity(repo::Repository& repository, const repo::Index& index, bool whole, Findings& findings) {
   const parity::ParityBackend* parity = parity::parity_of(repository.backend());
   if (parity == nullptr) return;
   if (parity->settings_damaged())
     findings.add(Severity::warning, "parity_settings", "the settings of parity are damaged",
                  "respaldo check --repair");
-  const parity::Coverage coverage = parity::look_at_coverage(repository.backend());
+  parity::NamedPacks named{.known = whole};
+  for (const repo::PackId& pack : index.packs()) named.packs.insert(pack.hex());
+  const parity::Coverage coverage = parity::look_at_coverage(repository.backend(), named);
+  // Only an index that can be read tells what was lost and what another program removed.
+  const std::string heal = whole ? "" : "respaldo check --repair, as an index cannot be read; then: ";
   if (!coverage.without_parity.empty())
     findings.add(
         Severity::warning, "parity_missing",
@@ -44,19 +48,20 @@ void check_parity(repo::Repository& repository, Findings& findings) {
         fmt::format("{} parity files belong to objects that do not exist ({}): removed by another "
                     "program, or lost",
                     coverage.stale.size(), first_of(coverage.stale)),
-        "when they were lost: respaldo parity restore; else: respaldo parity update (which also ends "
-        "that a removed password's key could be brought back)");
+        heal +
+            "when they were lost: respaldo parity restore; else: respaldo parity update (which also ends "
+            "that a removed password's key could be brought back)");
   if (!parity->settings().has_groups()) return;
   if (!coverage.without_group.empty())
     findings.add(
         Severity::warning, "parity_group_missing",
         fmt::format("{} packs are in no group with all its members: they could not be brought back whole",
                     coverage.without_group.size()),
-        kUpdate);
+        heal + kUpdate);
   if (!coverage.stale_groups.empty())
     findings.add(Severity::warning, "parity_group_stale",
                  fmt::format("{} groups of packs are damaged, or miss members", coverage.stale_groups.size()),
-                 kUpdate);
+                 heal + kUpdate);
 }
 
 std::uint64_t check_parity_data(repo::Repository& repository, const ReadSubset& subset, unsigned threads,
@@ -101,10 +106,8 @@ std::uint64_t check_parity_data(repo::Repository& repository, const ReadSubset& 
 void check_healing(repo::Repository& repository, const std::set<store::Handle>& damaged, Findings& findings,
                    Progress& progress, const std::stop_token& stop) {
   if (damaged.empty() || parity::parity_of(repository.backend()) == nullptr) return;
-  parity::RepairOptions options;
-  options.dry_run = true;
-  options.only.assign(damaged.begin(), damaged.end());
-  for (const parity::RepairItem& item : parity::repair(repository.backend(), options, progress, stop).items) {
+  for (const parity::RepairItem& item :
+       parity::look_for_healing(repository.backend(), damaged, progress, stop).items) {
     if (item.outcome == parity::Outcome::healed)
       findings.add(Severity::warning, "can_be_healed", item.message, "respaldo check --repair");
     else if (item.outcome == parity::Outcome::beyond)

@@ -10,9 +10,10 @@
 
 namespace respaldo::verify {
 
-// Objects without parity, parity without objects; says nothing about repositories without parity. Reads no
-// data.
-void check_parity(repo::Repository& repository, Findings& findings);
+// Objects without parity, parity without objects; says nothing about repositories without parity, nor of
+// packs that `index` names and that are not there: those are told as missing. `whole`: every index file was
+// read. Reads no data.
+void check_parity(repo::Repository& repository, const repo::Index& index, bool whole, Findings& findings);
 
 // Reads the parity itself: of the packs in the subset, or so much of it, and of as many groups. Damaged
 // parity heals nothing, and nothing else tells of it. Returns the bytes read.

@@ -112,7 +112,8 @@ def main():
         run([*ours, "forget", "--keep-last", "1"], expect=1)
         run([*ours, "repair", "snapshots", "--forget"])
         need(not backups(repository), "the damaged backup is still there")
-        run([*ours, "prune"])
+        run([*ours, "prune"], expect=1)  # everything would go
+        run([*ours, "prune", "--yes"])
         restic(repository, "check", "--read-data")
         print("indexes, packs and backups were repaired")
 

@@ -129,6 +129,58 @@ def beyond(repository, good):
     need(manifest(repository.path) == good, "it is not as it was")
 
 
+def lost_pack(repository):
+    """Until it is brought back, nothing takes away what brings it back; and check leads there."""
+    for words in (("update",), ("enable", "10%", "--groups", "3+1"), ("enable", "5%", "--groups", "2+1"), ("enable", "5%")):
+        repository("parity", "enable", "5%", "--groups", "3+1")
+        pack = RANDOM.choice(repository.packs())
+        data = file_sum(pack)
+        pack.unlink()
+        findings = repository.json("check", expect=20)["findings"]
+        warnings = [finding["kind"] for finding in findings if finding["severity"] == "warning"]
+        need(warnings == ["can_be_healed"], f"one loss, and these warnings: {warnings}")
+        need(not any("parity update" in finding["advice"] for finding in findings), findings)
+        told = repository("--json", "parity", *words, expect=20).stdout
+        need(json.loads(told)["lost"] == [pack.name], told)
+        need("is lost" in repository("parity", "update", expect=20).stdout, "the loss is not told")
+        repository("check", "--repair")
+        need(file_sum(pack) == data, f"lost for good by parity {' '.join(words)}")
+        repository("parity", "update")
+        need(repository.json("parity", "status")["complete"], "update left something over")
+    repository("parity", "enable", "5%", "--groups", "3+1")
+    # While no index can be read, nobody knows what was removed and what was lost.
+    pack = RANDOM.choice(repository.packs())
+    data = file_sum(pack)
+    pack.unlink()
+    for index in (repository.path / "index").iterdir():
+        repository.damage(index, "flip", 1)
+    repository("parity", "update", expect=20)
+    repository("check", "--repair")
+    need(file_sum(pack) == data, "lost for good while the index was damaged")
+    repository("parity", "update")
+    need(repository.json("parity", "status")["complete"], "update left something over")
+
+
+def giving_up(repository):
+    """What parity heals is not given up."""
+    good = manifest(repository.path)
+    pack = RANDOM.choice(repository.packs())
+    for path, kind in ((next((repository.path / "snapshots").iterdir()), "flip"), (next((repository.path / "index").iterdir()), "flip"),
+                       (pack, "flip"), (pack, "lose")):
+        repository.damage(path, kind, 0)
+        tries = {"snapshots": [("repair", "snapshots", "--forget"), ("prune",), ("forget", "--keep-last", "1")],
+                 "index": [("repair", "index"), ("repair", "snapshots", "--forget"), ("prune",)]}.get(
+                     path.parent.name, [("repair", "packs", pack.name)] if kind == "flip" else
+                     [("repair", "snapshots", "--forget"), ("repair", "index"), ("prune",)])
+        before = manifest(repository.path)
+        for words in tries:
+            said = repository(*words, expect=None)
+            need(said.returncode != 0 and "`respaldo check --repair`" in said.stderr, f"{words} after {kind}: {said.stdout}{said.stderr}")
+            need(manifest(repository.path) == before, f"{words} changed something")
+        repository("check", "--repair")
+        need(manifest(repository.path) == good, f"{path} did not come back")
+
+
 def beside_restic(repository):
     path = repository.path
     restic(path, "check", "--read-data")
@@ -248,6 +300,8 @@ def main():
         beyond(repository, good)
         repository("restore", "latest", "--to-file", work / "back")
         need(file_sum(work / "back") == sums, "the backup is another one")
+        lost_pack(repository)
+        giving_up(repository)
         beside_restic(repository)
         keys(repository)
         kills(images, repository)
