@@ -83,8 +83,8 @@ class Restore {
               next = end;
             }
             if (begin == end) return;
+            compare(begin, end, buffer, same);
             for (std::size_t at = begin; at < end; ++at) {
-              same[at] = is_there(chunks_[at], buffer) ? 1 : 0;
               if (same[at] != 0) unchanged_ += chunks_[at].length;
               progress_.advance(chunks_[at].length);
             }
@@ -98,17 +98,39 @@ class Restore {
     chunks_.resize(kept);
   }
 
-  bool is_there(const view::ImageChunk& chunk, Bytes& buffer) const {
-    const bool zeros = zeros_.contains(chunk.id);
-    try {
-      if (zeros && std::ranges::all_of(target_.runs({chunk.offset, chunk.length}), is_hole)) return true;
-      buffer.resize(chunk.length);
-      target_.read_at(chunk.offset, buffer);
-    } catch (const Error&) {
-      return false;  // writing it may mend the sector
+  // Which of some chunks are there. Hashed together: several at once take half the time of one after the other.
+  void compare(std::size_t begin, std::size_t end, Bytes& buffer, std::vector<std::uint8_t>& same) const {
+    std::uint64_t room = 0;
+    for (std::size_t at = begin; at < end; ++at) room += chunks_[at].length;
+    buffer.resize(room);
+    std::vector<ByteView> messages;
+    std::vector<std::size_t> hashed;
+    std::size_t used = 0;
+    for (std::size_t at = begin; at < end; ++at) {
+      const view::ImageChunk& chunk = chunks_[at];
+      const bool zeros = zeros_.contains(chunk.id);
+      const MutableBytes bytes = buffer.span().subspan(used, chunk.length);
+      try {
+        if (zeros && std::ranges::all_of(target_.runs({chunk.offset, chunk.length}), is_hole)) {
+          same[at] = 1;
+          continue;
+        }
+        target_.read_at(chunk.offset, bytes);
+      } catch (const Error&) {
+        continue;  // writing it may mend the sector
+      }
+      if (zeros) {
+        same[at] = is_zero(bytes) ? 1 : 0;
+        continue;
+      }
+      used += chunk.length;
+      messages.emplace_back(bytes);
+      hashed.push_back(at);
     }
-    if (zeros) return is_zero(buffer);
-    return crypto::sha256(buffer) == chunk.id.bytes;
+    std::vector<crypto::Digest> digests(messages.size());
+    crypto::sha256_many(messages, digests);
+    for (std::size_t i = 0; i < hashed.size(); ++i)
+      same[hashed[i]] = digests[i] == chunks_[hashed[i]].id.bytes ? 1 : 0;
   }
 
   void write() {
