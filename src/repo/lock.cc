@@ -232,8 +232,10 @@ std::unique_ptr<RepoLock> RepoLock::acquire(Repository& repository, LockKind kin
           repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
       auto impl = std::make_unique<Impl>(repository, exclusive, name);
       auto lock = std::unique_ptr<RepoLock>(new RepoLock(std::move(impl)));
-      if (settling == Settling::behind) return lock;
-      other = lock->impl_->rival(stop);
+      // Who locked before us is seen now, or had ended before anything is read that he changed. Who locks after us sees
+      // our lock. rival() is for stores that show it a little later.
+      other = conflict(repository, exclusive, name);
+      if (!other && settling == Settling::wait) other = lock->impl_->rival(stop);
       if (!other) return lock;
     }
     if (std::chrono::steady_clock::now() >= deadline) throw busy(*other);
@@ -288,8 +290,10 @@ std::size_t remove_dead_locks(Repository& repository, std::chrono::milliseconds 
   std::vector<std::string> dead, watched;
   for (const LockInfo& lock : list_locks(repository)) {
     if (lock.unreadable || !lock.stale) continue;
+    // Before this boot: of two machines of one name, or two containers of one machine, none is alive since then.
     const bool ours = lock.hostname == this_host() && is_dead(lock.pid);
-    if (ours && now().seconds - lock.time.seconds > kStaleAfter) {
+    const std::int64_t age = now().seconds - lock.time.seconds;
+    if (ours && age > kStaleAfter && age > uptime()) {
       dead.push_back(lock.name);
     } else {
       tell(lock);

@@ -54,8 +54,8 @@ std::vector<LockInfo> list_locks(Repository& repository);
 // Removes stale locks, or all of them; returns how many.
 std::size_t remove_locks(Repository& repository, bool all);
 // For programs, where nobody looks: a lock may look stale because a clock is wrong, or two machines have one name.
-// Removes those of dead processes of this host that are older than half an hour; what else looks stale is watched
-// for so long first: whoever lives refreshes his lock, under another name. `tell` hears of each that is watched.
+// Removes those of processes of this host that are older than its last boot; what else looks stale is watched for
+// so long first: whoever lives refreshes his lock, under another name. `tell` hears of each that is watched.
 inline constexpr std::chrono::minutes kLockWatch{11};
 std::size_t remove_dead_locks(Repository& repository, std::chrono::milliseconds watch,
                               const std::function<void(const LockInfo&)>& tell, const std::stop_token& stop);

@@ -18,6 +18,7 @@
 #include "repo/golden_test.h"
 #include "repo/host.h"
 #include "repo/lock.h"
+#include "store/forward.h"
 #include "testing/temp.h"
 
 namespace respaldo::repo {
@@ -356,6 +357,27 @@ TEST_F(Repositories, a_lock_of_the_same_moment_is_seen_when_it_settles) {
   early->settle({});
 }
 
+TEST_F(Repositories, who_locked_before_us_is_seen_before_anything_is_read) {
+  const auto repository = create();
+  // Between the first look and our own lock somebody takes his: known without waiting for the rest of the moment.
+  struct Rival : store::Forward {
+    using Forward::Forward;
+    void save(const store::Handle& handle, std::span<const ByteView> parts, store::Durability how) override {
+      if (handle.type == store::FileType::lock && other) std::exchange(other, nullptr)();
+      below_->save(handle, parts, how);
+    }
+    std::function<void()> other;
+  };
+  auto rival = std::make_unique<Rival>(store::open_location(path().native()));
+  Rival& hook = *rival;
+  const auto late = Repository::open(std::move(rival), "secret");
+  std::unique_ptr<RepoLock> exclusive;
+  hook.other = [&] { exclusive = RepoLock::acquire(*repository, LockKind::exclusive); };
+  EXPECT_EQ(error_of([&] { RepoLock::acquire(*late, LockKind::shared, {}, {}, Settling::behind); }).kind(), ErrorKind::busy);
+  EXPECT_EQ(list_locks(*repository).size(), 1U) << "ours is gone again";
+  exclusive->require();
+}
+
 TEST_F(Repositories, who_lost_his_lock_learns_it_before_anything_counts) {
   const auto repository = create();
   const auto lock = RepoLock::acquire(*repository, LockKind::shared);
@@ -390,7 +412,7 @@ TEST_F(Repositories, without_a_person_only_locks_of_the_dead_are_removed) {
   const auto mine = RepoLock::acquire(*repository, LockKind::shared);
 
   // Surely dead: removed at once, and nothing is waited for.
-  lock_of(this_host(), dead, 3600);
+  lock_of(this_host(), dead, 800'000'000);
   EXPECT_EQ(remove_dead_locks(*repository, std::chrono::hours(1), tell, {}), 1U);
   EXPECT_TRUE(watched.empty());
 

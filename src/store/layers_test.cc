@@ -317,6 +317,7 @@ TEST_F(Layers, who_will_write_finds_the_listings_begun_behind_his_lock) {
 
   // What others did before we had our lock is seen.
   other_host.save({FileType::index, name_of(2)}, {&text, 1}, Durability::now);
+  other_host.save({FileType::lock, name_of(9)}, {&text, 1}, Durability::now);
   save(*store, 1, "lock", Durability::now, FileType::lock);
   EXPECT_EQ(store->list(FileType::pack).size(), 1U);
   EXPECT_EQ(store->list(FileType::index).size(), 2U);
@@ -325,13 +326,18 @@ TEST_F(Layers, who_will_write_finds_the_listings_begun_behind_his_lock) {
   {
     const std::lock_guard lock(mutex);
     EXPECT_LT(std::ranges::find(listed, FileType::index), std::ranges::find(listed, FileType::pack));
+    // The look at the locks behind our own, the third of all here, comes before what they protect.
+    EXPECT_EQ(std::count(listed.begin(), std::ranges::find(listed, FileType::index), FileType::lock), 3);
+    EXPECT_EQ(std::count(listed.begin(), std::ranges::find(listed, FileType::snapshot), FileType::lock), 3);
   }
-  EXPECT_EQ(store->list(FileType::lock).size(), 1U) << "whoever came at the same moment is looked for anew";
+  EXPECT_EQ(store->list(FileType::lock).size(), 2U) << "that of another host, taken after our first look";
+  EXPECT_EQ(store->list(FileType::lock).size(), 2U) << "whoever came at the same moment is looked for anew";
+  EXPECT_EQ(times(FileType::lock), 4);
   store->list(FileType::index);
   EXPECT_EQ(times(FileType::index), 2);
   // Only the first lock begins them.
   save(*store, 2, "lock", Durability::now, FileType::lock);
-  EXPECT_EQ(store->list(FileType::lock).size(), 2U);
+  EXPECT_EQ(store->list(FileType::lock).size(), 3U);
   EXPECT_EQ(times(FileType::snapshot), 1);
 }
 

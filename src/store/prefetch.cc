@@ -133,11 +133,17 @@ class Prefetching final : public Forward {
   // What was listed before we held our lock is not what we work on.
   void list_behind_lock() {
     try {
-      const Listing snapshots = started_listing(FileType::snapshot), indexes = started_listing(FileType::index);
+      // Who had locked before us is seen in this one, or had ended before the indexes were listed.
+      const Listing locks = started_listing(FileType::lock);
+      const Listing snapshots = started_listing(FileType::snapshot, locks);
+      const Listing indexes = started_listing(FileType::index, locks);
       // A pack is there before any index names it.
       const Listing packs = started_listing(FileType::pack, indexes);
       std::lock_guard lock(mutex_);
-      listings_ = {{FileType::snapshot, snapshots}, {FileType::index, indexes}, {FileType::pack, packs}};
+      listings_ = {{FileType::lock, locks},
+                   {FileType::snapshot, snapshots},
+                   {FileType::index, indexes},
+                   {FileType::pack, packs}};
     } catch (const std::system_error&) {
       // No room for threads.
     }

@@ -13,8 +13,9 @@ struct Entrance {
   // Listings for who only reads: the backups, and then the indexes. Neither is given to anybody who has saved or
   // removed something (a lock) before asking.
   bool snapshots = false, indexes = false;
-  // For who locks and then writes: the locks at once; the backups, the indexes, and then the packs as soon as a lock
-  // is saved. As above, nobody has them who saved or removed something after that.
+  // For who locks and then writes: the locks at once, for a first look; as soon as a lock is saved the locks again, behind
+  // them the backups and the indexes, and then the packs. As above, nobody has them who saved or removed something after
+  // that.
   bool will_write = false;
 };
 

@@ -42,7 +42,8 @@ class SftpBackend final : public Backend {
         pool_(
             static_cast<std::size_t>(std::max(options.connections, 1)),
             [this](std::size_t number, std::stop_token stop) { return connect(number, std::move(stop)); },
-            options.stop, options.will_write) {}
+            // A password that was typed opens one alone.
+            options.stop, options.will_write && !options.interactive) {}
 
   std::string location() const override { return location_; }
 
@@ -395,7 +396,6 @@ class SftpBackend final : public Backend {
   const SftpPlace place_;
   const std::string location_;
   const StoreOptions options_;
-  SessionPool pool_;
   std::mutex syncing_, mutex_;
   std::set<std::string> unflushed_;     // folders whose entries may not be on the medium
   std::vector<std::string> abandoned_;  // temporary files of this run
@@ -403,6 +403,7 @@ class SftpBackend final : public Backend {
   std::atomic<std::uint32_t> newest_ = 0;  // when something was changed last, of all that was listed
   std::atomic<bool> reached_ = false, has_seen_config_ = false;
   std::atomic<bool> has_remains_ = false, told_flush_ = false, told_rename_ = false;
+  SessionPool pool_;  // goes first: its threads use the others
 };
 
 }  // namespace

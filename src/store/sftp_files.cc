@@ -286,7 +286,12 @@ FolderFlush::~FolderFlush() {
 
 void FolderFlush::begin() {
   if (!answer_.valid()) return;
-  const Answer opened = answer_.get();
+  Answer opened = answer_.get();
+  // It was made since by somebody else, who had not found it either.
+  if (opened.type == PacketType::status && parse_status(opened).status == Status::no_such_file) {
+    Request again = on_path(PacketType::open, folder_);
+    opened = session_.ask(std::move(again.u32(kRead).no_attributes()));
+  }
   if (opened.type == PacketType::status) {
     cannot_open_ = parse_status(opened);
     return;

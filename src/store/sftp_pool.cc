@@ -74,11 +74,14 @@ void SessionPool::open_the_others() {
         try {
           fresh = connect_(number, over_.get_token());
         } catch (const std::exception&) {
-          // Whoever needs it tries again, and learns what there is to learn.
+          // Those that stand do the work.
         }
         std::lock_guard lock(mutex_);
         --opening_;
-        if (fresh && !stopped_) entries_.push_back({fresh, 0});
+        if (fresh && !stopped_)
+          entries_.push_back({fresh, 0});
+        else if (!fresh)  // what was refused once is not tried again: servers count that
+          most_ = std::max<std::size_t>(1, std::min(most_, entries_.size() + opening_));
         opened_.notify_all();
       });
       ++opening_;

@@ -170,10 +170,10 @@ def main():
 
         # The lock of a program that died here keeps no night from its work.
         locks = repository / "locks"
-        # It died two hours ago, with a volume that nobody took off its hands.
+        # It died before the machine was booted, with a volume that nobody took off its hands.
         fake = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
         dead = subprocess.Popen([RESPALDO, "-r", str(repository), "-p", str(work / "password"), "export", "latest:vg0/root", "--raw", "-"],
-                                env=ENV | {"LD_PRELOAD": str(fake), "FAKETIME": "-2h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+                                env=ENV | {"LD_PRELOAD": str(fake), "FAKETIME": "-400d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
         def locked():  # it is written under another name first
