@@ -341,8 +341,8 @@ void require_nothing_to_heal(repo::Repository& repository, const Stock& stock,
         fmt::format("backups need blobs that no index tells, and parity knows {} index file{} not there; "
                     "nothing was changed",
                     indexes.size(), indexes.size() == 1 ? " that is" : "s that are"),
-        fmt::format("`respaldo parity restore {}` brings it back; if another program removed them: `respaldo "
-                    "parity update`",
+        fmt::format("`respaldo parity restore {}` brings it back; if another program removed them, or they are of a "
+                    "run that was killed: `respaldo parity update`, then this again",
                     indexes.front().name.substr(0, 8)));
 }
 

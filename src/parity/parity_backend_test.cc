@@ -52,7 +52,7 @@ void expect_each_pack_comes_back(ParityBackend& store) {
   }
 }
 
-TEST(ParityBackend, everything_but_locks_gets_its_sidecar_before_it_is_there) {
+TEST(ParityBackend, everything_but_locks_gets_its_sidecar) {
   auto store = new_store({50, 0, 0});
   testing::fill(*store, 3);
   save_new(*store, FileType::lock, 100, 9);
@@ -62,21 +62,56 @@ TEST(ParityBackend, everything_but_locks_gets_its_sidecar_before_it_is_there) {
   EXPECT_EQ(store->list(FileType::parity).size(), 13U);  // and of the settings
 }
 
-// No room is left for backups' own objects.
-class Full final : public store::Forward {
+// Tells what is saved in which order, and has no room for more than so many files.
+class Filling final : public store::Forward {
  public:
-  using Forward::Forward;
+  Filling(std::size_t room, std::vector<FileType>& saved)
+      : Forward(store::open_memory()), room_(room), saved_(saved) {}
   void save(const Handle& handle, std::span<const ByteView> parts, store::Durability durability) override {
-    if (handle.type == FileType::snapshot) throw Error(ErrorKind::no_space, "no space left");
+    if (saved_.size() == room_) throw Error(ErrorKind::no_space, "no space left");
     Forward::save(handle, parts, durability);
+    saved_.push_back(handle.type);
   }
+
+ private:
+  const std::size_t room_;
+  std::vector<FileType>& saved_;
 };
 
+TEST(ParityBackend, sidecars_come_first_but_those_of_backups) {
+  std::vector<FileType> saved;
+  const auto store = with_parity(std::make_unique<Filling>(100, saved), {50, 0, 0});
+  for (const FileType type : {FileType::key, FileType::pack, FileType::index, FileType::snapshot})
+    save_new(*store, type, 300, 1);
+  EXPECT_THAT(saved, ::testing::ElementsAre(FileType::parity, FileType::key, FileType::parity, FileType::pack,
+                                            FileType::parity, FileType::index, FileType::snapshot,
+                                            FileType::parity));
+}
+
 TEST(ParityBackend, a_backup_that_could_not_be_stored_is_not_one_that_was_lost) {
-  const auto store = with_parity(std::make_unique<Full>(store::open_memory()), {50, 0, 0});
-  store->create();
+  std::vector<FileType> saved;
+  const auto store = with_parity(std::make_unique<Filling>(0, saved), {50, 0, 0});
   EXPECT_THROW(save_new(*store, FileType::snapshot, 300, 1), Error);
   EXPECT_THAT(lost_objects(*store), IsEmpty());
+}
+
+TEST(ParityBackend, a_backup_whose_parity_could_not_be_stored_is_whole) {
+  std::vector<FileType> saved;
+  std::vector<std::string> warnings;
+  auto memory = std::make_unique<Filling>(3, saved);
+  save_settings(*memory, {50, 0, 0});
+  const auto store = with_parity(std::move(memory), {50, 0, 0});
+  store->warn_with([&](std::string_view text) { warnings.emplace_back(text); });
+  const Handle snapshot = save_new(*store, FileType::snapshot, 300, 1);
+  EXPECT_THAT(warnings, ::testing::ElementsAre(::testing::AllOf(
+                            ::testing::StartsWith(snapshot.str() + " has no parity yet: no space left"),
+                            ::testing::HasSubstr("`respaldo parity update`"))));
+  EXPECT_THAT(lost_objects(*store), IsEmpty());
+  EXPECT_THAT(look_at_coverage(*store).without_parity, ::testing::ElementsAre(snapshot));
+  saved.clear();
+  SilentProgress silent;
+  EXPECT_EQ(update(*store, {}, silent, {}).made, 1U);
+  EXPECT_TRUE(look_at_coverage(*store).complete(store->settings()));
 }
 
 TEST(ParityBackend, what_is_lost_is_told_by_its_type) {

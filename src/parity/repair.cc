@@ -343,7 +343,8 @@ class Repairing {
         add({Outcome::stale_parity,
              object,
              {},
-             fmt::format("{} belongs to an object that does not exist: removed by another program, or lost",
+             fmt::format("{} belongs to an object that does not exist: removed by another program, left by a run that "
+                         "was killed, or lost",
                          object.str())});
     }
   }
