@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "os/file.h"
 #include "parity/group_builder.h"
@@ -34,6 +37,11 @@ std::vector<Handle> packs_of(store::Backend& store) {
   std::vector<Handle> packs;
   for (const store::FileInfo& file : store.list(FileType::pack)) packs.push_back({FileType::pack, file.name});
   return packs;
+}
+
+std::vector<Handle> lost_of(store::Backend& store, std::optional<FileType> type = {}) {
+  SilentProgress silent;
+  return lost_objects(store, type, silent, {});
 }
 
 std::size_t groups_of(store::Backend& store) { return store.list(FileType::parity_group).size(); }
@@ -83,16 +91,16 @@ TEST(ParityBackend, sidecars_come_first_but_those_of_backups) {
   const auto store = with_parity(std::make_unique<Filling>(100, saved), {50, 0, 0});
   for (const FileType type : {FileType::key, FileType::pack, FileType::index, FileType::snapshot})
     save_new(*store, type, 300, 1);
-  EXPECT_THAT(saved, ::testing::ElementsAre(FileType::parity, FileType::key, FileType::parity, FileType::pack,
-                                            FileType::parity, FileType::index, FileType::snapshot,
-                                            FileType::parity));
+  EXPECT_THAT(
+      saved, ::testing::ElementsAre(FileType::parity, FileType::key, FileType::parity, FileType::pack,
+                                    FileType::parity, FileType::index, FileType::snapshot, FileType::parity));
 }
 
 TEST(ParityBackend, a_backup_that_could_not_be_stored_is_not_one_that_was_lost) {
   std::vector<FileType> saved;
   const auto store = with_parity(std::make_unique<Filling>(0, saved), {50, 0, 0});
   EXPECT_THROW(save_new(*store, FileType::snapshot, 300, 1), Error);
-  EXPECT_THAT(lost_objects(*store), IsEmpty());
+  EXPECT_THAT(lost_of(*store), IsEmpty());
 }
 
 TEST(ParityBackend, a_backup_whose_parity_could_not_be_stored_is_whole) {
@@ -106,7 +114,7 @@ TEST(ParityBackend, a_backup_whose_parity_could_not_be_stored_is_whole) {
   EXPECT_THAT(warnings, ::testing::ElementsAre(::testing::AllOf(
                             ::testing::StartsWith(snapshot.str() + " has no parity yet: no space left"),
                             ::testing::HasSubstr("`respaldo parity update`"))));
-  EXPECT_THAT(lost_objects(*store), IsEmpty());
+  EXPECT_THAT(lost_of(*store), IsEmpty());
   EXPECT_THAT(look_at_coverage(*store).without_parity, ::testing::ElementsAre(snapshot));
   saved.clear();
   SilentProgress silent;
@@ -122,9 +130,46 @@ TEST(ParityBackend, what_is_lost_is_told_by_its_type) {
     lost.push_back({type, store->list(type).front().name});
     store->plain().remove(lost.back());
   }
-  for (const Handle& object : lost)
-    EXPECT_THAT(lost_objects(*store, object.type), ::testing::ElementsAre(object));
-  EXPECT_THAT(lost_objects(*store), ::testing::UnorderedElementsAreArray(lost));
+  for (const Handle& object : lost) EXPECT_THAT(lost_of(*store, object.type), ::testing::ElementsAre(object));
+  EXPECT_THAT(lost_of(*store), ::testing::UnorderedElementsAreArray(lost));
+}
+
+// Stops after so many sidecars, which take their time as on a far store.
+class Far final : public store::Forward {
+ public:
+  Far(std::unique_ptr<store::Backend> below, int stop_at) : Forward(std::move(below)), stop_at_(stop_at) {}
+  Bytes load(const Handle& handle, std::uint64_t offset, std::uint64_t length) override {
+    const int at_once = ++now;
+    for (int most = most_at_once; at_once > most && !most_at_once.compare_exchange_weak(most, at_once);) {
+    }
+    if (++loads == stop_at_) source.request_stop();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    --now;
+    return Forward::load(handle, offset, length);
+  }
+  std::atomic<int> loads{0}, now{0}, most_at_once{0};
+  std::stop_source source;
+
+ private:
+  const int stop_at_;
+};
+
+TEST(ParityBackend, what_is_lost_is_looked_for_in_parallel_and_can_be_stopped) {
+  auto memory = store::open_memory();
+  constexpr int kPacks = 100;
+  for (unsigned i = 0; i < kPacks; ++i) {
+    const Bytes pack = testing::random_bytes(100, i);
+    const Handle object{FileType::pack, to_hex(crypto::sha256(pack))};
+    testing::put(*memory, sidecar_of(object), make_sidecar(object, pack, {50, 0, 0}));
+  }
+  Far far(std::move(memory), 2 * kPacks + 10);
+  SilentProgress silent;
+  EXPECT_THAT(lost_objects(far, FileType::snapshot, silent, far.source.get_token()), IsEmpty());
+  EXPECT_EQ(far.loads, kPacks);
+  EXPECT_GT(far.most_at_once, 1);
+  EXPECT_THAT(lost_objects(far, FileType::pack, silent, far.source.get_token()), SizeIs(kPacks));
+  EXPECT_THROW(lost_objects(far, FileType::snapshot, silent, far.source.get_token()), Cancelled);
+  EXPECT_LT(far.loads, 2 * kPacks + 40);
 }
 
 TEST(ParityBackend, what_is_removed_loses_its_parity_first) {
