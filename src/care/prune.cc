@@ -56,9 +56,9 @@ void require_all(repo::Repository& repository, const std::vector<repo::NamedSnap
 
 // A backup that this program forgot leaves no parity: what parity still knows was lost, or removed by another
 // one.
-void require_none_lost(repo::Repository& repository) {
+void require_none_lost(repo::Repository& repository, Progress& progress, const std::stop_token& stop) {
   if (parity::parity_of(repository.backend()) == nullptr) return;
-  const auto lost = parity::lost_objects(repository.backend(), store::FileType::snapshot);
+  const auto lost = parity::lost_objects(repository.backend(), store::FileType::snapshot, progress, stop);
   if (lost.empty()) return;
   throw Error(
       ErrorKind::refused,
@@ -88,7 +88,7 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, rep
   if (!options.dry_run) repository.backend().sync();
   std::vector<repo::NamedSnapshot> backups = repository.snapshots();
   require_all(repository, backups);
-  require_none_lost(repository);
+  require_none_lost(repository, progress, stop);
   const bool none = backups.empty();
   std::erase_if(backups, [&](const repo::NamedSnapshot& backup) {
     return std::ranges::find(options.without, backup.id) != options.without.end();

@@ -334,16 +334,17 @@ void require_nothing_to_heal(repo::Repository& repository, const Stock& stock,
   for (const std::string& name : given_up) objects.insert({store::FileType::snapshot, name});
   require_beyond_healing(repository, objects, progress, stop);
   if (!stock.lacks_what_no_index_tells()) return;
-  const auto indexes = parity::lost_objects(repository.backend(), store::FileType::index);
+  const auto indexes = parity::lost_objects(repository.backend(), store::FileType::index, progress, stop);
   if (!indexes.empty())
     throw Error(
         ErrorKind::refused,
         fmt::format("backups need blobs that no index tells, and parity knows {} index file{} not there; "
                     "nothing was changed",
                     indexes.size(), indexes.size() == 1 ? " that is" : "s that are"),
-        fmt::format("`respaldo parity restore {}` brings it back; if another program removed them: `respaldo "
-                    "parity update`",
-                    indexes.front().name.substr(0, 8)));
+        fmt::format(
+            "`respaldo parity restore {}` brings it back; if another program removed them, or they are of a "
+            "run that was killed: `respaldo parity update`, then this again",
+            indexes.front().name.substr(0, 8)));
 }
 
 }  // namespace

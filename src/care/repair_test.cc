@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "care/named_packs.h"
 #include "care/prune.h"
 #include "care/repair_snapshots.h"
 #include "parity/parity_backend.h"
 #include "parity/repair.h"
-#include "parity/sidecar_format.h"
+#include "parity/sidecar.h"
+#include "parity/upkeep.h"
 #include "repo/blob_writer.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
@@ -22,6 +24,7 @@ using repo::BlobType;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::Property;
 using ::testing::SizeIs;
 
@@ -319,6 +322,27 @@ TEST_F(GivingUp, an_index_that_parity_knows_comes_back_before_a_backup_is_given_
                   Property(&Error::hint, HasSubstr("parity restore " + index.name.substr(0, 8)))));
   heal({index});
   EXPECT_THAT(repair_backups().backups, IsEmpty());
+}
+
+// What a run that was killed leaves: the sidecar is there, what it was made for is not.
+TEST_F(GivingUp, a_killed_run_keeps_nothing_from_being_repaired_or_pruned) {
+  for (const store::FileType type : {store::FileType::index, store::FileType::pack}) {
+    const Bytes never_stored = random_bytes(1000, static_cast<std::uint64_t>(type));
+    const store::Handle object{type, to_hex(crypto::sha256(never_stored))};
+    const Bytes sidecar = parity::make_sidecar(object, never_stored, {50, 2, 1});
+    const ByteView view = sidecar;
+    plain().save(parity::sidecar_of(object), {&view, 1}, store::Durability::now);
+  }
+  prune(*repository_, {}, nullptr, progress_, {});
+  EXPECT_FALSE(repair_index(*repository_, {}, progress_, {}).changed());
+  EXPECT_THAT(repair_backups().backups, IsEmpty());
+  // Only where blobs are missing that nobody tells of may an index be what is missing.
+  plain().remove({store::FileType::index, plain().list(store::FileType::index).at(0).name});
+  EXPECT_THAT([&] { repair_backups(); },
+              ::testing::Throws<Error>(AllOf(Property(&Error::kind, ErrorKind::refused),
+                                             Property(&Error::hint, HasSubstr("`respaldo parity update`")))));
+  parity::update(repository_->backend(), {.named = named_packs(*repository_, {})}, progress_, {});
+  EXPECT_THAT(repair_backups().backups, Not(IsEmpty()));
 }
 
 }  // namespace

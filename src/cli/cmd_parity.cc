@@ -159,7 +159,8 @@ app::ExitCode restore(app::Context& context, const Options& options) {
   store::Backend& backend = context.repository().backend();
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
   settings_of(parity::plain(backend));
-  const std::vector<store::Handle> lost = parity::lost_objects(backend);
+  const std::vector<store::Handle> lost =
+      parity::lost_objects(backend, {}, context.progress(), context.stop());
   parity::RepairOptions repair;
   for (const std::string& id : options.words) {
     const std::size_t before = repair.only.size();

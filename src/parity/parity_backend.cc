@@ -52,13 +52,16 @@ class Keeping final : public ParityBackend {
     }
     const Bytes sidecar = make_sidecar(handle, whole, settings_);
     const ByteView view = sidecar;
-    below_->save(sidecar_of(handle), {&view, 1}, durability);
-    try {
+    if (handle.type == FileType::snapshot) {
+      // A backup that never came to be is not to be taken for one that was lost: not after a power cut
+      // either.
+      if (durability == store::Durability::at_sync) durability = store::Durability::now;
       below_->save(handle, {&whole, 1}, durability);
-    } catch (...) {
-      if (handle.type == FileType::snapshot) take_back(handle);
-      throw;
+      save_late(handle, view, durability);
+      return;
     }
+    below_->save(sidecar_of(handle), {&view, 1}, durability);
+    below_->save(handle, {&whole, 1}, durability);
     if (handle.type == FileType::pack && groups_) groups_->add(handle.name, whole);
   }
   void sync() override { below_->sync(); }
@@ -109,12 +112,14 @@ class Keeping final : public ParityBackend {
     return joined;
   }
 
-  // A backup that never came to be is not to be taken for one that was lost.
-  void take_back(const Handle& object) {
+  // The object is there and whole: that its sidecar is not is no reason to fail.
+  void save_late(const Handle& object, ByteView sidecar, store::Durability durability) {
     try {
-      if (!below_->stat(object)) below_->remove(sidecar_of(object));
-    } catch (const std::exception&) {
-      // The caller is told what happened first.
+      below_->save(sidecar_of(object), {&sidecar, 1}, durability);
+    } catch (const std::exception& error) {
+      if (warn_)
+        warn_(fmt::format("{} has no parity yet: {}; `respaldo parity update` makes it", object.str(),
+                          error.what()));
     }
   }
 

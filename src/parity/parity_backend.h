@@ -14,17 +14,19 @@ namespace respaldo::parity {
 // Wraps a store: what is saved through it gets its sidecar (made of the bytes in hand: nothing is read
 // again), packs join groups, what is removed leaves them. Whoever writes through it (backup, prune, repair,
 // copy, keys) keeps parity right without knowing of it. Order: a sidecar is stored before its object, so a
-// kill leaves at worst a sidecar without an object; groups and sidecars are durable before a snapshot is
-// stored. An object's sidecar goes before the object: a removed key never comes back. A pack whose group is
-// all that can still heal another, damaged or lost, stays when it is removed, in no index: the next prune
-// tries again.
+// kill leaves at worst a sidecar without an object. A snapshot's is stored after it: one without its snapshot
+// would be a backup that was lost, while a snapshot without parity is whole. Groups and the other sidecars
+// are durable before a snapshot is stored. An object's sidecar goes before the object: a removed key never
+// comes back. A pack whose group is all that can still heal another, damaged or lost, stays when it is
+// removed, in no index: the next prune tries again.
 class ParityBackend : public store::Backend {
  public:
   virtual const Settings& settings() const = 0;
   // The settings could not be read: those in use are out of their parity, or the defaults.
   virtual bool settings_damaged() const = 0;
   virtual store::Backend& plain() = 0;
-  // Is told in sentences what could not be done as asked: packs that stay for the sake of damaged ones.
+  // Is told in sentences what could not be done as asked: packs that stay for the sake of damaged ones, a
+  // backup that is stored and its parity not.
   virtual void warn_with(std::function<void(std::string_view)> warn) = 0;
   // Is asked, when packs are removed, whether another that is not there was lost. Without it: perhaps.
   virtual void ask_named_packs(AskNamedPacks ask) = 0;

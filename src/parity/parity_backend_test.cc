@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "os/file.h"
 #include "parity/group_builder.h"
@@ -36,6 +39,11 @@ std::vector<Handle> packs_of(store::Backend& store) {
   return packs;
 }
 
+std::vector<Handle> lost_of(store::Backend& store, std::optional<FileType> type = {}) {
+  SilentProgress silent;
+  return lost_objects(store, type, silent, {});
+}
+
 std::size_t groups_of(store::Backend& store) { return store.list(FileType::parity_group).size(); }
 
 // Every pack can be lost, one at a time, and comes back.
@@ -52,7 +60,7 @@ void expect_each_pack_comes_back(ParityBackend& store) {
   }
 }
 
-TEST(ParityBackend, everything_but_locks_gets_its_sidecar_before_it_is_there) {
+TEST(ParityBackend, everything_but_locks_gets_its_sidecar) {
   auto store = new_store({50, 0, 0});
   testing::fill(*store, 3);
   save_new(*store, FileType::lock, 100, 9);
@@ -62,21 +70,56 @@ TEST(ParityBackend, everything_but_locks_gets_its_sidecar_before_it_is_there) {
   EXPECT_EQ(store->list(FileType::parity).size(), 13U);  // and of the settings
 }
 
-// No room is left for backups' own objects.
-class Full final : public store::Forward {
+// Tells what is saved in which order, and has no room for more than so many files.
+class Filling final : public store::Forward {
  public:
-  using Forward::Forward;
+  Filling(std::size_t room, std::vector<FileType>& saved)
+      : Forward(store::open_memory()), room_(room), saved_(saved) {}
   void save(const Handle& handle, std::span<const ByteView> parts, store::Durability durability) override {
-    if (handle.type == FileType::snapshot) throw Error(ErrorKind::no_space, "no space left");
+    if (saved_.size() == room_) throw Error(ErrorKind::no_space, "no space left");
     Forward::save(handle, parts, durability);
+    saved_.push_back(handle.type);
   }
+
+ private:
+  const std::size_t room_;
+  std::vector<FileType>& saved_;
 };
 
+TEST(ParityBackend, sidecars_come_first_but_those_of_backups) {
+  std::vector<FileType> saved;
+  const auto store = with_parity(std::make_unique<Filling>(100, saved), {50, 0, 0});
+  for (const FileType type : {FileType::key, FileType::pack, FileType::index, FileType::snapshot})
+    save_new(*store, type, 300, 1);
+  EXPECT_THAT(
+      saved, ::testing::ElementsAre(FileType::parity, FileType::key, FileType::parity, FileType::pack,
+                                    FileType::parity, FileType::index, FileType::snapshot, FileType::parity));
+}
+
 TEST(ParityBackend, a_backup_that_could_not_be_stored_is_not_one_that_was_lost) {
-  const auto store = with_parity(std::make_unique<Full>(store::open_memory()), {50, 0, 0});
-  store->create();
+  std::vector<FileType> saved;
+  const auto store = with_parity(std::make_unique<Filling>(0, saved), {50, 0, 0});
   EXPECT_THROW(save_new(*store, FileType::snapshot, 300, 1), Error);
-  EXPECT_THAT(lost_objects(*store), IsEmpty());
+  EXPECT_THAT(lost_of(*store), IsEmpty());
+}
+
+TEST(ParityBackend, a_backup_whose_parity_could_not_be_stored_is_whole) {
+  std::vector<FileType> saved;
+  std::vector<std::string> warnings;
+  auto memory = std::make_unique<Filling>(3, saved);
+  save_settings(*memory, {50, 0, 0});
+  const auto store = with_parity(std::move(memory), {50, 0, 0});
+  store->warn_with([&](std::string_view text) { warnings.emplace_back(text); });
+  const Handle snapshot = save_new(*store, FileType::snapshot, 300, 1);
+  EXPECT_THAT(warnings, ::testing::ElementsAre(::testing::AllOf(
+                            ::testing::StartsWith(snapshot.str() + " has no parity yet: no space left"),
+                            ::testing::HasSubstr("`respaldo parity update`"))));
+  EXPECT_THAT(lost_of(*store), IsEmpty());
+  EXPECT_THAT(look_at_coverage(*store).without_parity, ::testing::ElementsAre(snapshot));
+  saved.clear();
+  SilentProgress silent;
+  EXPECT_EQ(update(*store, {}, silent, {}).made, 1U);
+  EXPECT_TRUE(look_at_coverage(*store).complete(store->settings()));
 }
 
 TEST(ParityBackend, what_is_lost_is_told_by_its_type) {
@@ -87,9 +130,46 @@ TEST(ParityBackend, what_is_lost_is_told_by_its_type) {
     lost.push_back({type, store->list(type).front().name});
     store->plain().remove(lost.back());
   }
-  for (const Handle& object : lost)
-    EXPECT_THAT(lost_objects(*store, object.type), ::testing::ElementsAre(object));
-  EXPECT_THAT(lost_objects(*store), ::testing::UnorderedElementsAreArray(lost));
+  for (const Handle& object : lost) EXPECT_THAT(lost_of(*store, object.type), ::testing::ElementsAre(object));
+  EXPECT_THAT(lost_of(*store), ::testing::UnorderedElementsAreArray(lost));
+}
+
+// Stops after so many sidecars, which take their time as on a far store.
+class Far final : public store::Forward {
+ public:
+  Far(std::unique_ptr<store::Backend> below, int stop_at) : Forward(std::move(below)), stop_at_(stop_at) {}
+  Bytes load(const Handle& handle, std::uint64_t offset, std::uint64_t length) override {
+    const int at_once = ++now;
+    for (int most = most_at_once; at_once > most && !most_at_once.compare_exchange_weak(most, at_once);) {
+    }
+    if (++loads == stop_at_) source.request_stop();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    --now;
+    return Forward::load(handle, offset, length);
+  }
+  std::atomic<int> loads{0}, now{0}, most_at_once{0};
+  std::stop_source source;
+
+ private:
+  const int stop_at_;
+};
+
+TEST(ParityBackend, what_is_lost_is_looked_for_in_parallel_and_can_be_stopped) {
+  auto memory = store::open_memory();
+  constexpr int kPacks = 100;
+  for (unsigned i = 0; i < kPacks; ++i) {
+    const Bytes pack = testing::random_bytes(100, i);
+    const Handle object{FileType::pack, to_hex(crypto::sha256(pack))};
+    testing::put(*memory, sidecar_of(object), make_sidecar(object, pack, {50, 0, 0}));
+  }
+  Far far(std::move(memory), 2 * kPacks + 10);
+  SilentProgress silent;
+  EXPECT_THAT(lost_objects(far, FileType::snapshot, silent, far.source.get_token()), IsEmpty());
+  EXPECT_EQ(far.loads, kPacks);
+  EXPECT_GT(far.most_at_once, 1);
+  EXPECT_THAT(lost_objects(far, FileType::pack, silent, far.source.get_token()), SizeIs(kPacks));
+  EXPECT_THROW(lost_objects(far, FileType::snapshot, silent, far.source.get_token()), Cancelled);
+  EXPECT_LT(far.loads, 2 * kPacks + 40);
 }
 
 TEST(ParityBackend, what_is_removed_loses_its_parity_first) {

@@ -343,7 +343,8 @@ class Repairing {
         add({Outcome::stale_parity,
              object,
              {},
-             fmt::format("{} belongs to an object that does not exist: removed by another program, or lost",
+             fmt::format("{} belongs to an object that does not exist: removed by another program, left by a "
+                         "run that was killed, or lost",
                          object.str())});
     }
   }
@@ -388,9 +389,7 @@ RepairReport repair_entrance(store::Backend& outer, bool config_is_bad) {
   RepairOptions options;
   for (const store::FileInfo& file : backend.list(FileType::key))
     options.only.push_back({FileType::key, file.name});
-  if (options.only.empty())
-    for (const Handle& lost : lost_objects(backend))
-      if (lost.type == FileType::key) options.only.push_back(lost);
+  if (options.only.empty()) options.only = lost_objects(backend, FileType::key, silent, {});
   const Handle config{FileType::config, ""};
   // There is no key to try it with yet: what the parity has is right when the stored one is known to be bad.
   if (config_is_bad) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <mutex>
@@ -25,6 +26,9 @@ using store::Handle;
 
 constexpr FileType kProtected[] = {FileType::config, FileType::key, FileType::snapshot, FileType::index,
                                    FileType::pack};
+
+// They wait for a far store, not for a processor.
+constexpr std::size_t kHeaderReaders = 8;
 
 using Sized = std::pair<Handle, std::uint64_t>;
 
@@ -90,6 +94,36 @@ std::optional<FileType> type_of_sidecar(store::Backend& backend, const std::stri
     if (error.kind() == ErrorKind::internal) throw;
   }
   return std::nullopt;
+}
+
+// What these sidecars were made for, of one type or of all. The type is told by the sidecar alone, and after
+// another program pruned there are thousands of them, perhaps on a far store.
+std::vector<Handle> objects_of_sidecars(store::Backend& backend, const std::vector<std::string>& names,
+                                        std::optional<FileType> of, Progress& progress,
+                                        const std::stop_token& stop,
+                                        const std::function<bool(const Handle&)>& takes = {}) {
+  std::vector<Handle> objects;
+  if (names.empty()) return objects;
+  const ProgressPhase phase(progress, "look for what was lost", names.size() * sizeof(DiskSidecarHeader));
+  std::mutex mutex;
+  std::atomic<std::size_t> next{0};
+  os::ThreadGroup readers(stop);
+  for (std::size_t i = 0; i < std::min(kHeaderReaders, names.size()); ++i)
+    readers.spawn([&](const std::stop_token& token) {
+      for (std::size_t n = next++; n < names.size(); n = next++) {
+        os::throw_if_stopped(token);
+        const auto type = type_of_sidecar(backend, names[n]);
+        progress.advance(sizeof(DiskSidecarHeader));
+        if (!type || (of && *type != *of)) continue;
+        const Handle object{*type, *type == FileType::config ? std::string() : names[n]};
+        if (sidecar_of(object).name != names[n] || (takes && !takes(object))) continue;
+        std::lock_guard lock(mutex);
+        objects.push_back(object);
+      }
+    });
+  readers.join();
+  std::ranges::sort(objects, {}, [](const Handle& object) { return sidecar_of(object).name; });
+  return objects;
 }
 
 }  // namespace
@@ -297,9 +331,11 @@ class Updating {
     }
     for (const auto& [group, members] : members_)
       std::ranges::set_difference(members, packs, std::inserter(lost_, lost_.end()));
+    std::vector<std::string> unknown;
     for (const store::FileInfo& file : backend_.list(FileType::parity))
-      if (!sidecars.contains(file.name) && type_of_sidecar(backend_, file.name) == FileType::pack)
-        lost_.insert(file.name);
+      if (!sidecars.contains(file.name) && !lost_.contains(file.name)) unknown.push_back(file.name);
+    for (const Handle& pack : objects_of_sidecars(backend_, unknown, FileType::pack, progress_, stop_))
+      lost_.insert(pack.name);
   }
 
   void keep_what_may_heal() {
@@ -388,21 +424,17 @@ UpdateReport update(store::Backend& outer, const UpdateOptions& options, Progres
   return report;
 }
 
-std::vector<store::Handle> lost_objects(store::Backend& outer, std::optional<FileType> of) {
+std::vector<store::Handle> lost_objects(store::Backend& outer, std::optional<FileType> of, Progress& progress,
+                                        const std::stop_token& stop) {
   store::Backend& backend = plain(outer);
   std::set<std::string> names;
   for (const store::FileInfo& file : backend.list(FileType::parity)) names.insert(file.name);
   names.erase(sidecar_of({FileType::parity_settings, ""}).name);
   for (const auto& [object, size] : all_objects(backend)) names.erase(sidecar_of(object).name);
-  std::vector<Handle> lost;
-  for (const std::string& name : names) {
-    // The type is in the sidecar; a damaged one is of no use here.
-    const auto type = type_of_sidecar(backend, name);
-    if (!type || (of && *type != *of)) continue;
-    const Handle object{*type, *type == FileType::config ? std::string() : name};
-    if (sidecar_of(object).name == name && find_sidecar(backend, object).sidecar) lost.push_back(object);
-  }
-  return lost;
+  // A damaged sidecar is of no use here.
+  return objects_of_sidecars(
+      backend, {names.begin(), names.end()}, of, progress, stop,
+      [&](const Handle& object) { return find_sidecar(backend, object).sidecar.has_value(); });
 }
 
 void disable(store::Backend& outer) {

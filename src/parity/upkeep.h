@@ -54,8 +54,9 @@ UpdateReport update(store::Backend& backend, const UpdateOptions& options, Progr
                     std::stop_token stop);
 
 // What sidecars are there for and is not, of one type or of all: removed by another program, or lost.
-// (`repair` with these as `only` brings them back.)
-std::vector<store::Handle> lost_objects(store::Backend& backend, std::optional<store::FileType> of = {});
+// (`repair` with these as `only` brings them back.) Reads the start of each such sidecar.
+std::vector<store::Handle> lost_objects(store::Backend& backend, std::optional<store::FileType> of,
+                                        Progress& progress, const std::stop_token& stop);
 
 // Removes the settings, then all parity.
 void disable(store::Backend& backend);

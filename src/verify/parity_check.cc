@@ -39,14 +39,16 @@ void check_parity(repo::Repository& repository, const repo::Index& index, bool w
   if (!coverage.without_parity.empty())
     findings.add(
         Severity::warning, "parity_missing",
-        fmt::format("{} of {} objects have no parity ({}): stored by another program, or parity was lost",
-                    coverage.without_parity.size(), coverage.objects, first_of(coverage.without_parity)),
+        fmt::format(
+            "{} of {} objects have no parity ({}): stored by another program or a run that was killed, or "
+            "parity was lost",
+            coverage.without_parity.size(), coverage.objects, first_of(coverage.without_parity)),
         kUpdate);
   if (!coverage.stale.empty())
     findings.add(
         Severity::warning, "parity_stale",
         fmt::format("{} parity files belong to objects that do not exist ({}): removed by another "
-                    "program, or lost",
+                    "program, left by a run that was killed, or lost",
                     coverage.stale.size(), first_of(coverage.stale)),
         heal +
             "when they were lost: respaldo parity restore; else: respaldo parity update (which also ends "
