@@ -79,7 +79,7 @@ class NoRepository : public Error {
   explicit NoRepository(const Error& error) : Error(error) {}
 };
 
-// What was written does not read back from the medium.
+// What was written does not read back from the medium, or may be gone: ExitCode::damaged.
 class NotOnMedium : public Error {
  public:
   using Error::Error;

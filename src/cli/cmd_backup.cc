@@ -272,11 +272,11 @@ void require_lock_to_the_end(repo::RepoLock& lock, const repo::SnapshotId& backu
     lock.require();
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::busy) return;  // the store does not answer: the backup was saved before
-    throw Error(ErrorKind::busy,
-                fmt::format("backup {} is listed, but the lock on the repository was removed meanwhile: a prune may not have "
-                            "seen it",
-                            backup.short_hex()),
-                "run `respaldo check`: it tells whether the backup is whole");
+    throw app::NotOnMedium(
+        ErrorKind::io,
+        fmt::format("backup {} is listed, but the lock on the repository was removed meanwhile: a prune may not have seen it",
+                    backup.short_hex()),
+        "run `respaldo check`: it tells whether the backup is whole");
   }
 }
 
@@ -307,10 +307,10 @@ app::ExitCode run(app::Context& context, const Options& options) {
   const backup::BackupSummary summary = run_with_hooks(context, hooks, plan, [&] {
     return backup::run_backup(engine, indexed, plan, context.progress(), still_locked, context.stop());
   });
-  if (summary.id) require_lock_to_the_end(*lock, *summary.id);
   for (const std::string& warning : summary.warnings) context.warn(warning);
   if (verification && summary.id) verification->after_commit(*summary.id);
   report(context, summary, verification ? &*verification : nullptr);
+  if (summary.id) require_lock_to_the_end(*lock, *summary.id);
   return summary.incomplete ? app::ExitCode::incomplete : app::ExitCode::ok;
 }
 

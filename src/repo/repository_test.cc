@@ -370,7 +370,7 @@ TEST_F(Repositories, who_locked_before_us_is_seen_before_anything_is_read) {
   };
   auto rival = std::make_unique<Rival>(store::open_location(path().native()));
   Rival& hook = *rival;
-  const auto late = Repository::open(std::move(rival), "secret");
+  const auto late = Repository::open(std::move(rival), "respaldo");
   std::unique_ptr<RepoLock> exclusive;
   hook.other = [&] { exclusive = RepoLock::acquire(*repository, LockKind::exclusive); };
   EXPECT_EQ(error_of([&] { RepoLock::acquire(*late, LockKind::shared, {}, {}, Settling::behind); }).kind(), ErrorKind::busy);
