@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,8 +36,20 @@ std::optional<struct flock> lock_of_others(int fd, short type, off_t start, off_
   return lock;
 }
 
+bool is_smb(int fd) {
+  struct statfs fs {};
+  if (::fstatfs(fd, &fs) != 0) return false;
+  // Some of the numbers fill 32 bits, which a signed field shows as negative.
+  const auto type = static_cast<std::uint32_t>(fs.f_type);
+  return type == 0xFF534D42 || type == 0xFE534D42 || type == 0x517B;  // cifs, smb3, smbfs
+}
+
 bool is_locked_for(int fd, ImageUse use) {
-  if (use == ImageUse::writing) return lock_of_others(fd, F_WRLCK, 0, 0).has_value();
+  if (use == ImageUse::writing) {
+    const auto lock = lock_of_others(fd, F_WRLCK, 0, 0);
+    // On SMB our own flock is shown as a lock of all bytes; the server lets nobody else have one beside it.
+    return lock && !(lock->l_type == F_WRLCK && lock->l_start == 0 && lock->l_len == 0 && is_smb(fd));
+  }
   if (lock_of_others(fd, F_RDLCK, 0, 0)) return true;
   const auto lock = lock_of_others(fd, F_WRLCK, kQemuWrites, 1);
   // On NFS the flock of another reader of ours is a shared lock of all bytes.
