@@ -188,7 +188,7 @@ WriteStamp WriteStamp::settled(int fd) {
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME_COARSE, &now);  // the clock of file times, read before them
     const WriteStamp stamp(fd);
-    const timespec& last = stamp.st_.st_ctim;
+    const timespec& last = stamp.st_.st_mtim;
     const bool past = last.tv_sec != now.tv_sec ? last.tv_sec < now.tv_sec : last.tv_nsec < now.tv_nsec;
     // A server's clock may be ahead of ours: it is not waited for.
     if (past || tries == 0 || !S_ISREG(stamp.st_.st_mode)) return stamp;
@@ -199,8 +199,8 @@ WriteStamp WriteStamp::settled(int fd) {
 bool WriteStamp::same_as(const WriteStamp& other) const {
   const auto same = [](const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; };
   if (S_ISREG(st_.st_mode))
-    return st_.st_size == other.st_.st_size && same(st_.st_mtim, other.st_.st_mtim) &&
-           same(st_.st_ctim, other.st_.st_ctim);
+    // Not the time of the last change of the inode: new owners, names and times of reading are no writes.
+    return st_.st_size == other.st_.st_size && same(st_.st_mtim, other.st_.st_mtim);
   return !count_.known() || !other.count_.known() || count_.same_as(other.count_);
 }
 

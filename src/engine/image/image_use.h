@@ -29,10 +29,10 @@ void require_still(int fd, const os::Path& device);
 std::optional<std::string> loop_use(const struct stat& image, ImageUse use, const os::Path& sys = "/sys",
                                     const os::Path& proc = "/proc");
 
-// What changes with every write: of a file its size and times, of a block device the kernel's count. Does not see: writes
-// through a memory mapping that nobody has synced, writes to what lies below a block device, a second write within the
-// same tick where times are coarse (a second or two on some filesystems), and on network filesystems another host's
-// writes that this one has not heard of.
+// What changes with every write: of a file its size and the time of its last write, of a block device the kernel's count.
+// Does not see: writes through a memory mapping that nobody has synced, writes after which a program set the time back to
+// the nanosecond, writes to what lies below a block device, a second write within the same tick where times are coarse (a
+// second or two on some filesystems), and on network filesystems another host's writes that this one has not heard of.
 class WriteStamp {
  public:
   explicit WriteStamp(int fd);

@@ -99,14 +99,25 @@ TEST_F(UsedImages, a_write_during_a_backup_is_found_out) {
   EXPECT_NO_THROW(engine()->acquire({"vg0", "root"}, {})->require_valid());
 }
 
-TEST_F(UsedImages, a_write_is_found_out_though_the_time_is_set_back) {
+TEST_F(UsedImages, a_write_is_found_out_though_the_time_is_set_to_another) {
   const auto lease = engine()->acquire({"vg0", "root"}, {});
   struct stat before {};
   ASSERT_EQ(::stat(images_[0].c_str(), &before), 0);
   write_to(images_[0]);
-  const timespec times[2] = {before.st_atim, before.st_mtim};
+  const timespec times[2] = {before.st_atim, {before.st_mtim.tv_sec - 60, before.st_mtim.tv_nsec}};
   ASSERT_EQ(::utimensat(AT_FDCWD, images_[0].c_str(), times, 0), 0);
   expect_written(*lease, "a.img");
+}
+
+TEST_F(UsedImages, what_leaves_the_bytes_alone_is_no_write) {
+  const auto lease = engine()->acquire({"vg0", "root"}, {});
+  const os::Path image = images_[0], beside = image.native() + ".link", renamed = image.native() + ".new";
+  ASSERT_EQ(::chmod(image.c_str(), 0640), 0);
+  const timespec touched[2] = {{1, 0}, {0, UTIME_OMIT}};  // touch -a
+  ASSERT_EQ(::utimensat(AT_FDCWD, image.c_str(), touched, 0), 0);
+  std::filesystem::create_hard_link(image, beside);
+  std::filesystem::rename(image, renamed);
+  EXPECT_NO_THROW(lease->require_valid());
 }
 
 TEST_F(UsedImages, a_write_within_the_tick_of_the_last_one_before_is_found_out) {
