@@ -7,6 +7,12 @@ from common import *
 
 OFD_SETLK = 37  # F_OFD_SETLK
 LOCKED = 11
+# A virtual machine as a process of its own.
+HOLDER = """import fcntl, os, struct, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(fd, 37, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 101, 1, 0))
+open(sys.argv[2], "x").close()
+time.sleep(600)"""
 CLAIMED = "volume vg0/root is open or mounted"
 
 
@@ -85,17 +91,31 @@ def virtual_machine(work):
     disk = Disk(work)
     disk.backup("vg0/root")
     with qemu(disk.image, 100, 101, 103, 201, 203):
-        for command in (["-r", disk.repository, "backup", "vg0/root"], ["dump", "vg0/root", "-o", work / "dump"],
+        for command in (["-r", disk.repository, "backup", "vg0/root"],
                         ["-r", disk.repository, "restore", "latest:vg0/root", "--to", "vg0/root", "--yes"],
                         ["activate", work]):
             disk.refused("disk.img is in use by another program", *command)
         disk("layout")
+        need("root" in disk.lvm("lvs").stdout, "lvs")
+    # A hook may end it: nothing before asks for a disk that nobody uses.
+    ready = work / "ready"
+    holder = spawn([sys.executable, "-c", HOLDER, disk.image, ready])
+    try:
+        while not ready.exists():
+            need(holder.poll() is None, "the program with the image ended")
+            time.sleep(0.02)
+        disk.refused("disk.img is in use by another program", "-r", disk.repository, "backup", "vg0/root")
+        stop = f"kill {holder.pid}; while test -e /proc/{holder.pid}/fd/0; do sleep 0.02; done"
+        disk.backup("vg0/root", "--hook-before", f'sh -c "{stop}"', "--hook-after", "true")
+    finally:
+        holder.kill()
+        holder.wait()
     with qemu(disk.image, 100, 201, 203):  # it only reads
         disk.backup("vg0/root")
         result = disk.restore(expect=LOCKED)
         need("disk.img is in use by another program" in result.stderr, result.stderr)
     disk.restore()
-    need(len(backups(disk.repository)) == 2, "backups")
+    need(len(backups(disk.repository)) == 3, "backups")
 
 
 def activation(work):

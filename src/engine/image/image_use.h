@@ -16,8 +16,8 @@ enum class ImageUse { reading, writing };
 
 // Error(busy), naming the image and what to do, when another program has locked bytes of it (QEMU does, and tells by
 // them what it may do) or when a loop device shows it as a disk. For reading only those who write are in the way. Device
-// files are asked for locks alone, and only for writing: looking at a disk in use is not refused. `fd` is what holds our
-// flock: where that is a lock of bytes (NFS), it is not taken for another's.
+// files are asked for locks alone, and only for writing: require_still() asks more. `fd` is what holds our flock: where
+// that is a lock of bytes (NFS, SMB), it is not taken for another's.
 void require_free(int fd, const os::Path& image, ImageUse use);
 
 // Error(busy) when a block device cannot be expected to stand still while it is read: it is mounted, below something
