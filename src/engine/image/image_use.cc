@@ -117,6 +117,14 @@ std::string use_of_device(const os::Path& device, const std::string& mountinfo, 
   return {};
 }
 
+bool has_partitions(dev_t device) {
+  const os::Path place = fmt::format("/sys/dev/block/{}:{}", ::major(device), ::minor(device));
+  return std::ranges::any_of(names_in(place), [&](const std::string& name) {
+    std::error_code failed;
+    return std::filesystem::exists(place / name / "partition", failed);
+  });
+}
+
 }  // namespace
 
 std::optional<std::string> loop_use(const struct stat& image, ImageUse use, const os::Path& sys, const os::Path& proc) {
@@ -169,8 +177,11 @@ void require_still(int fd, const os::Path& device) {
   throw Error(ErrorKind::busy,
               fmt::format("{} is in use ({}): it may change while it is read", printable(device.native()),
                           point ? "mounted on " + printable(*point) : "mounted, or below an active volume"),
-              "back up volumes of this system without --disk, from snapshots; or unmount it, or deactivate the volume "
-              "group on it (vgchange -an)");
+              fmt::format("back up volumes of this system without --disk, from snapshots; or unmount it, or deactivate the "
+                          "volume group on it (vgchange -an){}",
+                          has_partitions(st.st_rdev)
+                              ? "; when another partition is in use, give the volumes' one alone (--disk /dev/sda2)"
+                              : ""));
 }
 
 WriteStamp::WriteStamp(int fd)
