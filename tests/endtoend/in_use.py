@@ -85,13 +85,44 @@ def written_while_read(work):
         hold.unlink()
         _, error = backup.communicate(timeout=300)
     need(backup.returncode == 0, f"beside another reader: {error}")
+    dump = spawn(disk.command("dump", "vg0/var"), stdout=subprocess.PIPE, errors="replace")
+    dump.stdout.read(MIB)
+    disk.scribble()
+    _, error = dump.communicate(timeout=300)
+    need(dump.returncode == LOCKED and "vg0/var were written to while it was read" in error, f"dump: {dump.returncode}: {error}")
+
+
+def inside_a_volume(work):
+    """An image inside a volume of an activation, which others write through the activation, too."""
+    outer = Disk(work)
+    with outer.activated() as point:
+        disk = point / "vg0/var"
+        command = [RESPALDO, "--disk", disk]
+        run([*command, "lvm", "vgcreate", "-qq", "vg1", disk])
+        run([*command, "lvm", "lvcreate", "-qq", "-n", "data", "-L", "8M", "vg1"])
+        command += ["-q", "-r", outer.repository, "backup", "vg1/data"]
+        run(command)
+        hold = work / "hold"
+        for write in (lambda: write_at(disk, 30 * MIB, b"x"),
+                      lambda: run(["fallocate", "--punch-hole", "--offset", 30 * MIB, "--length", MIB, disk])):
+            with held(command, "snapshots watched", hold) as backup:
+                write()
+                hold.unlink()
+                _, error = backup.communicate(timeout=300)
+            need(backup.returncode == LOCKED and "var was written to while it was read" in error, f"{backup.returncode}: {error}")
+        with held(command, "snapshots watched", hold) as backup:
+            write_at(point / "vg0/root", 30 * MIB, b"x")
+            hold.unlink()
+            _, error = backup.communicate(timeout=300)
+        need(backup.returncode == 0, f"beside a write to another volume: {error}")
+    need(len(backups(outer.repository)) == 2, "backups")
 
 
 def virtual_machine(work):
     disk = Disk(work)
     disk.backup("vg0/root")
     with qemu(disk.image, 100, 101, 103, 201, 203):
-        for command in (["-r", disk.repository, "backup", "vg0/root"],
+        for command in (["-r", disk.repository, "backup", "vg0/root"], ["dump", "vg0/root", "-o", work / "dump"],
                         ["-r", disk.repository, "restore", "latest:vg0/root", "--to", "vg0/root", "--yes"],
                         ["activate", work]):
             disk.refused("disk.img is in use by another program", *command)
@@ -222,7 +253,7 @@ def printable(path):
 
 
 def main():
-    for scenario in (written_while_read, virtual_machine, activation, loop_device):
+    for scenario in (written_while_read, inside_a_volume, virtual_machine, activation, loop_device):
         with folder() as work:
             scenario(work)
 
