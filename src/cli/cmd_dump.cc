@@ -7,6 +7,7 @@
 #include "block/file_device.h"
 #include "cli/command.h"
 #include "cli/shared.h"
+#include "engine/quiet_reads.h"
 #include "os/thread_group.h"
 
 namespace respaldo::cli {
@@ -40,7 +41,10 @@ app::ExitCode dump_volume(app::Context& context, const Options& options) {
   const bool named = !options.output.empty() && options.output != "-";
   const std::optional<os::UniqueFd> stream = named ? open_stream(options.output) : std::nullopt;
   const bool to_file = named && !stream;
-  const block::DevicePtr device = context.engine().open_read(name);
+  engine::QuietReads* quiet = engine::quiet_reads(context.engine());
+  const std::unique_ptr<engine::SnapshotLease> lease = quiet != nullptr ? quiet->hold_as_it_lies(name) : nullptr;
+  const block::DevicePtr opened = lease ? nullptr : context.engine().open_read(name);
+  const block::Device* device = lease ? &lease->device() : opened.get();
   for (const std::string& warning : context.engine().warnings()) context.warn(warning);
   std::optional<os::AtomicFile> file;
   if (to_file) {
@@ -72,6 +76,17 @@ app::ExitCode dump_volume(app::Context& context, const Options& options) {
       }
       context.progress().advance(length);
       at += length;
+    }
+  }
+  if (lease) {
+    try {
+      lease->require_valid();
+    } catch (const Error& error) {
+      if (to_file || error.kind() != ErrorKind::busy) throw;
+      throw Error(ErrorKind::busy,
+                  fmt::format("the disks of {} were written to while it was read: what was put out mixes old and new",
+                              printable(name.str())),
+                  error.hint());
     }
   }
   if (!named) return app::ExitCode::ok;

@@ -88,6 +88,9 @@ int get_attributes(const char* path, struct stat* st, fuse_file_info*) {
       st->st_size = static_cast<off_t>(volume->size);
       st->st_blocks = static_cast<blkcnt_t>(volume->size / 512);
       st->st_blksize = 65536;
+      // A backup of disks inside of volumes sees by it that one was written.
+      if (volume->last_write != 0)
+        st->st_mtim = st->st_ctim = {volume->last_write / 1'000'000'000, volume->last_write % 1'000'000'000};
       return 0;
     }
     for (const auto& volume : served().volumes.list())
@@ -215,7 +218,9 @@ int accept_times(const char*, const timespec*, fuse_file_info*) { return 0; }
 
 void* start(fuse_conn_info* connection, fuse_config* config) {
   config->attr_timeout = config->entry_timeout = config->negative_timeout =
-      0;  // lvm verbs change sizes and names
+      0;  // lvm verbs change sizes and names, writes the times
+  // All writes pass the kernel's cache: a new time does not make it stale.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
   connection->max_write = 1U << 20;
   connection->max_readahead = 1U << 20;
   return fuse_get_context()->private_data;

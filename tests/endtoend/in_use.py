@@ -7,6 +7,12 @@ from common import *
 
 OFD_SETLK = 37  # F_OFD_SETLK
 LOCKED = 11
+# A virtual machine as a process of its own.
+HOLDER = """import fcntl, os, struct, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(fd, 37, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 101, 1, 0))
+open(sys.argv[2], "x").close()
+time.sleep(600)"""
 CLAIMED = "volume vg0/root is open or mounted"
 
 
@@ -79,6 +85,37 @@ def written_while_read(work):
         hold.unlink()
         _, error = backup.communicate(timeout=300)
     need(backup.returncode == 0, f"beside another reader: {error}")
+    dump = spawn(disk.command("dump", "vg0/var"), stdout=subprocess.PIPE, errors="replace")
+    dump.stdout.read(MIB)
+    disk.scribble()
+    _, error = dump.communicate(timeout=300)
+    need(dump.returncode == LOCKED and "vg0/var were written to while it was read" in error, f"dump: {dump.returncode}: {error}")
+
+
+def inside_a_volume(work):
+    """An image inside a volume of an activation, which others write through the activation, too."""
+    outer = Disk(work)
+    with outer.activated() as point:
+        disk = point / "vg0/var"
+        command = [RESPALDO, "--disk", disk]
+        run([*command, "lvm", "vgcreate", "-qq", "vg1", disk])
+        run([*command, "lvm", "lvcreate", "-qq", "-n", "data", "-L", "8M", "vg1"])
+        command += ["-q", "-r", outer.repository, "backup", "vg1/data"]
+        run(command)
+        hold = work / "hold"
+        for write in (lambda: write_at(disk, 30 * MIB, b"x"),
+                      lambda: run(["fallocate", "--punch-hole", "--offset", 30 * MIB, "--length", MIB, disk])):
+            with held(command, "snapshots watched", hold) as backup:
+                write()
+                hold.unlink()
+                _, error = backup.communicate(timeout=300)
+            need(backup.returncode == LOCKED and "var was written to while it was read" in error, f"{backup.returncode}: {error}")
+        with held(command, "snapshots watched", hold) as backup:
+            write_at(point / "vg0/root", 30 * MIB, b"x")
+            hold.unlink()
+            _, error = backup.communicate(timeout=300)
+        need(backup.returncode == 0, f"beside a write to another volume: {error}")
+    need(len(backups(outer.repository)) == 2, "backups")
 
 
 def virtual_machine(work):
@@ -90,12 +127,26 @@ def virtual_machine(work):
                         ["activate", work]):
             disk.refused("disk.img is in use by another program", *command)
         disk("layout")
+        need("root" in disk.lvm("lvs").stdout, "lvs")
+    # A hook may end it: nothing before asks for a disk that nobody uses.
+    ready = work / "ready"
+    holder = spawn([sys.executable, "-c", HOLDER, disk.image, ready])
+    try:
+        while not ready.exists():
+            need(holder.poll() is None, "the program with the image ended")
+            time.sleep(0.02)
+        disk.refused("disk.img is in use by another program", "-r", disk.repository, "backup", "vg0/root")
+        stop = f"kill {holder.pid}; while test -e /proc/{holder.pid}/fd/0; do sleep 0.02; done"
+        disk.backup("vg0/root", "--hook-before", f'sh -c "{stop}"', "--hook-after", "true")
+    finally:
+        holder.kill()
+        holder.wait()
     with qemu(disk.image, 100, 201, 203):  # it only reads
         disk.backup("vg0/root")
         result = disk.restore(expect=LOCKED)
         need("disk.img is in use by another program" in result.stderr, result.stderr)
     disk.restore()
-    need(len(backups(disk.repository)) == 2, "backups")
+    need(len(backups(disk.repository)) == 3, "backups")
 
 
 def activation(work):
@@ -202,7 +253,7 @@ def printable(path):
 
 
 def main():
-    for scenario in (written_while_read, virtual_machine, activation, loop_device):
+    for scenario in (written_while_read, inside_a_volume, virtual_machine, activation, loop_device):
         with folder() as work:
             scenario(work)
 

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/endian.h"
+#include "base/printable.h"
 
 namespace respaldo::engine {
 
@@ -204,6 +205,11 @@ void ActivationClient::claim(const VolumeName& name) const {
       call(request);
       return;
     } catch (const Error& error) {
+      if (error.kind() == ErrorKind::usage && std::string_view(error.what()).starts_with("unknown request"))
+        throw Error(ErrorKind::busy,
+                    fmt::format("the activation at {} is of an older version, which cannot keep others from the volume",
+                                printable(address_.mount_point.native())),
+                    "end it (fusermount3 -u) and activate again");
       if (tries == 0 || error.kind() != ErrorKind::busy) throw;
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }

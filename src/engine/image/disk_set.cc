@@ -87,7 +87,8 @@ std::vector<std::shared_ptr<block::FileDevice>> lock_images(const std::vector<os
         held = &image;
         break;
       }
-      require_free(lock->fd(), image, exclusive ? ImageUse::writing : ImageUse::reading);
+      // To look at what another program uses is not refused; watch() is for who relies on what he reads.
+      if (exclusive) require_free(lock->fd(), image, ImageUse::writing);
       // The copy shares the open file, and with it the lock.
       const int copy = ::fcntl(lock->fd(), F_DUPFD_CLOEXEC, 3);
       if (copy < 0) throw os::system_error(errno, "dup", image);
@@ -259,9 +260,12 @@ std::unique_ptr<DiskSet> DiskSet::open(const std::vector<os::Path>& images, Lock
 
 void DiskSet::watch() {
   if (!impl_->stamps.empty()) return;
-  // Opened exclusively, it was claimed.
+  // Opened exclusively, they were asked and claimed.
   if (impl_->mode != LockMode::exclusive)
-    for (const auto& device : impl_->devices) require_still(device->fd(), device->path());
+    for (const auto& device : impl_->devices) {
+      require_free(device->fd(), device->path(), ImageUse::reading);
+      require_still(device->fd(), device->path());
+    }
   impl_->take_stamps();
 }
 

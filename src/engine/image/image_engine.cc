@@ -22,6 +22,7 @@
 #include "engine/image/leases.h"
 #include "engine/image/live_volumes.h"
 #include "engine/image/vg_edit.h"
+#include "engine/quiet_reads.h"
 
 namespace respaldo::engine {
 
@@ -152,7 +153,7 @@ class QuietVolume final : public block::WritableDevice {
   std::uint64_t size_;
 };
 
-class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeChanges {
+class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeChanges, public QuietReads {
  public:
   explicit ImageEngine(std::vector<os::Path> images) : images_(std::move(images)) {}
 
@@ -240,6 +241,15 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
   std::unique_ptr<SnapshotLease> acquire_for_base(const VolumeName& name,
                                                   const AcquireOptions& options) override {
     return hold(name, options, LockMode::exclusive);
+  }
+
+  std::unique_ptr<SnapshotLease> hold_as_it_lies(const VolumeName& name) override {
+    return with<std::unique_ptr<SnapshotLease>>(
+        [&](std::shared_ptr<DiskSet> disks) {
+          const Place place = locate(*disks, name);
+          return lease_as_it_lies(disks, *place.group, *place.lv, false);
+        },
+        [](const ActivationClient&) { return nullptr; });
   }
 
   VolumeName create_snapshot(const VolumeName& origin, const std::string& name,

@@ -55,7 +55,8 @@ class DiskSet {
 
   // Error(busy) when a lock cannot be had within `patience` milliseconds; its message names the owner and its
   // hint says what to do. When the owner is an activation, HeldByActivation is thrown instead. Error(busy) at once when
-  // a program that knows nothing of our locks uses an image: require_free() of engine/image/image_use.h.
+  // one to be opened exclusively is used by a program that knows nothing of our locks: require_free() of
+  // engine/image/image_use.h.
   static std::unique_ptr<DiskSet> open(const std::vector<os::Path>& images, LockMode mode,
                                        int patience_ms = 5000);
   ~DiskSet();
@@ -94,7 +95,7 @@ class DiskSet {
   // Scans again after labels changed.
   void rescan();
   // Notes from the first call on when another program writes to the images (engine/image/image_use.h says what cannot be
-  // seen). Error(busy) when one is a block device in use, which may change at any moment.
+  // seen). Error(busy) when one is in use by another program and may change at any moment.
   void watch();
   // Error(busy), naming the image, once one was written to.
   void require_unwritten() const;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,8 +36,20 @@ std::optional<struct flock> lock_of_others(int fd, short type, off_t start, off_
   return lock;
 }
 
+bool is_smb(int fd) {
+  struct statfs fs {};
+  if (::fstatfs(fd, &fs) != 0) return false;
+  // Some of the numbers fill 32 bits, which a signed field shows as negative.
+  const auto type = static_cast<std::uint32_t>(fs.f_type);
+  return type == 0xFF534D42 || type == 0xFE534D42 || type == 0x517B;  // cifs, smb3, smbfs
+}
+
 bool is_locked_for(int fd, ImageUse use) {
-  if (use == ImageUse::writing) return lock_of_others(fd, F_WRLCK, 0, 0).has_value();
+  if (use == ImageUse::writing) {
+    const auto lock = lock_of_others(fd, F_WRLCK, 0, 0);
+    // On SMB our own flock is shown as a lock of all bytes; the server lets nobody else have one beside it.
+    return lock && !(lock->l_type == F_WRLCK && lock->l_start == 0 && lock->l_len == 0 && is_smb(fd));
+  }
   if (lock_of_others(fd, F_RDLCK, 0, 0)) return true;
   const auto lock = lock_of_others(fd, F_WRLCK, kQemuWrites, 1);
   // On NFS the flock of another reader of ours is a shared lock of all bytes.
@@ -104,6 +117,14 @@ std::string use_of_device(const os::Path& device, const std::string& mountinfo, 
   return {};
 }
 
+bool has_partitions(dev_t device) {
+  const os::Path place = fmt::format("/sys/dev/block/{}:{}", ::major(device), ::minor(device));
+  return std::ranges::any_of(names_in(place), [&](const std::string& name) {
+    std::error_code failed;
+    return std::filesystem::exists(place / name / "partition", failed);
+  });
+}
+
 }  // namespace
 
 std::optional<std::string> loop_use(const struct stat& image, ImageUse use, const os::Path& sys, const os::Path& proc) {
@@ -156,8 +177,11 @@ void require_still(int fd, const os::Path& device) {
   throw Error(ErrorKind::busy,
               fmt::format("{} is in use ({}): it may change while it is read", printable(device.native()),
                           point ? "mounted on " + printable(*point) : "mounted, or below an active volume"),
-              "back up volumes of this system without --disk, from snapshots; or unmount it, or deactivate the volume "
-              "group on it (vgchange -an)");
+              fmt::format("back up volumes of this system without --disk, from snapshots; or unmount it, or deactivate the "
+                          "volume group on it (vgchange -an){}",
+                          has_partitions(st.st_rdev)
+                              ? "; when another partition is in use, give the volumes' one alone (--disk /dev/sda2)"
+                              : ""));
 }
 
 WriteStamp::WriteStamp(int fd)
@@ -175,7 +199,7 @@ WriteStamp WriteStamp::settled(int fd) {
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME_COARSE, &now);  // the clock of file times, read before them
     const WriteStamp stamp(fd);
-    const timespec& last = stamp.st_.st_ctim;
+    const timespec& last = stamp.st_.st_mtim;
     const bool past = last.tv_sec != now.tv_sec ? last.tv_sec < now.tv_sec : last.tv_nsec < now.tv_nsec;
     // A server's clock may be ahead of ours: it is not waited for.
     if (past || tries == 0 || !S_ISREG(stamp.st_.st_mode)) return stamp;
@@ -186,8 +210,8 @@ WriteStamp WriteStamp::settled(int fd) {
 bool WriteStamp::same_as(const WriteStamp& other) const {
   const auto same = [](const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; };
   if (S_ISREG(st_.st_mode))
-    return st_.st_size == other.st_.st_size && same(st_.st_mtim, other.st_.st_mtim) &&
-           same(st_.st_ctim, other.st_.st_ctim);
+    // Not the time of the last change of the inode: new owners, names and times of reading are no writes.
+    return st_.st_size == other.st_.st_size && same(st_.st_mtim, other.st_.st_mtim);
   return !count_.known() || !other.count_.known() || count_.same_as(other.count_);
 }
 

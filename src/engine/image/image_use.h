@@ -16,8 +16,8 @@ enum class ImageUse { reading, writing };
 
 // Error(busy), naming the image and what to do, when another program has locked bytes of it (QEMU does, and tells by
 // them what it may do) or when a loop device shows it as a disk. For reading only those who write are in the way. Device
-// files are asked for locks alone, and only for writing: looking at a disk in use is not refused. `fd` is what holds our
-// flock: where that is a lock of bytes (NFS), it is not taken for another's.
+// files are asked for locks alone, and only for writing: require_still() asks more. `fd` is what holds our flock: where
+// that is a lock of bytes (NFS, SMB), it is not taken for another's.
 void require_free(int fd, const os::Path& image, ImageUse use);
 
 // Error(busy) when a block device cannot be expected to stand still while it is read: it is mounted, below something
@@ -29,10 +29,10 @@ void require_still(int fd, const os::Path& device);
 std::optional<std::string> loop_use(const struct stat& image, ImageUse use, const os::Path& sys = "/sys",
                                     const os::Path& proc = "/proc");
 
-// What changes with every write: of a file its size and times, of a block device the kernel's count. Does not see: writes
-// through a memory mapping that nobody has synced, writes to what lies below a block device, a second write within the
-// same tick where times are coarse (a second or two on some filesystems), and on network filesystems another host's
-// writes that this one has not heard of.
+// What changes with every write: of a file its size and the time of its last write, of a block device the kernel's count.
+// Does not see: writes through a memory mapping that nobody has synced, writes after which a program set the time back to
+// the nanosecond, writes to what lies below a block device, a second write within the same tick where times are coarse (a
+// second or two on some filesystems), and on network filesystems another host's writes that this one has not heard of.
 class WriteStamp {
  public:
   explicit WriteStamp(int fd);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <set>
@@ -21,6 +23,7 @@ struct Mapped {
   std::optional<std::string> origin;  // snapshots: name of the origin LV
   block::DevicePtr readable;
   block::WritableDevicePtr writable;  // null when read-only
+  std::atomic<std::int64_t>* last_write = nullptr;  // in Impl
 };
 
 // One origin with its snapshots; survives a new mapping as long as the origin's identity stays.
@@ -30,6 +33,15 @@ struct Origin {
   std::map<std::string, std::string> ids;       // snapshot LV name -> UUID
   std::uint64_t extents = 0;
 };
+
+// Another time than before, whatever the clock says.
+void note_write(std::atomic<std::int64_t>& last) {
+  const std::int64_t now =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  std::int64_t before = last.load();
+  while (!last.compare_exchange_weak(before, std::max(now, before + 1))) {
+  }
+}
 
 CowFigures figures(const dm::CowStatus& status) {
   return {status.total, status.chunk, status.used, status.percent_x100(), status.valid};
@@ -48,6 +60,7 @@ struct LiveVolumes::Impl {
   bool read_only = false;
   mutable std::shared_mutex gate;
   std::map<VolumeName, Mapped> volumes;
+  std::map<VolumeName, std::atomic<std::int64_t>> last_writes;  // outlives a new mapping
   std::map<std::string, Origin> origins;  // by "VG UUID + LV UUID" of the origin
   mutable std::mutex count_mutex;
   std::map<VolumeName, int> open_counts;
@@ -77,6 +90,7 @@ void LiveVolumes::Impl::map_group(const DiskSet::Group& group, std::map<std::str
     mapped.vg_uuid = vg.id.dashed();
     mapped.kind = origin ? "snapshot" : lv.segments.empty() ? "" : lv.segments.front().type;
     mapped.origin = std::move(origin);
+    mapped.last_write = &last_writes[mapped.info.name];
     return volumes[{vg.name, lv.name}] = std::move(mapped);
   };
   const auto attempt = [](Mapped& mapped, auto&& open) {
@@ -202,7 +216,9 @@ std::optional<LiveVolume> LiveVolumes::find(const VolumeName& name) const {
   std::shared_lock lock(impl_->gate);
   auto it = impl_->volumes.find(name);
   if (it == impl_->volumes.end()) return std::nullopt;
-  return it->second.info;
+  LiveVolume info = it->second.info;
+  info.last_write = it->second.last_write->load();
+  return info;
 }
 
 std::optional<CowFigures> LiveVolumes::cow(const VolumeName& snapshot) const {
@@ -283,11 +299,11 @@ class LiveVolumes::OpenVolume final : public Handle {
   }
   void write(std::uint64_t offset, ByteView bytes) override {
     std::shared_lock lock(impl_->gate);
-    writable_part(offset, bytes.size()).write_at(offset, bytes);
+    change(offset, bytes.size(), [&](block::WritableDevice& device) { device.write_at(offset, bytes); });
   }
   void zero(Extent range) override {
     std::shared_lock lock(impl_->gate);
-    writable_part(range.offset, range.length).zero(range);
+    change(range.offset, range.length, [&](block::WritableDevice& device) { device.zero(range); });
   }
   void flush() override {
     std::shared_lock lock(impl_->gate);
@@ -296,12 +312,19 @@ class LiveVolumes::OpenVolume final : public Handle {
   }
 
  private:
-  block::WritableDevice& writable_part(std::uint64_t offset, std::uint64_t length) {
+  template <class Body>
+  void change(std::uint64_t offset, std::uint64_t length, Body body) {
     Mapped& mapped = impl_->at(name_);
     if (!mapped.writable) throw Error(ErrorKind::refused, fmt::format("{} is read-only here", name_.str()));
     if (offset > mapped.info.size || length > mapped.info.size - offset)
       throw Error(ErrorKind::no_space, fmt::format("{} ends at byte {}", name_.str(), mapped.info.size));
-    return *mapped.writable;
+    // Before and after: who looks at the time while it is written finds another one afterwards.
+    struct Noted {
+      std::atomic<std::int64_t>& last;
+      explicit Noted(std::atomic<std::int64_t>& of) : last(of) { note_write(last); }
+      ~Noted() { note_write(last); }
+    } const noted(*mapped.last_write);
+    body(*mapped.writable);
   }
   std::shared_ptr<Impl> impl_;
   VolumeName name_;

@@ -2,6 +2,7 @@
 // write towards their thick snapshots. What `activate` serves.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -17,6 +18,8 @@ struct LiveVolume {
   std::uint64_t size = 0;
   bool writable = false;
   std::string unreadable;  // why it cannot even be read; empty when it can
+  // Nanoseconds since 1970, larger with every write through a Handle; 0 before the first. Of find() alone.
+  std::int64_t last_write = 0;
 };
 
 // Thread-safe. Every read and write passes a gate, which run_paused() closes: so a change of the metadata (a
