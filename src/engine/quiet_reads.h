@@ -12,7 +12,7 @@ class QuietReads {
  public:
   virtual ~QuietReads() = default;
   // The volume as it lies; nothing is made for it. What other programs write meanwhile is noticed: require_valid().
-  // Error(busy) when one is in a position to. Null while an activation serves it.
+  // Error(busy) where that is to be expected. Null while an activation serves it.
   virtual std::unique_ptr<SnapshotLease> hold_as_it_lies(const VolumeName& name) = 0;
 };
 // The same engine seen as one; null when it is none.
