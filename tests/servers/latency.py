@@ -36,19 +36,26 @@ class Http:
 
 
 class Sftp:
+    """The delay is one of each request, between sshd and its sftp-server; or, by line(), of all that SSH sends, where its
+    hello takes a dozen round trips and each connection has 2 MiB on its way at most."""
     most = {}  # not known yet: printed, not required
 
-    def __init__(self, server, work):
-        self.server, self.work = server, work
-        self.proxy = DelayLine(("127.0.0.1", server.port), DELAY)
+    def __init__(self, near, far, work):
+        self.near, self.far, self.work = near, far, work
+        self.proxy = DelayLine(("127.0.0.1", near.port), DELAY)
 
     def place(self, name, delayed=True):
-        port = f"-p {self.proxy.port} -o HostKeyAlias=[127.0.0.1]:{self.server.port} " if delayed else ""
-        return Place(f"sftp:store:{self.work / name}", ["-o", f"sftp.args={port}-F '{self.server.config}'"])
+        return self.over(self.far if delayed else self.near, name)
+
+    def line(self, name):
+        return self.over(self.near, name, f"-p {self.proxy.port} -o HostKeyAlias=[127.0.0.1]:{self.near.port} ")
+
+    def over(self, server, name, port=""):
+        return Place(f"sftp:store:{self.work / name}", ["-o", f"sftp.args={port}-F '{server.config}'"])
 
     def requests(self):
-        """Files opened and folders listed, out of the server's log. Several at once share a round trip."""
-        return [line for line in (self.server.folder / "log").read_text(errors="replace").splitlines()
+        """Files opened and folders listed, out of the far server's log. Several at once share a round trip."""
+        return [line for line in (self.far.folder / "log").read_text(errors="replace").splitlines()
                 if re.search(r"open(dir)? \"", line)]
 
     def packs_read(self, since):
@@ -69,15 +76,18 @@ def opened(kind, work):
     else:
         # What is inside sshd logs to nowhere; sshd_config takes no blanks in a program's name.
         with tempfile.TemporaryDirectory(prefix="respaldo-sftp.", dir="/tmp") as place:
-            counted = pathlib.Path(place) / "counted"
-            counted.write_text(f"#!/bin/sh\nexec /usr/lib/openssh/sftp-server -e -l VERBOSE 2>>'{work}/ssh/log'\n")
-            counted.chmod(0o700)
-            server = Sshd(work / "ssh", str(counted))
+            servers_of = []
+            for name, before in (("near", ""), ("far", f"'{sys.executable}' '{pathlib.Path(__file__).parent}/delay_requests.py' {DELAY} ")):
+                counted = pathlib.Path(place) / name
+                counted.write_text(f"#!/bin/sh\nexec {before}/usr/lib/openssh/sftp-server -e -l VERBOSE 2>>'{work}/{name}/log'\n")
+                counted.chmod(0o700)
+                servers_of.append(Sshd(work / name, str(counted)))
             try:
-                yield Sftp(server, work)
+                yield Sftp(*servers_of, work)
             finally:
-                server.cut()
-                server.stop()
+                for server in servers_of:
+                    server.cut()
+                    server.stop()
 
 
 def seconds(argv):
@@ -88,9 +98,11 @@ def seconds(argv):
 
 def backups_in_turn(store, machine, work):
     """Into a folder, far away, and near on the same server, by turns."""
-    times = {"folder": [], "far": [], "near": []}
+    times = {"folder": [], "far": [], "near": []} | ({"line": []} if hasattr(store, "line") else {})
     for n in range(ROUNDS):
         places = {"folder": Place(work / f"local{n}"), "far": store.place(f"far{n}"), "near": store.place(f"near{n}", delayed=False)}
+        if hasattr(store, "line"):
+            places["line"] = store.line(f"line{n}")
         for name, place in places.items():
             place.respaldo("init")
             times[name].append(seconds(machine.images.command("-q", *place.words, "backup", "vg0/data")))
@@ -99,6 +111,8 @@ def backups_in_turn(store, machine, work):
     middle = {name: statistics.median(found) for name, found in times.items()}
     print(f"{SIZE} MiB, {DELAY * 1000:.0f} ms for each request: {middle['far']:.2f} s; without the delay {middle['near']:.2f} s; "
           f"into a folder {middle['folder']:.2f} s: {middle['far'] / middle['folder']:.2f} times as long ({times})", flush=True)
+    if "line" in middle:
+        print(f"over a line of {DELAY * 1000:.0f} ms: {middle['line']:.2f} s", flush=True)
     if REQUIRED:
         need(middle["far"] <= 1.5 * middle["folder"], "a backup takes more than 1.5 times the local time")
 
