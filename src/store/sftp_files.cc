@@ -16,7 +16,8 @@ namespace respaldo::store::sftp {
 namespace {
 
 constexpr std::uint32_t kWritingMode = 0600, kFinalMode = 0400, kFolderMode = 0700;
-constexpr std::uint64_t kWindow = 4U << 20;  // bytes of one file on their way
+constexpr std::uint64_t kReadWindow = 4U << 20;    // bytes of one file on their way to us: they lie in memory
+constexpr std::uint64_t kWriteWindow = 32U << 20;  // from us: the line's buffers are what bounds them
 constexpr std::size_t kFoldersAtOnce = 128;  // open on the server, when it does not tell how many may be
 constexpr std::size_t kMostFoldersAtOnce = 256;
 constexpr std::size_t kPages = 2, kPagesOfLong = 16;  // of a folder, asked for at once
@@ -122,7 +123,7 @@ bool write_and_close(Session& session, const std::string& handle, const std::str
       under_way += length;
       offset += length;
       part = part.subspan(length);
-      while (under_way > kWindow) settle_one();
+      while (under_way > kWriteWindow) settle_one();
     }
   // The server takes requests in order: these wait for nobody.
   Request mode = on_handle(PacketType::fsetstat, handle);
@@ -161,7 +162,7 @@ std::size_t read_range(Session& session, const std::string& handle, const std::s
     return Piece{session.send(std::move(request)), at, length};
   };
   while (asked < out.size() || !sent.empty()) {
-    while (asked < end && under_way < kWindow) {
+    while (asked < end && under_way < kReadWindow) {
       const std::size_t length = std::min<std::size_t>(end - asked, session.bounds().read);
       sent.push_back(ask(asked, length));
       asked += length;
