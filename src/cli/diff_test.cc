@@ -13,7 +13,7 @@ class DiffCommand : public Program {
   DiffCommand() {
     make_repository();
     repository_ = repo::Repository::open(store::open_location(repository()), "secret");
-    Bytes image(1U << 20);
+    Bytes image = Bytes::zeroed(1U << 20);
     first_ = store({"aaaa", "gone"}, {"a", "b"}, image);
     image.data()[77] = 1;
     second_ = store({"bb", "new\n"}, {"a", "c"}, image);
