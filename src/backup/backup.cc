@@ -280,12 +280,11 @@ class Run {
                                               day_of(started_)));
       return;
     }
-    constexpr std::int64_t kTolerance = 24 * 3600;  // seconds: a wrong time zone harms nobody
     const auto latest = std::ranges::max_element(known_, {}, [this](const repo::NamedSnapshot& backup) {
       return backup.snapshot.hostname == options_.hostname ? backup.snapshot.time.seconds : INT64_MIN;
     });
     if (latest == known_.end() || latest->snapshot.hostname != options_.hostname ||
-        latest->snapshot.time.seconds - started_.seconds <= kTolerance)
+        latest->snapshot.time.seconds - started_.seconds <= repo::kClockTolerance)
       return;
     summary_.warnings.push_back(fmt::format("the clock says {}, but backup {} of this host is of {}: either it is behind now, "
                                             "or it was ahead then. Set it, or `forget {}`",

@@ -44,7 +44,7 @@ struct Judged {
 // Backups dated later than this after `now` come from a clock that was wrong, and so do those of ours that are older
 // than the program (repo::kFirstRelease). They are kept, and counted in no bucket: else one of them would push all
 // others out of "keep the newest", or the newest of all would go as the oldest.
-inline constexpr std::int64_t kClockTolerance = 24 * 3600;  // seconds
+using repo::kClockTolerance;
 
 // Newest first. Calendar buckets use the zone each backup's time was written with, as restic's do. The oldest
 // backup of the group is kept too while a bucket has counts left (restic 0.16 and later).

@@ -9,10 +9,13 @@
 
 #include "base/units.h"
 #include "engine/volume_engine.h"
+#include "os/kernel_files.h"
 
 namespace respaldo::machine {
 
 namespace {
+
+using os::names_in;
 
 // A small file of sysfs without the white space around it; empty when it is not there or not readable.
 std::string word(const os::Path& path) {
@@ -35,15 +38,6 @@ T number(const os::Path& path, T otherwise = 0) {
   T value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() ? value : otherwise;
-}
-
-std::vector<std::string> names_in(const os::Path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
-    names.push_back(it->path().filename().native());
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 // "sda2" before "sda10".

@@ -32,6 +32,8 @@ struct Snapshot {
   std::optional<SnapshotSummary> summary;
 };
 
+// Seconds that two clocks may differ, by a wrong time zone for example, without harm to anybody.
+inline constexpr std::int64_t kClockTolerance = 24 * 3600;
 // 2026-11-01: there was no respaldo before. A clock that shows less has lost its battery.
 inline constexpr std::int64_t kFirstRelease = 1793491200;
 inline bool is_before_first_release(const Timestamp& time) { return time.seconds < kFirstRelease; }

@@ -71,8 +71,8 @@ void RestorePlan::require_stored() const {
     throw Error(ErrorKind::corrupt,
                 fmt::format("what belongs at byte {} is lost: pack {} is {}", chunk.offset, location.pack.short_hex(),
                             cut ? "too short" : "missing"),
-                "nothing was written; `respaldo check` tells what else is lost, and `restore --files` brings back the "
-                "files that are not");
+                "nothing was written; with parity `respaldo check --repair` may bring it back; `respaldo check` tells what "
+                "else is lost, and `restore --files` brings back the files that are not");
   }
 }
 

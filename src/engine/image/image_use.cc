@@ -16,11 +16,14 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "os/kernel_files.h"
 #include "os/unique_fd.h"
 
 namespace respaldo::engine {
 
 namespace {
+
+using os::line_of, os::names_in, os::text_of;
 
 // QEMU holds a shared lock on byte 100 + N for each permission N that it uses (block/file-posix.c); 1 is to write.
 constexpr off_t kQemuWrites = 100 + 1;
@@ -64,29 +67,6 @@ Error locked_by_others(const os::Path& image, ImageUse use) {
                    : "shut it down, or make the backup inside of it, or from a snapshot of the image");
 }
 
-std::string text_of(const os::Path& path) {
-  try {
-    return os::try_read_text(path, 16U << 20).value_or("");
-  } catch (const Error&) {
-    return "";
-  }
-}
-
-std::string line_of(const os::Path& path) {
-  std::string text = text_of(path);
-  if (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
-
-std::vector<std::string> names_in(const os::Path& folder) {
-  std::vector<std::string> names;
-  std::error_code failed;
-  for (std::filesystem::directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed))
-    names.push_back(at->path().filename().native());
-  std::ranges::sort(names);
-  return names;
-}
-
 // Where a block device ("7:3", "loop3") is mounted. btrfs shows numbers of its own there, but the device's name.
 std::optional<std::string> mount_point(const std::string& mountinfo, const std::string& number, const std::string& name,
                                        ImageUse use) {
@@ -100,7 +80,8 @@ std::optional<std::string> mount_point(const std::string& mountinfo, const std::
     // Those of the filesystem: a single mount of it may be read-only for itself.
     const std::string& options = dash[3];
     const bool read_only = options == "ro" || options.starts_with("ro,");
-    if ((words[2] == number || dash[2] == "/dev/" + name) && (use == ImageUse::writing || !read_only)) return words[4];
+    if ((words[2] == number || dash[2] == "/dev/" + name) && (use == ImageUse::writing || !read_only))
+      return os::unescaped(words[4]);
   }
   return std::nullopt;
 }

@@ -8,24 +8,13 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "os/kernel_files.h"
 
 namespace respaldo::engine {
 
 namespace {
 
-std::string text_of(const os::Path& path) {
-  try {
-    return os::try_read_text(path, 16U << 20).value_or("");
-  } catch (const Error&) {
-    return "";
-  }
-}
-
-std::string line_of(const os::Path& path) {
-  std::string text = text_of(path);
-  text.erase(std::min(text.find('\n'), text.size()));
-  return text;
-}
+using os::line_of, os::text_of, os::unescaped;
 
 std::vector<std::string_view> split(std::string_view text, char at) {
   std::vector<std::string_view> parts;
@@ -35,21 +24,6 @@ std::vector<std::string_view> split(std::string_view text, char at) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return parts;
-}
-
-// "\040" is a blank, in mountinfo and swaps.
-std::string unescaped(std::string_view text) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto digit = [&](std::size_t at) { return at < text.size() && text[at] >= '0' && text[at] <= '7'; };
-    if (text[i] == '\\' && digit(i + 1) && digit(i + 2) && digit(i + 3)) {
-      result += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      result += text[i];
-    }
-  }
-  return result;
 }
 
 bool is_device(const os::Path& path, dev_t device) {
