@@ -9,12 +9,12 @@
 #include "base/printable.h"
 #include "base/words.h"
 #include "care/named_packs.h"
-#include "crypto/secret.h"
 #include "engine/image/image_engine.h"
 #include "engine/kernel/kernel_engine.h"
 #include "os/process.h"
 #include "parity/parity_backend.h"
-#include "store/key_hint.h"
+#include "repo/keys.h"
+#include "store/kept_key.h"
 #include "store/open.h"
 #include "store/prefetch.h"
 
@@ -85,7 +85,8 @@ struct Context::Impl {
   std::shared_ptr<store::WriteLog> write_log;
   bool bypass_cache = false, impatient = false;
   store::Entrance entrance;
-  std::optional<store::KeyHint> key_hint;
+  std::optional<store::KeptKey> kept_key;
+  std::string key_file;  // what was kept
 
   // Says warnings, for as long as the outside world lives: stores outlive the context that opened them.
   std::function<void(std::string_view)> warner() const {
@@ -170,18 +171,28 @@ std::unique_ptr<store::Backend> Context::open_store() {
   return store::open_location(repository_location(), options);
 }
 
+os::Path Context::cache_folder() const {
+  const StoreFlags& flags = impl_->options.store;
+  if (flags.no_cache) return {};
+  return flags.cache_dir.empty() ? store::usual_cache_folder(impl_->world.environment) : flags.cache_dir;
+}
+
+void Context::keep_key(const repo::Repository& repository) const {
+  if (store::parse_location(repository_location()).scheme == store::Scheme::local) return;
+  if (const os::Path folder = cache_folder(); !folder.empty())
+    store::KeptKey(folder, repository_location()).write(repository.key_file());
+}
+
 std::pair<std::unique_ptr<store::Backend>, store::CachingBackend*> Context::open_store_with_cache() {
   auto backend = open_store();
-  const StoreFlags& flags = impl_->options.store;
   if (store::parse_location(repository_location()).scheme == store::Scheme::local)
     return {std::move(backend), nullptr};
   store::CacheOptions options;
-  if (!flags.no_cache && !impl_->bypass_cache)
-    options.folder =
-        flags.cache_dir.empty() ? store::usual_cache_folder(impl_->world.environment) : flags.cache_dir;
+  if (!impl_->bypass_cache) options.folder = cache_folder();
   if (!options.folder.empty()) {
-    impl_->key_hint.emplace(options.folder, repository_location());
-    impl_->entrance.key = impl_->key_hint->read();
+    impl_->kept_key.emplace(options.folder, repository_location());
+    impl_->key_file = impl_->kept_key->read();
+    if (!impl_->key_file.empty()) impl_->entrance.key = repo::name_of_key(as_bytes(impl_->key_file));
   }
   backend = store::with_prefetched_entrance(std::move(backend), impl_->entrance);
   if (options.folder.empty()) return {std::move(backend), nullptr};
@@ -191,17 +202,29 @@ std::pair<std::unique_ptr<store::Backend>, store::CachingBackend*> Context::open
   return {std::move(cache), found};
 }
 
+repo::KnownKey Context::known_key(std::string_view secret) const {
+  return impl_->key_file.empty() ? repo::KnownKey() : repo::derived_ahead(as_bytes(impl_->key_file), secret);
+}
+
 std::unique_ptr<repo::Repository> Context::open_repository(std::unique_ptr<store::Backend> backend,
-                                                           store::CachingBackend* cache, std::string_view secret) {
-  auto repository = repo::Repository::open(std::move(backend), secret, impl_->entrance.key);
+                                                           store::CachingBackend* cache, std::string_view secret,
+                                                           repo::KnownKey known) {
+  auto repository = repo::Repository::open(std::move(backend), secret, std::move(known));
   if (cache != nullptr) repository->use_cache(*cache);
-  if (impl_->key_hint) impl_->key_hint->write(repository->current_key().hex());
+  if (impl_->kept_key) impl_->kept_key->write(repository->key_file());
   return repository;
 }
 
 repo::Repository& Context::repository() {
   if (!impl_->repository) {
     auto [backend, cache] = open_store_with_cache();
+    // One that costs nothing to have: its key is derived while the store answers.
+    std::optional<crypto::SecretText> secret;
+    repo::KnownKey known;
+    if (!impl_->key_file.empty() && has_password_at_hand()) {
+      secret = secret_password();
+      known = known_key(secret->view());
+    }
     // Before the password is asked for.
     if (!backend->stat({store::FileType::config, ""}))
       throw NoRepository(Error(ErrorKind::not_found,
@@ -217,10 +240,11 @@ repo::Repository& Context::repository() {
                         "writes them anew",
                         parity::describe(parity->settings())));
     }
-    std::string secret = password();
-    const crypto::SecretText kept(secret);
-    crypto::wipe(secret.data(), secret.size());
-    impl_->repository = open_repository(std::move(backend), cache, kept.view());
+    if (!secret) {
+      secret = secret_password();
+      known = known_key(secret->view());
+    }
+    impl_->repository = open_repository(std::move(backend), cache, secret->view(), std::move(known));
     if (auto* parity = parity::parity_of(impl_->repository->backend()); parity != nullptr)
       parity->ask_named_packs([this] { return care::named_packs(*impl_->repository, stop()); });
   }
@@ -273,6 +297,19 @@ std::string Context::password() {
     if (auto answer = impl_->world.ask("password of the repository: ", true)) return *answer;
   throw Error(ErrorKind::usage, "no password is given",
               "use --password-file, --password-command, or $RESPALDO_PASSWORD");
+}
+
+crypto::SecretText Context::secret_password() {
+  std::string text = password();
+  crypto::SecretText secret(text);
+  crypto::wipe(text.data(), text.size());
+  return secret;
+}
+
+bool Context::has_password_at_hand() const {
+  const auto& o = impl_->options;
+  return !o.password_file.empty() ||
+         (o.password_command.empty() && (impl_->environment("PASSWORD") || impl_->environment("PASSWORD_FILE")));
 }
 
 std::string Context::new_password(std::string_view question, const std::string& file) {

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "crypto/secret.h"
 #include "engine/volume_engine.h"
 #include "os/file.h"
 #include "repo/repository.h"
@@ -115,15 +116,22 @@ class Context {
   std::unique_ptr<store::Backend> open_store();
   // The same with a cache above it, not in use yet: null when there is none.
   std::pair<std::unique_ptr<store::Backend>, store::CachingBackend*> open_store_with_cache();
-  // What came of it, opened with the password; the cache is in use from here on, and the key is remembered.
+  // For the next time that the repository is opened.
+  void keep_key(const repo::Repository& repository) const;
+  // The key that opened it the last time, if that was kept: its derivation begins.
+  repo::KnownKey known_key(std::string_view secret) const;
+  // What came of it, opened with the password; the cache is in use from here on, and the key is kept.
   std::unique_ptr<repo::Repository> open_repository(std::unique_ptr<store::Backend> backend,
-                                                    store::CachingBackend* cache, std::string_view secret);
+                                                    store::CachingBackend* cache, std::string_view secret,
+                                                    repo::KnownKey known);
   engine::VolumeEngine& engine();        // the image engine when --disk was given
   std::vector<os::Path> images() const;  // of --disk; Error(usage) without
   std::string repository_location() const;
   std::string shown_location() const;  // the same for messages: no password
   std::string password();
-  bool has_password() const;  // given other than by a prompt
+  crypto::SecretText secret_password();
+  bool has_password() const;          // given other than by a prompt
+  bool has_password_at_hand() const;  // and other than by a command, which may ask somebody
   // For init and key add: out of `file`, or asked for twice.
   std::string new_password(std::string_view question, const std::string& file);
   // True when the user (or --yes) agreed. Without a terminal and without yes: Error(refused) saying to give
@@ -131,6 +139,7 @@ class Context {
   bool confirm(std::string_view question, bool yes);
 
  private:
+  os::Path cache_folder() const;  // of stores far away; empty: none
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

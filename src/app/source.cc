@@ -87,7 +87,7 @@ std::unique_ptr<repo::Repository> open_source(Context& context, const SourceOpti
                 [&] { return source.password(); });
   const crypto::SecretText kept(password);
   crypto::wipe(password.data(), password.size());
-  return source.open_repository(std::move(backend), cache, kept.view());
+  return source.open_repository(std::move(backend), cache, kept.view(), source.known_key(kept.view()));
 }
 
 }  // namespace respaldo::app

@@ -32,6 +32,7 @@ app::ExitCode init(app::Context& context, const Options& options) {
   create.version = options.version;
   if (parity) backend = parity::with_parity(std::move(backend), *parity);
   const auto repository = repo::Repository::create(std::move(backend), secret.view(), create);
+  context.keep_key(*repository);
   if (context.options().json) {
     context.print_json(dump({{"repository", location},
                              {"id", repository->config().id},

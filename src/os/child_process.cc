@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <thread>
 
 #include "base/error.h"
@@ -71,6 +72,9 @@ UniqueFd own_terminal() {
   return terminal;
 }
 
+std::mutex left_mutex;
+std::vector<pid_t> left;
+
 std::vector<char*> pointers(const std::vector<std::string>& words) {
   std::vector<char*> found;
   for (const std::string& word : words) found.push_back(const_cast<char*>(word.c_str()));
@@ -82,6 +86,7 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
 
 ChildProcess::ChildProcess(const std::vector<std::string>& argv, const std::vector<std::string>& environment,
                            Terminal terminal) {
+  reap();
   Pipe given, said, complained;
   if (terminal == Terminal::lent) terminal_ = own_terminal();
   Actions actions;
@@ -141,6 +146,20 @@ std::optional<int> ChildProcess::wait(std::chrono::milliseconds patience) {
     }
   }
   return status_;
+}
+
+void ChildProcess::leave_to_end() {
+  for (UniqueFd* fd : {&in, &out, &err}) fd->reset();
+  if (status_) return;
+  status_ = 0;
+  std::lock_guard lock(left_mutex);
+  left.push_back(pid_);
+}
+
+std::size_t ChildProcess::reap() {
+  std::lock_guard lock(left_mutex);
+  std::erase_if(left, [](pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) != 0; });
+  return left.size();
 }
 
 void ChildProcess::take_terminal_back() {

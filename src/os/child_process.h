@@ -44,6 +44,10 @@ class ChildProcess {
   std::optional<int> wait(std::chrono::milliseconds patience);
   // Not waited for any more, when the kernel does not let it go.
   void leave_behind() { status_ = 0; }
+  // It ends by itself, after us perhaps; its pipes are closed. Reaped when another one is started, or by reap().
+  void leave_to_end();
+  // How many were left and have not ended yet. Thread-safe.
+  static std::size_t reap();
   // A terminal that was lent is ours again. Also when destroyed.
   void take_terminal_back();
 

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <system_error>
 
+#include "base/hex.h"
 #include "crypto/base64.h"
 #include "repo/go_text.h"
 #include "repo/host.h"
@@ -96,6 +98,21 @@ std::optional<crypto::MasterKey> open_key_file(const KeyFile& file, std::string_
   take(mac, "r", master.mac_r);
   take(document.root(), "encrypt", master.encrypt);
   return master;
+}
+
+std::string name_of_key(ByteView json) { return to_hex(crypto::sha256(json)); }
+
+KnownKey derived_ahead(ByteView json, std::string_view password) {
+  auto derive = [file = std::string(as_text(json)), secret = crypto::SecretText(password)] {
+    return open_key_file(parse_key_file(as_bytes(file)), secret.view());
+  };
+  KnownKey known{name_of_key(json)};
+  try {
+    known.master = std::async(std::launch::async, std::move(derive));
+  } catch (const std::system_error&) {
+    known.master = std::async(std::launch::deferred, std::move(derive));  // no room for a thread
+  }
+  return known;
 }
 
 }  // namespace respaldo::repo

@@ -23,5 +23,8 @@ std::string make_key_file(const crypto::MasterKey& master, std::string_view pass
                           const crypto::ScryptParameters& scrypt);
 // Absent when the password is another one. Error(corrupt) when what it opens is not a key.
 std::optional<crypto::MasterKey> open_key_file(const KeyFile& file, std::string_view password);
+std::string name_of_key(ByteView json);
+// The same in a thread of its own, begun at once. `json` is the whole file.
+KnownKey derived_ahead(ByteView json, std::string_view password);
 
 }  // namespace respaldo::repo

@@ -91,6 +91,7 @@ struct Repository::Impl {
   crypto::MasterKey master;
   Config config;
   KeyId current_key;
+  std::string key_file;
   store::CachingBackend* cache = nullptr;
   std::mutex mutex;
   std::vector<std::unique_ptr<Codec>> idle;
@@ -135,6 +136,7 @@ std::unique_ptr<Repository> Repository::create(std::unique_ptr<store::Backend> b
   const std::string key_name = hex_digest(as_bytes(key));
   impl->current_key = *KeyId::parse(key_name);
   impl->save(FileType::key, key_name, as_bytes(key), store::Durability::now);
+  impl->key_file = key;
   // The configuration makes it a repository: it comes last.
   crypto::Cipher cipher(impl->master);
   const Bytes config =
@@ -145,7 +147,7 @@ std::unique_ptr<Repository> Repository::create(std::unique_ptr<store::Backend> b
 }
 
 std::unique_ptr<Repository> Repository::open(std::unique_ptr<store::Backend> backend,
-                                             std::string_view password, std::string_view likely_key) {
+                                             std::string_view password, KnownKey known) {
   auto impl = std::make_unique<Impl>();
   if (!backend->stat({FileType::config, ""}))
     throw Error(ErrorKind::not_found,
@@ -153,19 +155,28 @@ std::unique_ptr<Repository> Repository::open(std::unique_ptr<store::Backend> bac
                 "make one with `respaldo init`, or correct the path");
   std::vector<store::FileInfo> files = backend->list(FileType::key);
   std::ranges::sort(files, {}, [&](const store::FileInfo& file) {
-    return std::pair(file.name != likely_key, std::string_view(file.name));
+    return std::pair(file.name != known.name, std::string_view(file.name));
   });
   std::string damaged;
   bool opened = false;
   for (std::size_t i = 0; i < files.size() && i < kMostKeys && !opened; ++i) {
     try {
-      const Bytes json = backend->load_all({FileType::key, files[i].name}, kLongestKeyFile);
-      if (auto master = open_key_file(parse_key_file(json), password)) {
-        impl->master = std::move(*master);
-        impl->current_key = *KeyId::parse(files[i].name);
-        opened = true;
+      std::optional<crypto::MasterKey> master;
+      Bytes json;
+      if (files[i].name == known.name && known.master.valid()) {
+        master = known.master.get();
+      } else {
+        json = backend->load_all({FileType::key, files[i].name}, kLongestKeyFile);
+        master = open_key_file(parse_key_file(json), password);
       }
+      if (!master) continue;
+      impl->master = std::move(*master);
+      impl->current_key = *KeyId::parse(files[i].name);
+      impl->key_file = as_text(json);
+      opened = true;
     } catch (const Error& error) {
+      // It may have been taken away since the keys were listed.
+      if (error.kind() == ErrorKind::not_found) continue;
       if (error.kind() != ErrorKind::corrupt) throw;
       damaged = fmt::format("; key {} is damaged: {}", files[i].name.substr(0, 8), error.what());
     }
@@ -190,6 +201,7 @@ std::unique_ptr<Repository> Repository::open(std::unique_ptr<store::Backend> bac
 
 const Config& Repository::config() const { return impl_->config; }
 const KeyId& Repository::current_key() const { return impl_->current_key; }
+ByteView Repository::key_file() const { return as_bytes(impl_->key_file); }
 store::Backend& Repository::backend() { return *impl_->backend; }
 const crypto::MasterKey& Repository::master_key() const { return impl_->master; }
 
@@ -328,10 +340,11 @@ Index Repository::load_stored_index(Progress& progress, std::stop_token stop) {
 Index Repository::load_index(bool stored_only, Progress& progress, std::vector<std::string>* damaged,
                              std::stop_token stop) {
   const std::vector<store::FileInfo> files = impl_->backend->list(FileType::index);
-  // After the index files: a pack is there before any of them names it.
   std::unordered_set<std::string> stored;
-  if (stored_only)
+  const auto list_packs = [&] {
     for (store::FileInfo& pack : impl_->backend->list(FileType::pack)) stored.insert(std::move(pack.name));
+  };
+  if (stored_only) list_packs();
   std::uint64_t total = 0;
   for (const store::FileInfo& file : files) total += file.size;
   ProgressPhase phase(progress, "loading the index", total);
@@ -339,6 +352,11 @@ Index Repository::load_index(bool stored_only, Progress& progress, std::vector<s
   // No blob takes less of an index file than its ID. What is reserved and not needed is never touched.
   index.reserve(total / 32);
   std::vector<PackId> tree_packs;
+  const auto add = [&](const PackContents& pack) {
+    index.add(pack);
+    if (impl_->cache != nullptr && holds_only_trees(pack)) tree_packs.push_back(pack.pack);
+  };
+  std::vector<PackContents> absent;
   std::mutex mutex;
   std::atomic<std::size_t> next{0};
   os::ThreadGroup threads(stop);
@@ -350,15 +368,15 @@ Index Repository::load_index(bool stored_only, Progress& progress, std::vector<s
         os::throw_if_stopped(token);
         try {
           Bytes json = load_unpacked(FileType::index, files[i].name);
-          const std::vector<PackContents> packs =
+          std::vector<PackContents> packs =
               in_context([&] { return "index " + files[i].name.substr(0, 8); },
                          [&] { return parse_index(std::move(json)); });
           std::lock_guard lock(mutex);
-          for (const PackContents& pack : packs) {
-            if (stored_only && !stored.contains(pack.pack.hex())) continue;
-            index.add(pack);
-            if (impl_->cache != nullptr && holds_only_trees(pack)) tree_packs.push_back(pack.pack);
-          }
+          for (PackContents& pack : packs)
+            if (stored_only && !stored.contains(pack.pack.hex()))
+              absent.push_back(std::move(pack));
+            else
+              add(pack);
         } catch (Error& error) {
           std::lock_guard lock(mutex);
           if (damaged == nullptr) rethrow(error, kDamagedIndex);
@@ -369,6 +387,12 @@ Index Repository::load_index(bool stored_only, Progress& progress, std::vector<s
     });
   }
   threads.join();
+  if (!absent.empty()) {
+    // The packs may have been listed before the index files. Each is there before any of them names it.
+    list_packs();
+    for (const PackContents& pack : absent)
+      if (stored.contains(pack.pack.hex())) add(pack);
+  }
   index.freeze();
   if (impl_->cache != nullptr) impl_->cache->tree_packs(is_one_of(std::move(tree_packs)));
   // Parsing takes several times what is kept of a large index; the allocator would hold on to it.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <span>
@@ -41,6 +42,12 @@ struct NamedSnapshot {
   Snapshot snapshot;
 };
 
+// A key whose file is at hand: what it opens to is found out while the store is asked whether it still has it.
+struct KnownKey {
+  std::string name{};  // empty: none
+  std::future<std::optional<crypto::MasterKey>> master{};  // of derived_ahead()
+};
+
 // Opened: the master key is known. Thread-safe.
 class Repository {
  public:
@@ -51,13 +58,14 @@ class Repository {
   static std::unique_ptr<Repository> create(std::unique_ptr<store::Backend> backend,
                                             std::string_view password, const CreateOptions& options);
   // Error(wrong_key) when no key opens with this password; Error(not_found) when there is no repository.
-  // The key of that name is tried first.
+  // The known key is tried first, when the store has it.
   static std::unique_ptr<Repository> open(std::unique_ptr<store::Backend> backend, std::string_view password,
-                                          std::string_view likely_key = {});
+                                          KnownKey known = {});
   ~Repository();
 
   const Config& config() const;
   const KeyId& current_key() const;  // the one that opened it
+  ByteView key_file() const;         // its file, as it was made or loaded; empty when it was the known one
   store::Backend& backend();
   const crypto::MasterKey& master_key() const;
 

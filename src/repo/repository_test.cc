@@ -17,6 +17,7 @@
 #include "repo/blob_writer.h"
 #include "repo/golden_test.h"
 #include "repo/host.h"
+#include "repo/keys.h"
 #include "repo/lock.h"
 #include "store/forward.h"
 #include "testing/temp.h"
@@ -263,19 +264,62 @@ TEST_F(Repositories, several_containers_are_each_what_they_are) {
                Cancelled);
 }
 
-TEST_F(Repositories, the_likely_key_is_tried_first) {
+TEST_F(Repositories, a_known_key_opens_as_long_as_the_store_has_it) {
   const auto repository = create();
-  const KeyId second = repository->add_key("second", kQuick);
-  const auto key_of = [&](std::string_view password, const std::string& likely) {
-    return Repository::open(store::open_local(path().native()), password, likely)->current_key();
+  const KeyId first = repository->current_key(), second = repository->add_key("second", kQuick);
+  const auto file_of = [&](const KeyId& key) { return os::read_text(path() / "keys" / key.hex(), 1U << 20); };
+  const std::string files[] = {file_of(first), file_of(second)};
+  const auto opened = [&](std::string_view password, const std::string& file) {
+    return Repository::open(store::open_local(path().native()), password,
+                            file.empty() ? KnownKey() : derived_ahead(as_bytes(file), password));
   };
-  EXPECT_EQ(key_of("second", second.hex()), second);
-  EXPECT_EQ(key_of("second", repository->current_key().hex()), second);
-  EXPECT_EQ(key_of("respaldo", second.hex()), repository->current_key());
-  EXPECT_EQ(key_of("respaldo", "nothing like it"), repository->current_key());
-  // A key that cannot be read costs only those who need it.
-  std::ofstream(path() / "keys" / std::string(64, '0')) << "no key";
-  EXPECT_EQ(key_of("second", second.hex()), second);
+  for (const std::string& known : files)
+    for (const auto& [password, key, file] : {std::tuple("respaldo", first, files[0]), {"second", second, files[1]}}) {
+      const auto found = opened(password, known);
+      EXPECT_EQ(found->current_key(), key);
+      EXPECT_EQ(as_text(found->key_file()), known == file ? "" : file);
+    }
+  // Its own file there is not asked for, and one that is damaged costs only those who need it.
+  for (const KeyId& key : {second, *KeyId::parse(std::string(64, '0'))}) {
+    std::filesystem::remove(path() / "keys" / key.hex());
+    std::ofstream(path() / "keys" / key.hex()) << "no key";
+  }
+  EXPECT_EQ(opened("second", files[1])->current_key(), second);
+  EXPECT_EQ(error_of([&] { opened("second", ""); }).kind(), ErrorKind::wrong_key);
+  EXPECT_EQ(error_of([&] { opened("second", files[1] + " "); }).kind(), ErrorKind::wrong_key);
+  EXPECT_EQ(error_of([&] { opened("second", "no key"); }).kind(), ErrorKind::wrong_key);
+  // One that was taken away opens nothing.
+  std::filesystem::remove(path() / "keys" / second.hex());
+  EXPECT_EQ(error_of([&] { opened("second", files[1]); }).kind(), ErrorKind::wrong_key);
+}
+
+// What another host saves after the packs are listed, and before the indexes are.
+class PacksListedEarly : public store::Forward {
+ public:
+  using Forward::Forward;
+  std::vector<store::FileInfo> list(store::FileType type) override {
+    return type == store::FileType::pack && listed_++ == 0 ? std::vector<store::FileInfo>() : below_->list(type);
+  }
+
+ private:
+  int listed_ = 0;
+};
+
+TEST_F(Repositories, a_pack_that_is_not_listed_yet_is_looked_for_again) {
+  {
+    const auto repository = create();
+    std::vector<Bytes> parts;
+    parts.push_back(testing::random_bytes(1000, 9));
+    back_up(*repository, parts);
+  }
+  SilentProgress silent;
+  const auto early =
+      Repository::open(std::make_unique<PacksListedEarly>(store::open_local(path().native())), "respaldo");
+  EXPECT_EQ(early->load_stored_index(silent).blob_count(), 2U);
+  for (const store::FileInfo& pack : early->backend().list(store::FileType::pack))
+    early->backend().remove({store::FileType::pack, pack.name});
+  EXPECT_EQ(early->load_stored_index(silent).blob_count(), 0U);
+  EXPECT_EQ(early->load_index(silent).blob_count(), 2U);
 }
 
 TEST_F(Repositories, a_flipped_byte_is_told_with_its_place) {

@@ -97,7 +97,10 @@ std::unique_ptr<Backend> open_location(const std::string& location, const StoreO
   if (options.limit_upload != 0 || options.limit_download != 0)
     store = with_limits(std::move(store), options.limit_upload * kKiB, options.limit_download * kKiB,
                         options.stop);
-  return with_parallel_uploads(std::move(store), options.connections, options.stop);
+  // Over SFTP an object takes several round trips. While some wait for theirs, others use the same connections.
+  const int uploads =
+      place.scheme == Scheme::sftp ? options.connections + (options.connections + 1) / 2 : options.connections;
+  return with_parallel_uploads(std::move(store), uploads, options.stop);
 }
 
 std::unique_ptr<Backend> open_location(const std::string& location) {

@@ -24,7 +24,7 @@ const Handle kConfig{FileType::config, ""}, kSettings{FileType::parity_settings,
 class Prefetching final : public Forward {
  public:
   Prefetching(std::unique_ptr<Backend> below, const Entrance& entrance)
-      : Forward(std::move(below)), will_write_(entrance.will_write) {
+      : Forward(std::move(below)), at_hand_(entrance.key), will_write_(entrance.will_write) {
     try {
       if (entrance.snapshots) {
         const Listing snapshots = started_listing(FileType::snapshot);
@@ -33,11 +33,6 @@ class Prefetching final : public Forward {
         if (entrance.indexes) listings_[FileType::index] = started_listing(FileType::index, snapshots);
       }
       if (will_write_) listings_[FileType::lock] = started_listing(FileType::lock);
-      if (!entrance.key.empty()) {
-        const Handle key{FileType::key, entrance.key};
-        hinted_ = std::async(std::launch::async, [this, key] { return found(key); });
-        hint_ = entrance.key;
-      }
       for (const Handle& handle : {kConfig, kSettings})
         files_.emplace(handle, std::async(std::launch::async, [this, handle] { return found(handle); }));
       keys_ = std::async(std::launch::async, [this] { return all_keys(); });
@@ -137,8 +132,7 @@ class Prefetching final : public Forward {
       const Listing locks = started_listing(FileType::lock);
       const Listing snapshots = started_listing(FileType::snapshot, locks);
       const Listing indexes = started_listing(FileType::index, locks);
-      // A pack is there before any index names it.
-      const Listing packs = started_listing(FileType::pack, indexes);
+      const Listing packs = started_listing(FileType::pack, locks);
       std::lock_guard lock(mutex_);
       listings_ = {{FileType::lock, locks},
                    {FileType::snapshot, snapshots},
@@ -180,10 +174,7 @@ class Prefetching final : public Forward {
       keys.listed = true;
       // In the order in which they are tried; a key that is listed no more was taken away.
       std::ranges::sort(keys.files, {}, &FileInfo::name);
-      if (std::ranges::find(keys.files, hint_, &FileInfo::name) != keys.files.end() && hinted_.get().bytes) {
-        keys.loaded[hint_] = hinted_.get().bytes;
-        return keys;
-      }
+      if (std::ranges::find(keys.files, at_hand_, &FileInfo::name) != keys.files.end()) return keys;
       for (std::size_t i = 0; i < std::min(keys.files.size(), kMostKeys); ++i)
         if (File key = found({FileType::key, keys.files[i].name}); key.bytes)
           keys.loaded[keys.files[i].name] = key.bytes;
@@ -218,11 +209,10 @@ class Prefetching final : public Forward {
   }
 
   const Clock::time_point begun_ = Clock::now();
+  const std::string at_hand_;
   std::atomic<bool> will_write_;
   std::mutex mutex_;
   std::map<FileType, Listing> listings_;
-  std::string hint_;
-  std::shared_future<File> hinted_;
   std::map<Handle, std::shared_future<File>> files_;
   std::shared_future<Keys> keys_;
   std::map<std::string, bool> given_keys_;

@@ -9,13 +9,13 @@
 namespace respaldo::store {
 
 struct Entrance {
-  std::string key{};  // name of the key that probably opens: loaded while the keys are still being listed
+  std::string key{};  // name of a key that is at hand: when it is listed, no key is loaded early
   // Listings for who only reads: the backups, and then the indexes. Neither is given to anybody who has saved or
   // removed something (a lock) before asking.
   bool snapshots = false, indexes = false;
-  // For who locks and then writes: the locks at once, for a first look; as soon as a lock is saved the locks again, behind
-  // them the backups and the indexes, and then the packs. As above, nobody has them who saved or removed something after
-  // that.
+  // For who locks and then writes: the locks at once, for a first look; as soon as a lock is saved the locks again, and
+  // behind them the backups, the indexes and the packs, in no order: an index may name a pack that is not listed yet. As
+  // above, nobody has them who saved or removed something after that.
   bool will_write = false;
 };
 

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <ctime>
+#include <deque>
+#include <map>
 #include <mutex>
 #include <random>
 #include <set>
@@ -71,14 +74,16 @@ class SftpBackend final : public Backend {
     tidy();
     try {
       const auto session = pool_.lease(work_of(size_of(parts)));
-      std::optional<FolderFlush> flush;
+      std::unique_ptr<FolderFlush> flush;
       const std::string file = open_in_folder(*session, temporary, flush);
       tell_if_weak(write_and_close(*session, file, temporary, parts));
       if (durability == Durability::proven) require_read_back(*session, temporary, handle, parts);
       if (!rename_over(*session, temporary, path, *flush))
         tell_once(told_rename_, "it cannot replace a file in one step (no posix-rename@openssh.com)");
-      // Of an object that has until sync(), too: so it costs no round trip of its own.
-      tell_if_weak(flush->end());
+      if (durability == Durability::at_sync)
+        end_later({path, size_of(parts), session.session(), std::move(flush)});
+      else
+        tell_if_weak(flush->end());
       if (handle.type == FileType::config) has_seen_config_ = true;
     } catch (...) {
       abandon(temporary);
@@ -88,19 +93,27 @@ class SftpBackend final : public Backend {
 
   void sync() override {
     std::lock_guard one(syncing_);  // what another one has taken must be there, too
+    end_flushes();
     std::set<std::string> taken;
+    std::map<std::string, std::uint64_t> doubtful;
     {
       std::lock_guard lock(mutex_);
       taken.swap(unflushed_);
+      doubtful.swap(doubtful_);
     }
-    if (taken.empty()) return;
+    if (taken.empty() && doubtful.empty()) return;
     try {
       const auto session = pool_.lease();
+      for (const auto& [path, size] : doubtful) {
+        require_still_there(*session, path, size);
+        taken.insert(folder_above(path));
+      }
       const std::vector<std::string> folders(taken.begin(), taken.end());
       tell_if_weak(flush_folders(*session, folders));
     } catch (...) {
       std::lock_guard lock(mutex_);
       unflushed_.merge(taken);
+      doubtful_.merge(doubtful);
       throw;
     }
   }
@@ -196,6 +209,57 @@ class SftpBackend final : public Backend {
   }
 
  private:
+  // An object that is renamed, and whose folder's flush is under way.
+  struct Renamed {
+    std::string path;
+    std::uint64_t size;
+    std::shared_ptr<Session> session;  // outlives `flush`
+    std::unique_ptr<FolderFlush> flush;
+  };
+  // The next object need not wait for that: sync() does.
+  void end_later(Renamed renamed) {
+    std::deque<Renamed> ended;
+    {
+      std::lock_guard lock(mutex_);
+      renamed_.push_back(std::move(renamed));
+      while (!renamed_.empty() && renamed_.front().flush->may_end()) {
+        ended.push_back(std::move(renamed_.front()));
+        renamed_.pop_front();
+      }
+    }
+    end_all(ended);
+  }
+  void end_flushes() {
+    std::deque<Renamed> taken;
+    {
+      std::lock_guard lock(mutex_);
+      taken.swap(renamed_);
+    }
+    end_all(taken);
+  }
+  // When the connection was lost before the answer, sync() looks whether that host, too, went down: the object
+  // itself was flushed before it got its name.
+  void end_all(std::deque<Renamed>& all) {
+    for (; !all.empty(); all.pop_front()) try {
+        tell_if_weak(all.front().flush->end());
+      } catch (const std::exception& error) {
+        std::lock_guard lock(mutex_);
+        doubtful_[all.front().path] = all.front().size;
+        // The kernel there tells it once: no later flush may pass for a good one.
+        const auto* const known = dynamic_cast<const Error*>(&error);
+        if (known != nullptr && is_permanent(*known) && !flush_failure_) flush_failure_ = *known;
+      }
+    std::lock_guard lock(mutex_);
+    if (flush_failure_) throw Error(*flush_failure_);
+  }
+  static void require_still_there(Session& session, const std::string& path, std::uint64_t size) {
+    if (const auto found = stat_path(session, path); found && found->size.value_or(size) == size) return;
+    throw Error(ErrorKind::io,
+                fmt::format("{} was saved, and is there no more: that host lost it when it went down", printable(path)),
+                "run it again: what was saved and is there is used")
+        .set_error_number(EIO);
+  }
+
   static SessionPool::Work work_of(std::uint64_t bytes) {
     return bytes >= kBulk ? SessionPool::Work::bulk : SessionPool::Work::small;
   }
@@ -236,10 +300,12 @@ class SftpBackend final : public Backend {
     options.may_ask = may_ask;
     options.stall = options_.stall;
     options.stop = std::move(stop);
-    options.reached = reached_;
+    options.reached = &reached_;
+    options.ends_by_itself = !options_.extended.contains("sftp.command");
+    // Once: a server that cannot take that is met in the usual way then.
+    options.ahead = number == 0 && !may_ask && !went_ahead_.exchange(true);
     auto session = std::make_unique<Session>(std::move(options));
     if (number == 0 && has_seen_config_) require_repository(*session);
-    reached_ = true;
     return session;
   }
   // A host that comes back without its disks has a bare folder there: nothing is to be made in it anew.
@@ -271,10 +337,10 @@ class SftpBackend final : public Backend {
 
   // restic makes all folders of a repository; those of parity are made when they are needed.
   static std::string open_in_folder(Session& session, const std::string& path,
-                                    std::optional<FolderFlush>& flush) {
+                                    std::unique_ptr<FolderFlush>& flush) {
     const std::string folder = folder_above(path);
     try {
-      flush.emplace(session, folder);
+      flush = std::make_unique<FolderFlush>(session, folder);
       return open_new(session, path);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::not_found) throw;
@@ -282,7 +348,7 @@ class SftpBackend final : public Backend {
     make_folder(session, folder);
     const std::string changed[] = {folder_above(folder)};
     flush_folders(session, changed);
-    flush.emplace(session, folder);
+    flush = std::make_unique<FolderFlush>(session, folder);
     return open_new(session, path);
   }
   static void make_folders(Session& session, std::span<const std::string> paths) {
@@ -397,11 +463,14 @@ class SftpBackend final : public Backend {
   const std::string location_;
   const StoreOptions options_;
   std::mutex syncing_, mutex_;
+  std::map<std::string, std::uint64_t> doubtful_;  // and their sizes: renamed when the connection was lost, perhaps not flushed
   std::set<std::string> unflushed_;     // folders whose entries may not be on the medium
   std::vector<std::string> abandoned_;  // temporary files of this run
   std::set<std::string> strays_;        // and of others
   std::atomic<std::uint32_t> newest_ = 0;  // when something was changed last, of all that was listed
-  std::atomic<bool> reached_ = false, has_seen_config_ = false;
+  std::atomic<bool> reached_ = false, went_ahead_ = false, has_seen_config_ = false;
+  std::deque<Renamed> renamed_;
+  std::optional<Error> flush_failure_;
   std::atomic<bool> has_remains_ = false, told_flush_ = false, told_rename_ = false;
   SessionPool pool_;  // goes first: its threads use the others
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <deque>
 #include <filesystem>
@@ -302,6 +303,10 @@ void FolderFlush::begin() {
   answer_ = session_.send(std::move(request.text(handle)));
   begun_ = true;
   close_quietly(session_, handle);
+}
+
+bool FolderFlush::may_end() const {
+  return !answer_.valid() || answer_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
 bool FolderFlush::end() {

@@ -44,6 +44,8 @@ class FolderFlush {
   FolderFlush(const FolderFlush&) = delete;
   // What was sent over the session before is flushed with it.
   void begin();
+  // end() does not wait.
+  bool may_end() const;
   // Its entries are on the medium. False and errors as flush_folders. REQUIRES begin().
   bool end();
 

@@ -49,7 +49,7 @@ std::shared_ptr<Session> SessionPool::take(Work work) {
   }
   if (fresh) {
     entries_.push_back({fresh, 1});
-    if (std::exchange(eager_, false)) open_the_others();
+    if (std::exchange(eager_, false)) open_the_others(fresh);
     return fresh;
   }
   // The server may allow no more, or would have asked for a password again.
@@ -63,15 +63,20 @@ std::shared_ptr<Session> SessionPool::take(Work work) {
 
 SessionPool::~SessionPool() {
   over_.request_stop();
+  {
+    std::lock_guard lock(mutex_);
+    for (const Entry& entry : entries_) entry.session->bid_farewell();
+  }
   for (std::thread& opener : openers_) opener.join();
 }
 
-void SessionPool::open_the_others() {
+void SessionPool::open_the_others(const std::shared_ptr<Session>& first) {
   for (std::size_t number = entries_.size() + opening_; number < most_; ++number) {
     try {
-      openers_.emplace_back([this, number] {
+      openers_.emplace_back([this, number, first] {
         std::shared_ptr<Session> fresh;
         try {
+          first->abilities();  // it is to stand as soon as it can
           fresh = connect_(number, over_.get_token());
         } catch (const std::exception&) {
           // Those that stand do the work.

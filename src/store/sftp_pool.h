@@ -36,6 +36,7 @@ class SessionPool {
     Lease(SessionPool& pool, std::shared_ptr<Session> session) : pool_(pool), session_(std::move(session)) {}
     ~Lease() { pool_.give_back(session_.get()); }
     Lease(const Lease&) = delete;
+    const std::shared_ptr<Session>& session() const { return session_; }
     Session& operator*() const { return *session_; }
     Session* operator->() const { return session_.get(); }
 
@@ -57,7 +58,7 @@ class SessionPool {
   std::shared_ptr<Session> take(Work work);
   void give_back(const Session* session);
   void cut_off();         // with the lock
-  void open_the_others();  // with the lock
+  void open_the_others(const std::shared_ptr<Session>& first);  // with the lock
 
   std::size_t most_;
   const Connect connect_;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
 #include <mutex>
 #include <system_error>
@@ -31,6 +32,7 @@ constexpr std::size_t kComplaintKept = 4096, kReadSize = 256U << 10;
 constexpr int kPipeSize = 1 << 20;
 constexpr auto kLastWords = 300ms;                  // for standard error, after standard output has ended
 constexpr auto kFarewell = 1000ms;                  // for the program to end by itself
+constexpr auto kShortFarewell = 20ms;               // for one that surely does
 constexpr auto kStoppedStall = 10s;                 // after a Ctrl-C
 constexpr std::uint64_t kLargestRead = 255U << 10;  // what OpenSSH takes; no server is asked for more
 constexpr std::uint32_t kSmallestLimit = 1024, kLimitsNumber = 0;
@@ -99,10 +101,11 @@ struct Session::Impl {
   std::atomic<Clock::rep> progress{0};  // when a byte went either way
   std::mutex writing;
   std::mutex mutex;  // of what follows
+  std::condition_variable changed;
   std::unordered_map<std::uint32_t, std::promise<Answer>> awaited;
   std::uint32_t next_number = 1;
-  bool dead = false;
-  std::string cause;
+  bool greeted = false;  // `abilities` and `limits` stand
+  std::optional<Error> death;
   // Of the reader alone.
   Framer framer;
   std::string complaint;
@@ -132,6 +135,9 @@ struct Session::Impl {
     for (const os::UniqueFd* fd : {&child->out, &child->err}) ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
     wake = os::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake) throw Error(ErrorKind::io, fmt::format("eventfd: {}", std::strerror(errno)));
+    moved();
+    const std::string init = Request::init();
+    os::write_quietly(child->in.get(), init);  // a program that has gone is seen by who reads
   }
 
   // Waits for bytes of the program and takes them. False when its output has ended.
@@ -184,12 +190,10 @@ struct Session::Impl {
   void connect() {
     // Whoever is stopped already may still tidy up.
     const bool may_cancel = !options.stop.stop_requested();
-    moved();
-    const std::string init = Request::init();
-    os::write_quietly(child->in.get(), init);  // a program that has gone is seen below
     for (;;) {
       if (!take(100)) throw_no_connection();
-      if (may_cancel && options.stop.stop_requested()) throw Cancelled();
+      if (cancelled || (may_cancel && options.stop.stop_requested())) throw Cancelled();
+      if (farewell) throw ConnectionLost("nobody needs it any more");
       if (!options.may_ask && stalled())
         throw ConnectionLost(fmt::format("{} did not answer within {} s", options.place,
                                          std::chrono::duration_cast<std::chrono::seconds>(stall()).count()));
@@ -219,7 +223,7 @@ struct Session::Impl {
     if (complaint.find("Temporary failure in name resolution") == std::string::npos)
       for (const Verdict& verdict : kVerdicts)
         if (complaint.find(verdict.complaint) != std::string::npos) {
-          if (options.reached && !verdict.lasts) throw ConnectionLost(message, std::string(verdict.hint));
+          if (options.reached != nullptr && *options.reached && !verdict.lasts) throw ConnectionLost(message, std::string(verdict.hint));
           throw Error(verdict.kind, message, std::string(verdict.hint));
         }
     throw ConnectionLost(message);
@@ -233,14 +237,28 @@ struct Session::Impl {
     abilities.flush = has("fsync@openssh.com", "1");
     abilities.posix_rename = has("posix-rename@openssh.com", "1");
     abilities.free_space = has("statvfs@openssh.com", "2");
-    if (!has("limits@openssh.com", "1")) return;
-    // Nobody waits for it before he needs it.
-    limits = awaited[kLimitsNumber].get_future();
-    os::write_quietly(child->in.get(), Request::extended("limits@openssh.com").packet(kLimitsNumber));
+    if (options.reached != nullptr) *options.reached = true;
+    const bool tells = has("limits@openssh.com", "1");
+    {
+      std::lock_guard lock(mutex);
+      // Nobody waits for it before he needs it.
+      if (tells) limits = awaited[kLimitsNumber].get_future();
+      greeted = true;
+    }
+    changed.notify_all();
+    if (!tells) return;
+    std::lock_guard lock(writing);
+    write_packet(Request::extended("limits@openssh.com").packet(kLimitsNumber));
+  }
+  void await_greeting() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return greeted || death; });
+    if (!greeted) throw_death();
   }
   void learn_bounds() {
-    if (!limits.valid()) return;
     try {
+      await_greeting();
+      if (!limits.valid()) return;
       const Answer answer = limits.get();
       if (answer.type != PacketType::extended_reply) return;
       const Limits told = parse_limits(answer);
@@ -257,33 +275,52 @@ struct Session::Impl {
 
   // ---- connected ----
 
+  void read_all() {
+    try {
+      if (options.ahead) connect();
+    } catch (const Cancelled&) {
+      cancelled = true;
+      die(lost("interrupted"));
+      return;
+    } catch (const Error& error) {
+      die(error);
+      return;
+    } catch (const std::exception& error) {
+      die(lost(error.what()));
+      return;
+    }
+    read_answers();
+  }
   void read_answers() {
     Clock::time_point until;
     try {
       for (bool open = true; open;) {
-        open = take(farewell ? 20 : 1000);
+        // Some may have come with the hello.
+        while (auto packet = framer.next()) deliver(parse_answer(std::move(*packet)));
+        open = take(farewell ? 5 : 1000);
         if (cancelled) {
-          die("interrupted");
+          die(lost("interrupted"));
           return;
         }
         while (auto packet = framer.next()) deliver(parse_answer(std::move(*packet)));
         if (farewell) {
           const auto now = Clock::now();
-          if (until == Clock::time_point()) until = now + kFarewell;
+          if (until == Clock::time_point()) until = now + (options.ends_by_itself ? kShortFarewell : kFarewell);
           if (open && now < until) continue;
-          child->wait(std::chrono::duration_cast<std::chrono::milliseconds>(
-              std::max(until - now, Clock::duration())));
+          const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+              std::max(until - now, Clock::duration()));
+          if (!child->wait(left) && options.ends_by_itself) child->leave_to_end();
           return;
         }
         if (is_waiting() && stalled()) {
           const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(stall()).count();
-          die(fmt::format("no answer for {} s", seconds));
+          die(lost(fmt::format("no answer for {} s", seconds)));
           return;
         }
       }
-      die(last_words());
+      die(lost(last_words()));
     } catch (const std::exception& error) {
-      die(error.what());
+      die(lost(error.what()));
     }
   }
   bool is_waiting() {
@@ -300,23 +337,28 @@ struct Session::Impl {
     lock.unlock();
     promise.set_value(std::move(answer));
   }
-  void die(const std::string& why) {
+  void die(const Error& why) {
     child->kill(SIGKILL);  // whoever writes to it is woken by that, too
     std::unordered_map<std::uint32_t, std::promise<Answer>> left;
     {
       std::lock_guard lock(mutex);
-      dead = true;
-      cause = why;
+      death = why;
       left.swap(awaited);
     }
-    const auto why_all = cancelled ? std::make_exception_ptr(Cancelled()) : std::make_exception_ptr(lost());
-    for (auto& [number, promise] : left) promise.set_exception(why_all);
+    changed.notify_all();
+    // One for each: whoever catches it adds context.
+    for (auto& [number, promise] : left)
+      promise.set_exception(cancelled ? std::make_exception_ptr(Cancelled()) : std::make_exception_ptr(why));
+  }
+  [[noreturn]] void throw_death() const {
+    if (cancelled) throw Cancelled();
+    throw Error(*death);
   }
   void poke() {
     const std::uint64_t one = 1;
     static_cast<void>(!::write(wake.get(), &one, sizeof one));
   }
-  ConnectionLost lost() const {
+  ConnectionLost lost(std::string_view cause) const {
     return ConnectionLost(fmt::format("the connection to {} is lost: {}", options.place, cause));
   }
 
@@ -334,10 +376,12 @@ struct Session::Impl {
 Session::Session(SessionOptions options) : impl_(std::make_unique<Impl>()) {
   impl_->options = std::move(options);
   impl_->start();
-  impl_->connect();
-  impl_->child->take_terminal_back();
+  if (!impl_->options.ahead) {
+    impl_->connect();
+    impl_->child->take_terminal_back();
+  }
   try {
-    impl_->reader = std::thread([this] { impl_->read_answers(); });
+    impl_->reader = std::thread([this] { impl_->read_all(); });
   } catch (const std::system_error& error) {
     throw ConnectionLost(
         fmt::format("no thread for the connection to {}: {}", impl_->options.place, error.what()),
@@ -347,13 +391,18 @@ Session::Session(SessionOptions options) : impl_(std::make_unique<Impl>()) {
 
 Session::~Session() {
   if (!impl_->reader.joinable()) return;
+  bid_farewell();
+  impl_->reader.join();
+}
+
+void Session::bid_farewell() {
+  if (impl_->farewell) return;
   {
     std::lock_guard lock(impl_->writing);
     impl_->child->in.reset();  // ssh ends at the end of its input
   }
   impl_->farewell = true;
   impl_->poke();
-  impl_->reader.join();
 }
 
 void Session::cancel() {
@@ -361,7 +410,10 @@ void Session::cancel() {
   impl_->poke();
 }
 
-const Abilities& Session::abilities() const { return impl_->abilities; }
+const Abilities& Session::abilities() const {
+  impl_->await_greeting();
+  return impl_->abilities;
+}
 
 const Bounds& Session::bounds() const {
   std::call_once(impl_->bounds_known, [this] { impl_->learn_bounds(); });
@@ -370,7 +422,7 @@ const Bounds& Session::bounds() const {
 
 bool Session::alive() const {
   std::lock_guard lock(impl_->mutex);
-  return !impl_->dead;
+  return !impl_->death;
 }
 
 std::future<Answer> Session::send(Request request) {
@@ -379,7 +431,7 @@ std::future<Answer> Session::send(Request request) {
   {
     std::lock_guard lock(impl_->mutex);
     if (impl_->cancelled) throw Cancelled();
-    if (impl_->dead) throw impl_->lost();
+    if (impl_->death) impl_->throw_death();
     // The stall is counted from the first that waits.
     if (impl_->awaited.empty()) impl_->moved();
     do number = impl_->next_number++;

@@ -27,7 +27,13 @@ struct SessionOptions {
   std::vector<std::string> command;
   std::string place;     // whom it reaches, for messages
   bool may_ask = false;  // the program gets the terminal until the connection stands
-  bool reached = false;  // it was before: then what it complains of may pass, all but another host key and a refused user
+  // Requests go behind our hello, before the server's has come. Not with may_ask.
+  bool ahead = false;
+  // The program ends soon after its input does, and needs nobody to wait for that.
+  bool ends_by_itself = false;
+  // Set with the server's hello, and outlives the session. Was it before, then what the program complains of may
+  // pass, all but another host key and a refused user.
+  std::atomic<bool>* reached = nullptr;
   std::chrono::milliseconds stall{
       120'000};          // without a byte, while an answer is awaited: the connection is given up
   std::stop_token stop;  // while connecting: Cancelled; later `stall` becomes short (see cancel())
@@ -50,16 +56,20 @@ class Session {
  public:
   // Connects. ConnectionLost (also when the machine has no room for a process or a thread), or another Error
   // when trying again cannot help: refused (a host key that is not known, no key that is accepted),
-  // unsupported (no SFTP there, no ssh here). Cancelled.
+  // unsupported (no SFTP there, no ssh here). Cancelled. With `ahead` the connection's own come to whoever asks
+  // or waits.
   explicit Session(SessionOptions options);
-  ~Session();  // ends the program, in a second at most
+  ~Session();  // ends the program, in a second at most; without the server's hello at once
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  // Waits for the server's hello. Throws what the constructor would.
   const Abilities& abilities() const;
   // Known a round trip after the connection stands: waits for that. Never throws.
   const Bounds& bounds() const;
   bool alive() const;
+  // What the destructor begins with: so many end beside each other. Nobody may use the session any more.
+  void bid_farewell();
   // Ends the program and all that is under way: whoever waits, or asks from now on, gets Cancelled. Returns
   // at once.
   void cancel();

@@ -13,6 +13,7 @@
 #include <thread>
 #include <tuple>
 
+#include "os/child_process.h"
 #include "os/process.h"
 #include "store/backend_suite.h"
 #include "store/sftp_files.h"
@@ -420,6 +421,125 @@ TEST_F(SftpKilled, no_server_and_no_zombie_is_left_behind) {
     backend->create();
   }
   for (const pid_t pid : started()) EXPECT_EQ(::kill(pid, 0), -1) << pid;
+}
+
+// A server that may take no request any more behind a rename.
+class SftpCutOff : public SftpKilled {
+ protected:
+  SftpCutOff() {
+    std::ofstream(program()) << fmt::format(
+        "import os, struct, subprocess, sys\n"
+        "server = subprocess.Popen(['{}'], stdin=subprocess.PIPE)\n"
+        "cut = False\n"
+        "while head := sys.stdin.buffer.read(4):\n"
+        "    body = sys.stdin.buffer.read(struct.unpack('>I', head)[0])\n"
+        "    if not cut:\n"
+        "        server.stdin.write(head + body)\n"
+        "        server.stdin.flush()\n"
+        "    cut = cut or (b'posix-rename' in body and os.path.exists('{}'))\n",
+        kServer, mark().native());
+  }
+  os::Path program() const { return folder_.path() / "cut_off.py"; }
+  os::Path mark() const { return folder_.path() / "cut"; }
+  // An object whose folder's flush was not answered when the connection was lost.
+  std::unique_ptr<Backend> cut_off() {
+    auto backend = open(fmt::format("sh -c \"echo $$ >>{}; exec python3 {}\"", pids().native(), program().native()));
+    backend->create();
+    save(*backend, {FileType::config, ""}, "config");
+    std::ofstream{mark()};
+    save(*backend, {FileType::pack, name_of(1)}, "pack", Durability::at_sync);
+    std::filesystem::remove(mark());
+    for (const pid_t pid : started()) ::kill(pid, SIGKILL);
+    return backend;
+  }
+  os::Path pack() const { return root() / "data" / "00" / name_of(1); }
+};
+
+TEST_F(SftpCutOff, what_is_there_after_the_connection_was_lost_is_flushed_over_another) {
+  const auto backend = cut_off();
+  EXPECT_EQ(started().size(), 1U);
+  backend->sync();
+  EXPECT_EQ(started().size(), 2U);
+  backend->sync();
+  EXPECT_EQ(as_text(backend->load_all({FileType::pack, name_of(1)})), "pack");
+}
+
+TEST_F(SftpCutOff, what_a_host_lost_when_it_went_down_is_an_error) {
+  const auto backend = cut_off();
+  // It comes back without its disk first.
+  const os::Path away = folder_.path() / "not mounted";
+  std::filesystem::rename(root(), away);
+  for (int attempt = 0; attempt < 2; ++attempt)
+    EXPECT_FALSE(backend->is_permanent(error_of([&] { backend->sync(); })));
+  std::filesystem::rename(away, root());
+  for (const bool is_short : {false, true}) {
+    std::filesystem::remove(pack());
+    if (is_short) std::ofstream(pack()) << "pac";
+    const Error error = error_of([&] { backend->sync(); });
+    EXPECT_TRUE(backend->is_permanent(error)) << error.what();
+    EXPECT_THAT(error.what(), HasSubstr("is there no more"));
+  }
+}
+
+TEST_F(Sftp, requests_need_not_wait_for_the_servers_hello) {
+  using namespace sftp;
+  Request request(PacketType::stat);
+  request.text("file");
+  const auto bytes = [](std::initializer_list<std::uint8_t> values) { return std::string(values.begin(), values.end()); };
+  const os::Path answers = folder_.path() / "answers";
+  std::ofstream(answers, std::ios::binary) << bytes({0, 0, 0, 5, 2, 0, 0, 0, 3})
+                                           << bytes({0, 0, 0, 9, 105, 0, 0, 0, 1, 0, 0, 0, 0});
+  // It says nothing before it was asked.
+  SessionOptions options;
+  options.command = {"sh", "-c",
+                     fmt::format("head -c {} >/dev/null; cat {}; exec cat >/dev/null",
+                                 Request::init().size() + request.packet(1).size(), answers.native())};
+  options.ahead = true;
+  std::atomic<bool> reached = false;
+  options.reached = &reached;
+  Session session(options);
+  EXPECT_EQ(session.ask(std::move(request)).type, PacketType::attributes);
+  EXPECT_TRUE(reached);
+  EXPECT_FALSE(session.abilities().flush);
+}
+
+TEST_F(Sftp, whoever_waits_for_a_hello_that_does_not_come_is_told_why) {
+  using namespace sftp;
+  SessionOptions options;
+  options.command = {"sh", "-c", "head -c 1 >/dev/null; echo 'me@host: Permission denied (publickey).' >&2; exit 255"};
+  options.place = "host";
+  options.ahead = true;
+  Session session(options);
+  EXPECT_EQ(error_of([&] { session.abilities(); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { session.ask(Request(PacketType::stat)); }).kind(), ErrorKind::refused);
+  EXPECT_FALSE(session.alive());
+  options.command = {"sleep", "1000"};
+  { const Session silent(options); }
+  Session cancelled(options);
+  std::thread canceller([&] { cancelled.cancel(); });
+  EXPECT_THROW(cancelled.abilities(), Cancelled);
+  canceller.join();
+}
+
+TEST_F(SftpKilled, a_program_that_ends_by_itself_is_not_waited_for) {
+  using namespace sftp;
+  const os::Path go = folder_.path() / "go", done = folder_.path() / "done";
+  for (const bool by_itself : {true, false}) {
+    for (const os::Path& file : {go, done, pids()}) std::filesystem::remove(file);
+    SessionOptions options;
+    options.command = {"sh", "-c",
+                       fmt::format("echo $$ >>{}; {}; while ! test -e {}; do sleep 0.01; done; touch {}", pids().native(),
+                                   kServer, go.native(), done.native())};
+    options.ends_by_itself = by_itself;
+    { const Session session(options); }
+    EXPECT_EQ(os::ChildProcess::reap(), by_itself ? 1U : 0U);
+    EXPECT_EQ(::kill(started().at(0), 0), by_itself ? 0 : -1);
+    std::ofstream{go};
+    if (!by_itself) continue;
+    while (os::ChildProcess::reap() != 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_TRUE(std::filesystem::exists(done));
+    EXPECT_EQ(::kill(started().at(0), 0), -1);
+  }
 }
 
 TEST_F(Sftp, who_will_write_finds_all_connections_open) {

@@ -11,8 +11,7 @@ import time
 
 class Sshd:
     """In a folder of its own: keys, configurations (`config`: the client's, with the alias "store"), and a log. `sftp` is inside
-    sshd by default: a shell that sshd starts may run the user's startup files, which may be slow, or leave a lock behind when
-    they are cut off."""
+    sshd by default. bash runs no startup files of the user, which may be slow, when it is told that it is not the first."""
 
     def __init__(self, folder, sftp="internal-sftp"):
         self.folder = pathlib.Path(folder)
@@ -30,7 +29,7 @@ class Sshd:
         (self.folder / "sshd_config").write_text(
             f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey \"{self.folder}/host\"\nPidFile none\n"
             f"AuthorizedKeysFile \"{self.folder}/user.pub\"\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n"
-            f"StrictModes no\nMaxStartups 100\nSubsystem sftp {sftp}\n")
+            f"StrictModes no\nMaxStartups 100\nSetEnv SHLVL=2\nSubsystem sftp {sftp}\n")
         self.config = self.client("known_hosts", "user")
         self.process = None
         self.start()

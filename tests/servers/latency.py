@@ -77,7 +77,7 @@ def opened(kind, work):
         # What is inside sshd logs to nowhere; sshd_config takes no blanks in a program's name.
         with tempfile.TemporaryDirectory(prefix="respaldo-sftp.", dir="/tmp") as place:
             servers_of = []
-            for name, before in (("near", ""), ("far", f"'{sys.executable}' '{pathlib.Path(__file__).parent}/delay_requests.py' {DELAY} ")):
+            for name, before in (("near", ""), ("far", f"'{os.environ['DELAY_REQUESTS']}' {DELAY} ")):
                 counted = pathlib.Path(place) / name
                 counted.write_text(f"#!/bin/sh\nexec {before}/usr/lib/openssh/sftp-server -e -l VERBOSE 2>>'{work}/{name}/log'\n")
                 counted.chmod(0o700)

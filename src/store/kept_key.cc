@@ -1,4 +1,4 @@
-#include "store/key_hint.h"
+#include "store/kept_key.h"
 
 #include "base/error.h"
 #include "base/hex.h"
@@ -9,27 +9,27 @@ namespace respaldo::store {
 
 namespace {
 
-bool is_name(std::string_view text) { return text.size() == 64 && is_hex(text); }
+constexpr std::uint64_t kLongest = 64U << 10;
 
 }  // namespace
 
-KeyHint::KeyHint(const os::Path& cache_folder, std::string_view location)
+KeptKey::KeptKey(const os::Path& cache_folder, std::string_view location)
     : path_(cache_folder / "keys" / to_hex(crypto::sha256(as_bytes(location)))) {}
 
-std::string KeyHint::read() const {
+std::string KeptKey::read() const {
   try {
-    if (auto text = os::try_read_text(path_, 65); text && is_name(*text)) return std::move(*text);
+    if (auto text = os::try_read_text(path_, kLongest)) return std::move(*text);
   } catch (const Error&) {
   }
   return {};
 }
 
-void KeyHint::write(const std::string& key) const {
+void KeptKey::write(ByteView file_bytes) const {
   try {
-    if (!is_name(key) || read() == key) return;
+    if (file_bytes.empty() || file_bytes.size() > kLongest || read() == as_text(file_bytes)) return;
     make_folders(path_.parent_path());
     os::AtomicFile file(path_, 0600);
-    file.write(as_bytes(key));
+    file.write(file_bytes);
     file.commit(os::AtomicFile::Durability::later);
   } catch (const std::exception&) {
   }
