@@ -175,6 +175,40 @@ TEST_F(KernelEngineTest, clean_removes_what_dead_runs_left_and_nothing_else) {
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 1U);
 }
 
+TEST_F(KernelEngineTest, a_snapshot_by_hand_never_costs_the_one_that_has_its_name) {
+  const std::vector<Lv> two = {
+      {.name = "root"}, {.name = "before", .role = "public,snapshot", .tags = "respaldo_manual", .origin = "root"}};
+  volumes(two);
+  group(512U << 20);
+  machine_->on({"lvm", "lvremove"}, {0, "", ""});
+  machine_->on({"lvm", "lvcreate"}, [&](const auto&) {
+    volumes(two);
+    return os::CommandResult{5, "", "  Logical Volume \"before\" already exists in volume group \"vg0\"\n"};
+  });
+  const auto e = engine();
+  EXPECT_EQ(error_of([&] { e->create_snapshot({"vg0", "root"}, "before", {}); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(machine_->count({"lvm", "lvcreate"}), 0U);
+  volumes({{.name = "root"}});  // somebody is quicker
+  EXPECT_EQ(error_of([&] { e->create_snapshot({"vg0", "root"}, "before", {}); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(machine_->count({"lvm", "lvcreate"}), 1U);
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
+}
+
+TEST_F(KernelEngineTest, of_a_snapshot_by_hand_that_fails_nothing_stays) {
+  volumes({{.name = "root"}});
+  group(512U << 20);
+  machine_->on({"lvm", "lvcreate"}, [&](const auto& argv) {
+    std::string tags;
+    for (std::size_t i = 0; i + 1 < argv.size(); ++i)
+      if (argv[i] == "--addtag") tags += (tags.empty() ? "" : ",") + argv[i + 1];
+    volumes({{.name = "root"}, {.name = "before", .role = "public,snapshot", .tags = tags, .origin = "root"}});
+    return os::CommandResult{5, "", "  Failed to activate\n"};
+  });
+  machine_->on({"lvm", "lvremove"}, {0, "", ""});
+  EXPECT_THROW(engine()->create_snapshot({"vg0", "root"}, "before", {}), Error);
+  EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=" + uuid_of("before"), "vg0"}), 1U);
+}
+
 TEST_F(KernelEngineTest, only_snapshots_are_removed_by_hand) {
   volumes({{.name = "root"},
            {.name = "alive", .role = "public,snapshot", .tags = owner_tag(true), .origin = "root"}});
