@@ -1,5 +1,6 @@
 // restore --to VG/LV: volumes that are made, overwritten, refused.
 #include "cli/program_test.h"
+#include "engine/volume_changes.h"
 #include "journal/names.h"
 
 namespace respaldo::cli {
@@ -144,6 +145,19 @@ TEST_F(RestoreVolume, a_snapshot_that_would_overflow_is_a_reason_to_refuse) {
   const Outcome warned = respaldo({"restore", "latest", "--to", "vg0/root", "--yes", "--in-place"});
   EXPECT_EQ(warned.code, 0) << warned.err;
   EXPECT_THAT(warned.err, HasSubstr("if more than that differs"));
+}
+
+TEST_F(RestoreVolume, a_snapshot_that_was_made_anew_is_not_the_one_that_was_spoken_of) {
+  must({"-q", "snapshot", "create", "vg0/root", "-n", "before", "--size", "8M"});
+  const auto engine = engine::make_image_engine({disks[0]});
+  engine::VolumeChanges& changes = engine::volume_changes(*engine);
+  const engine::MergePlan plan = changes.plan_merge({"vg0", "before"});
+  must({"-q", "snapshot", "remove", "vg0/before", "--yes"});
+  must({"-q", "snapshot", "create", "vg0/root", "-n", "before", "--size", "8M"});
+  SilentProgress silent;
+  EXPECT_THROW(changes.merge(plan, silent, {}), Error);
+  EXPECT_THROW(engine->remove_snapshot(plan.snapshot, plan.uuid), Error);
+  EXPECT_THAT(volumes(), HasSubstr("before"));
 }
 
 TEST_F(RestoreVolume, a_volume_is_rolled_back_to_its_snapshot) {

@@ -34,6 +34,7 @@ class NewVolume {
 // What merging a snapshot would do.
 struct MergePlan {
   VolumeName snapshot, origin;
+  std::string uuid;  // of the snapshot
   bool thin = false;
   std::optional<std::uint64_t> changed;  // bytes of the origin that would be put back; absent when not told
   std::optional<std::int64_t> made;      // when the snapshot was made, seconds since 1970
@@ -58,8 +59,8 @@ class VolumeChanges {
   // Error(refused) for what is no snapshot, Error(overflow) for one that is dead, Error(busy) for one that a running
   // backup owns.
   virtual MergePlan plan_merge(const VolumeName& snapshot) = 0;
-  // Begins it, or goes on with one that was begun, and waits for its end. Progress is in bytes put back. A merge may
-  // stop anywhere, with the machine too: it is taken up again.
+  // Begins it, or goes on with one that was begun, and waits for its end. Error(refused) when the snapshot was made
+  // anew. Progress is in bytes put back. A merge may stop anywhere, with the machine too: it is taken up again.
   virtual MergeOutcome merge(const MergePlan& plan, Progress& progress, const std::stop_token& stop) = 0;
 };
 // The same engine seen as one. Error(unsupported) when it is none.

@@ -126,7 +126,11 @@ class VolumeEngine {
   // Snapshots by hand. Error(unsupported) where the engine has none.
   // `name` empty: one is made up. Gives the snapshot's name.
   virtual VolumeName create_snapshot(const VolumeName& origin, const std::string& name, const AcquireOptions& options);
-  virtual void remove_snapshot(const VolumeName& snapshot);  // Error(refused) for what is no snapshot
+  // Error(refused) for what is no snapshot, or has another UUID by now.
+  virtual void remove_snapshot(const VolumeName& snapshot, const std::string& uuid);
 };
+
+// Error(refused) when a volume is another one than that of which somebody spoke.
+void require_same(const VolumeName& name, const std::string& uuid_spoken_of, const std::string& uuid);
 
 }  // namespace respaldo::engine

@@ -140,6 +140,7 @@ MergePlan plan_image_merge(const std::vector<os::Path>& images, const VolumeInfo
                 "there is nothing to go back to any more; remove it: respaldo snapshot remove " + title);
   MergePlan plan;
   plan.snapshot = info.name;
+  plan.uuid = info.uuid;
   plan.origin = {info.name.vg, *info.origin};
   plan.changed = info.cow->used;
   try {
@@ -159,12 +160,17 @@ MergeOutcome merge_image_snapshot(const std::vector<os::Path>& images, const Mer
                                   const std::stop_token& stop) {
   try {
     const auto disks = DiskSet::open(images, LockMode::exclusive);
+    if (const lvm::LogicalVolume* lv = disks->group(plan.snapshot.vg).vg.find_lv(plan.snapshot.lv))
+      require_same(plan.snapshot, plan.uuid, lv->id.dashed());
     OpContext context = quiet_context(*disks, "respaldo snapshot merge " + plan.snapshot.str());
     context.progress = &progress;
     context.stop = stop;
     merge_snapshot(context, plan.snapshot);
   } catch (const HeldByActivation& held) {
-    must(ActivationClient(held.address()).lvm({"lvconvert", "--merge", plan.snapshot.str()}), "lvconvert --merge");
+    const ActivationClient client(held.address());
+    for (const VolumeInfo& info : client.list())
+      if (info.name == plan.snapshot) require_same(plan.snapshot, plan.uuid, info.uuid);
+    must(client.lvm({"lvconvert", "--merge", plan.snapshot.str()}), "lvconvert --merge");
   }
   return MergeOutcome::done;
 }

@@ -256,7 +256,9 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
                              const AcquireOptions& options) override {
     return create_hand_snapshot(images_, origin, name, options);
   }
-  void remove_snapshot(const VolumeName& snapshot) override { remove_hand_snapshot(images_, snapshot); }
+  void remove_snapshot(const VolumeName& snapshot, const std::string& uuid) override {
+    remove_hand_snapshot(images_, snapshot, uuid);
+  }
 
   CleanReport clean(bool dry_run) override { return clean_images(images_, dry_run); }
   bool is_half_made(const VolumeName& name) override {

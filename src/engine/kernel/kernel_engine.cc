@@ -179,7 +179,9 @@ class KernelEngine final : public VolumeEngine,
     return plan_live_merge(*world_, row_of(snapshot));
   }
   MergeOutcome merge(const MergePlan& plan, Progress& progress, const std::stop_token& stop) override {
-    return merge_live_snapshot(*world_, row_of(plan.snapshot), progress, stop);
+    const LvRow row = row_of(plan.snapshot);
+    require_same(plan.snapshot, plan.uuid, row.uuid);
+    return merge_live_snapshot(*world_, row, progress, stop);
   }
 
   MovePlan plan_move(const VolumeName& volume, const std::string& to) override {
@@ -239,8 +241,9 @@ class KernelEngine final : public VolumeEngine,
     return {row.vg, made.name};
   }
 
-  void remove_snapshot(const VolumeName& snapshot) override {
+  void remove_snapshot(const VolumeName& snapshot, const std::string& uuid) override {
     const LvRow row = row_of(snapshot);
+    require_same(snapshot, uuid, row.uuid);
     if (!row.is_snapshot())
       throw Error(ErrorKind::refused, fmt::format("{} is not a snapshot", printable(snapshot.str())),
                   "volumes are removed with lvremove");

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/tools/fake_dm_control_test.h"
+#include "engine/volume_changes.h"
 #include "journal/journal.h"
 #include "journal/names.h"
 #include "lvm/volume_group.h"
@@ -213,8 +214,20 @@ TEST_F(KernelEngineTest, only_snapshots_are_removed_by_hand) {
   volumes({{.name = "root"},
            {.name = "alive", .role = "public,snapshot", .tags = owner_tag(true), .origin = "root"}});
   const auto e = engine();
-  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "root"}); }).kind(), ErrorKind::refused);
-  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "alive"}); }).kind(), ErrorKind::busy);
+  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "root"}, uuid_of("root")); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "alive"}, uuid_of("alive")); }).kind(), ErrorKind::busy);
+}
+
+TEST_F(KernelEngineTest, a_snapshot_that_was_made_anew_is_not_the_one_that_was_spoken_of) {
+  volumes({{.name = "root"}, {.name = "before", .role = "public,snapshot", .origin = "root"}});
+  const auto e = engine();
+  VolumeChanges& changes = volume_changes(*e);
+  MergePlan plan = changes.plan_merge({"vg0", "before"});
+  plan.uuid = uuid_of("other");
+  SilentProgress silent;
+  EXPECT_EQ(error_of([&] { changes.merge(plan, silent, {}); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "before"}, uuid_of("other")); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(machine_->count({"lvm", "lvconvert"}) + machine_->count({"lvm", "lvremove"}), 0U);
 }
 
 TEST(MountPoints, are_told_by_device_number) {
