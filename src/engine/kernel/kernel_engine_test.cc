@@ -142,6 +142,22 @@ TEST_F(KernelEngineTest, a_snapshot_is_made_with_tags_and_nothing_stays_when_tha
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
 }
 
+TEST_F(KernelEngineTest, a_snapshot_that_cannot_be_taken_away_is_told) {
+  volumes({{.name = "root"}});
+  group(512U << 20);
+  machine_->on({"lvm", "lvcreate"}, [&](const auto& argv) {
+    FakeDmControl::Device device;  // without a node
+    device.info.name = "vg0-" + *(std::ranges::find(argv, "-n") + 1);
+    device.info.uuid = dm_uuid("VGVGVG-0000-0000-0000-0000-0000-000000", uuid_of("new"));
+    dm_->devices[device.info.name] = device;
+    return os::CommandResult{};
+  });
+  machine_->on({"lvm", "lvremove"}, [](const auto&) -> os::CommandResult { throw std::runtime_error("stuck"); });
+  const auto e = engine();
+  EXPECT_ANY_THROW(e->acquire({"vg0", "root"}, {}));
+  EXPECT_THAT(e->warnings(), Contains(HasSubstr("is still there: stuck")));
+}
+
 TEST_F(KernelEngineTest, without_free_extents_nothing_is_tried) {
   volumes({{.name = "root"}});
   group(0);
