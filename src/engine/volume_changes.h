@@ -53,6 +53,13 @@ class VolumeChanges {
   virtual ~VolumeChanges() = default;
   // Whether a process that died had made that volume for itself.
   virtual bool is_half_made(const VolumeName& name) = 0;
+  // For whoever is about to write over a volume that is there. Whether a process that died had made it for itself, so
+  // that `clean` may remove it, unless it is adopted before its first byte is written. Error(refused) for a copy that a
+  // move to another group has set aside, Error(busy) for what a process made for itself that may live.
+  virtual bool is_abandoned(const VolumeName& name) = 0;
+  // From now on it is a volume like any other. REQUIRES is_abandoned(), and that nobody here has it open. Error(refused)
+  // when it has another UUID by now.
+  virtual void adopt(const VolumeName& name, const std::string& uuid) = 0;
   // Error(no_space) tells what is free; Error(refused) when there is a volume of that name, unless it is one that a
   // process which died had made for itself: that one is removed first.
   virtual std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) = 0;
@@ -68,5 +75,9 @@ VolumeChanges& volume_changes(VolumeEngine& engine);
 
 // Whether a volume with these tags was made by a process of this machine that is dead, for itself.
 bool is_leftover(const std::vector<std::string>& tags);
+// VolumeChanges::is_abandoned() of a volume with these tags.
+bool is_abandoned(const VolumeName& name, const std::vector<std::string>& tags);
+// Those of them that say who made it for himself.
+std::vector<std::string> tags_of_maker(const std::vector<std::string>& tags);
 
 }  // namespace respaldo::engine

@@ -34,7 +34,7 @@ SnapshotLease::Growth SnapshotLease::grow(std::uint64_t, const std::stop_token&)
   return {0, "this snapshot cannot be extended"};
 }
 
-CleanReport VolumeEngine::clean(bool) { return {}; }
+CleanReport VolumeEngine::clean(const CleanOptions&) { return {}; }
 
 VolumeName VolumeEngine::create_snapshot(const VolumeName& origin, const std::string&, const AcquireOptions&) {
   throw Error(ErrorKind::unsupported, fmt::format("no snapshot of {} can be made here", origin.str()));

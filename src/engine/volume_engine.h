@@ -90,6 +90,11 @@ class SnapshotLease {
   virtual void release() = 0;  // throws when the snapshot cannot be removed
 };
 
+struct CleanOptions {
+  bool dry_run = false;  // only tells
+  bool named = true;     // also volumes that users gave their names, such as those of restores that died
+};
+
 // What clean() did, or would do.
 struct CleanReport {
   struct Item {
@@ -97,6 +102,7 @@ struct CleanReport {
     std::string problem;  // why it is still there; empty when it is gone
   };
   std::vector<Item> items;
+  std::vector<std::string> left;  // as `what`: removed with CleanOptions::named alone
 };
 
 class VolumeEngine {
@@ -121,7 +127,7 @@ class VolumeEngine {
   virtual std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& snapshot) = 0;
 
   // Removes what runs that died left behind; never what a living run owns, a base, or anything made by hand.
-  virtual CleanReport clean(bool dry_run);
+  virtual CleanReport clean(const CleanOptions& options);
 
   // Snapshots by hand. Error(unsupported) where the engine has none.
   // `name` empty: one is made up. Gives the snapshot's name.

@@ -67,14 +67,13 @@ bool is_whole(World& world, const LvRow& row) {
 }
 
 std::vector<std::string> untag_words(const LvRow& row) {
-  std::vector<std::string> words = {"lvchange", "--deltag", std::string(journal::kTag)};
-  for (const std::string& tag : row.tags)
-    if (journal::Owner::from_tag(tag)) words.insert(words.end(), {"--deltag", tag});
+  std::vector<std::string> words = {"lvchange"};
+  for (const std::string& tag : tags_of_maker(row.tags)) words.insert(words.end(), {"--deltag", tag});
   words.push_back(row.str());
   return words;
 }
 
-CleanReport clean_leftovers(World& world, bool dry_run) {
+CleanReport clean_leftovers(World& world, const CleanOptions& options) {
   CleanReport report;
   std::vector<journal::DeadJournal> dead;
   try {
@@ -83,28 +82,33 @@ CleanReport clean_leftovers(World& world, bool dry_run) {
     report.items.push_back({fmt::format("journals in {}", printable(world.state().native())), error.what()});
   }
   const std::vector<LvRow> rows = world.lvm().lvs({}, world.stop()).rows;
-  std::vector<std::string> failed;  // UUIDs
+  std::vector<std::string> staying;  // UUIDs
   for (const LvRow& row : rows) {
     if (!is_leftover(row)) continue;
     const bool whole = says_whole(dead, row);
+    if (!whole && !options.named && !journal::is_volume_name(row.name)) {
+      report.left.push_back(title(row));
+      staying.push_back(row.uuid);
+      continue;
+    }
     CleanReport::Item item{whole ? fmt::format("tags of the restored {}", title(row)) : title(row), ""};
     try {
-      if (whole && !dry_run) world.lvm().change(untag_words(row));
-      if (!whole && !dry_run) world.remove_volume(row.vg, row.vg_uuid, row.uuid, kPatience);
+      if (whole && !options.dry_run) world.lvm().change(untag_words(row));
+      if (!whole && !options.dry_run) world.remove_volume(row.vg, row.vg_uuid, row.uuid, kPatience);
     } catch (const Error& error) {
       item.problem = error.what();
-      failed.push_back(row.uuid);
+      staying.push_back(row.uuid);
     }
     report.items.push_back(std::move(item));
   }
-  if (dry_run) return report;
+  if (options.dry_run) return report;
   for (journal::DeadJournal& journal : dead) {
     // What the journal speaks of and is there still: not removable now, or not ours to remove (a base by
     // now).
     const bool open = std::ranges::any_of(journal.open_intents(), [&](const journal::Intent& intent) {
       if (intent.kind == kMetadataSnapshotIntent) return !released(world, intent, report);
       const LvRow* row = volume_of(intent, rows);
-      return row != nullptr && std::ranges::find(failed, row->uuid) != failed.end();
+      return row != nullptr && std::ranges::find(staying, row->uuid) != staying.end();
     });
     try {
       if (!open) journal.forget();

@@ -5,11 +5,11 @@
 
 namespace respaldo::engine {
 
-// Finds leftovers by the journals of dead runs and by the owners' tags, and removes them (not with dry_run).
+// Finds leftovers by the journals of dead runs and by the owners' tags, and removes them.
 // A volume that was restored whole loses its tags only. A volume is left alone when its owner lives, when it
 // is a base, when another machine's process owns it, or when it carries no owner's tag. Repeating it is
 // harmless.
-CleanReport clean_leftovers(World& world, bool dry_run);
+CleanReport clean_leftovers(World& world, const CleanOptions& options);
 
 // Whether nobody will ever remove this volume.
 bool is_leftover(const LvRow& row);

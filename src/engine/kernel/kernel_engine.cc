@@ -166,11 +166,17 @@ class KernelEngine final : public VolumeEngine,
     world_->remove_volume(row.vg, row.vg_uuid, row.uuid, kRemovePatience);
   }
 
-  CleanReport clean(bool dry_run) override { return clean_leftovers(*world_, dry_run); }
+  CleanReport clean(const CleanOptions& options) override { return clean_leftovers(*world_, options); }
 
   bool is_half_made(const VolumeName& name) override {
     const LvRow row = row_of(name);
     return is_leftover(row) && !is_whole(*world_, row);
+  }
+  bool is_abandoned(const VolumeName& name) override { return engine::is_abandoned(name, row_of(name).tags); }
+  void adopt(const VolumeName& name, const std::string& uuid) override {
+    const LvRow row = row_of(name);
+    require_same(name, uuid, row.uuid);
+    world_->lvm().change(untag_words(row), world_->stop());
   }
   std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) override {
     return make_live_volume(world_, request);

@@ -180,16 +180,49 @@ TEST_F(KernelEngineTest, clean_removes_what_dead_runs_left_and_nothing_else) {
        {.name = "respaldo_notag", .role = "public,snapshot", .tags = "respaldo", .origin = "root"},
        {.name = "elsewhere", .tags = "respaldo,respaldo_owner_00000000_00000000_1_1"}});
   const auto e = engine();
-  auto report = e->clean(true);
+  auto report = e->clean({.dry_run = true});
   ASSERT_EQ(report.items.size(), 1U);
   EXPECT_THAT(report.items[0].what, HasSubstr("respaldo_dead of vg0/root"));
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
   machine_->on({"lvm", "lvremove"}, {0, "", ""});
-  report = e->clean(false);
+  report = e->clean({});
   ASSERT_EQ(report.items.size(), 1U);
   EXPECT_EQ(report.items[0].problem, "");
   EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=" + uuid_of("respaldo_dead"), "vg0"}), 1U);
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 1U);
+}
+
+TEST_F(KernelEngineTest, what_users_named_goes_only_when_they_ask_for_it) {
+  volumes({{.name = "copy", .tags = owner_tag(false)},
+           {.name = "respaldo_0123456789abcdef", .role = "public,snapshot", .tags = owner_tag(false), .origin = "copy"}});
+  machine_->on({"lvm", "lvremove"}, {0, "", ""});
+  const auto e = engine();
+  const CleanReport report = e->clean({.named = false});
+  ASSERT_EQ(report.items.size(), 1U);
+  EXPECT_THAT(report.items[0].what, HasSubstr("respaldo_0123456789abcdef"));
+  EXPECT_THAT(report.left, ElementsAre("volume vg0/copy"));
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 1U);
+  EXPECT_EQ(e->clean({}).items.size(), 2U);
+}
+
+TEST_F(KernelEngineTest, whose_a_volume_is_is_asked_before_it_is_overwritten) {
+  volumes({{.name = "users", .tags = "respaldo"},
+           {.name = "dead", .tags = owner_tag(false)},
+           {.name = "alive", .tags = owner_tag(true)},
+           {.name = "elsewhere", .tags = "respaldo,respaldo_owner_00000000_00000000_1_1"},
+           {.name = "copy", .tags = "respaldo_copy_of_" + uuid_of("users")}});
+  const auto e = engine();
+  VolumeChanges& changes = volume_changes(*e);
+  EXPECT_FALSE(changes.is_abandoned({"vg0", "users"}));
+  EXPECT_TRUE(changes.is_abandoned({"vg0", "dead"}));
+  EXPECT_EQ(error_of([&] { changes.is_abandoned({"vg0", "alive"}); }).kind(), ErrorKind::busy);
+  EXPECT_EQ(error_of([&] { changes.is_abandoned({"vg0", "elsewhere"}); }).kind(), ErrorKind::busy);
+  EXPECT_THAT(error_of([&] { changes.is_abandoned({"vg0", "copy"}); }).hint(), HasSubstr("--abort"));
+  machine_->on({"lvm", "lvchange"}, {0, "", ""});
+  changes.adopt({"vg0", "dead"}, uuid_of("dead"));
+  journal::Owner dead = journal::Owner::self();
+  ++dead.start;
+  EXPECT_EQ(machine_->count({"lvm", "lvchange", "--deltag", "respaldo", "--deltag", dead.tag(), "vg0/dead"}), 1U);
 }
 
 TEST_F(KernelEngineTest, a_snapshot_by_hand_never_costs_the_one_that_has_its_name) {

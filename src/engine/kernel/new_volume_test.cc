@@ -92,11 +92,11 @@ TEST_F(NewVolumeTest, a_whole_volume_is_never_thrown_away) {
   volume(dead);
   const auto later = world();
   EXPECT_THROW(make_live_volume(later, request_), Error) << "restored once more";
-  CleanReport report = clean_leftovers(*later, false);
+  CleanReport report = clean_leftovers(*later, {});
   ASSERT_EQ(report.items.size(), 1U);
   EXPECT_NE(report.items[0].problem, "");
   machine_->on({"lvm", "lvchange"}, {0, "", ""});
-  report = clean_leftovers(*later, false);
+  report = clean_leftovers(*later, {});
   ASSERT_EQ(report.items.size(), 1U);
   EXPECT_EQ(report.items[0].problem, "");
   EXPECT_EQ(machine_->count({"lvm", "lvchange", "--deltag", dead.tag(), "vg0/new"}), 2U);
