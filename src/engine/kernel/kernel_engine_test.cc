@@ -188,7 +188,11 @@ TEST_F(KernelEngineTest, clean_removes_what_dead_runs_left_and_nothing_else) {
   report = e->clean({});
   ASSERT_EQ(report.items.size(), 1U);
   EXPECT_EQ(report.items[0].problem, "");
-  EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=" + uuid_of("respaldo_dead"), "vg0"}), 1U);
+  journal::Owner dead = journal::Owner::self();
+  ++dead.start;
+  EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S",
+                             "lv_uuid=" + uuid_of("respaldo_dead") + " && lv_tags={" + dead.tag() + "}", "vg0"}),
+            1U);
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 1U);
 }
 
