@@ -57,8 +57,8 @@ class VolumeChanges {
   // that `clean` may remove it, unless it is adopted before its first byte is written. Error(refused) for a copy that a
   // move to another group has set aside, Error(busy) for what a process made for itself that may live.
   virtual bool is_abandoned(const VolumeName& name) = 0;
-  // From now on it is a volume like any other. REQUIRES is_abandoned(), and that nobody here has it open. Error(refused)
-  // when it has another UUID by now.
+  // From now on it is a volume like any other. REQUIRES is_abandoned(), and that nobody here has it open.
+  // Error(refused) when it has another UUID by now.
   virtual void adopt(const VolumeName& name, const std::string& uuid) = 0;
   // Error(no_space) tells what is free; Error(refused) when there is a volume of that name, unless it is one that a
   // process which died had made for itself: that one is removed first.

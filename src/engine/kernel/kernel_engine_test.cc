@@ -197,13 +197,14 @@ TEST_F(KernelEngineTest, clean_removes_what_dead_runs_left_and_nothing_else) {
 }
 
 TEST_F(KernelEngineTest, what_users_named_goes_only_when_they_ask_for_it) {
-  volumes({{.name = "copy", .tags = owner_tag(false)},
-           {.name = "respaldo_0123456789abcdef", .role = "public,snapshot", .tags = owner_tag(false), .origin = "copy"}});
+  const std::string minted = "respaldo_0123456789abcdef", dead = owner_tag(false);
+  volumes({{.name = "copy", .tags = dead},
+           {.name = minted, .role = "public,snapshot", .tags = dead, .origin = "copy"}});
   machine_->on({"lvm", "lvremove"}, {0, "", ""});
   const auto e = engine();
   const CleanReport report = e->clean({.named = false});
   ASSERT_EQ(report.items.size(), 1U);
-  EXPECT_THAT(report.items[0].what, HasSubstr("respaldo_0123456789abcdef"));
+  EXPECT_THAT(report.items[0].what, HasSubstr(minted));
   EXPECT_THAT(report.left, ElementsAre("volume vg0/copy"));
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 1U);
   EXPECT_EQ(e->clean({}).items.size(), 2U);
