@@ -168,12 +168,16 @@ class Run {
   // What earlier runs left behind never blocks this one.
   void clean() {
     try {
-      for (const engine::CleanReport::Item& item : engine_.clean(false).items)
+      // What users named is not removed without their asking for it.
+      const engine::CleanReport report = engine_.clean({.named = false});
+      for (const engine::CleanReport::Item& item : report.items)
         if (item.problem.empty())
           progress_.note(fmt::format("removed what an earlier run left behind: {}", item.what));
         else
           summary_.warnings.push_back(fmt::format(
               "an earlier run left {} behind, which cannot be removed: {}", item.what, item.problem));
+      for (const std::string& what : report.left)
+        progress_.note(fmt::format("a run that died left the unfinished {} behind: `respaldo clean` removes it", what));
     } catch (const Error& error) {
       summary_.warnings.push_back(
           fmt::format("what earlier runs may have left behind was not looked for: {}", error.what()));

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <set>
+
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/command.h"
@@ -290,7 +292,12 @@ app::ExitCode run(app::Context& context, const Options& options) {
   const config::Hooks hooks = hooks_of(options.hooks);
   engine::VolumeEngine& engine = context.engine();
   for (const engine::VolumeName& name : plan.volumes) engine.find(name);  // before a password is asked for
-  for (const std::string& warning : engine.warnings()) context.warn(warning);
+  std::set<std::string> told;
+  const auto tell_warnings = [&] {
+    for (const std::string& warning : engine.warnings())
+      if (told.insert(warning).second) context.warn(warning);
+  };
+  tell_warnings();
   context.expect_to_write();
   if (engine.kind() == engine::EngineKind::kernel) warn_of_same_disk(context, plan.volumes);
   // Somebody who waits for others' locks waits for one of this moment, too.
@@ -305,7 +312,13 @@ app::ExitCode run(app::Context& context, const Options& options) {
     lock->require();
   };
   const backup::BackupSummary summary = run_with_hooks(context, hooks, plan, [&] {
-    return backup::run_backup(engine, indexed, plan, context.progress(), still_locked, context.stop());
+    try {
+      return backup::run_backup(engine, indexed, plan, context.progress(), still_locked, context.stop());
+    } catch (...) {
+      // A snapshot that could not be taken away, for example.
+      if (engine.kind() == engine::EngineKind::kernel) tell_warnings();
+      throw;
+    }
   });
   for (const std::string& warning : summary.warnings) context.warn(warning);
   if (verification && summary.id) verification->after_commit(*summary.id);

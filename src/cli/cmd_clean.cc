@@ -8,7 +8,7 @@ namespace respaldo::cli {
 namespace {
 
 app::ExitCode clean(app::Context& context, bool dry_run) {
-  const engine::CleanReport report = context.engine().clean(dry_run);
+  const engine::CleanReport report = context.engine().clean({.dry_run = dry_run});
   for (const std::string& warning : context.engine().warnings()) context.warn(warning);
   Json json = Json::array();
   bool failed = false;

@@ -213,7 +213,7 @@ app::ExitCode remove(app::Context& context, const Options& options) {
                                    printable(*info.origin)),
                        options.yes))
     throw Error(ErrorKind::refused, "nothing was removed");
-  context.engine().remove_snapshot(name);
+  context.engine().remove_snapshot(name, info.uuid);
   if (context.options().json)
     context.print_json(dump({{"removed", name.str()}}));
   else if (context.options().verbosity > 0)

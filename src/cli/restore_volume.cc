@@ -86,7 +86,9 @@ restore::ImageRestoreResult write(app::Context& context, const view::StoredVolum
 app::ExitCode onto(app::Context& context, const view::StoredVolume& volume, const VolumeRestoreOptions& options,
                    const VolumeInfo& info) {
   engine::VolumeEngine& engine = context.engine();
+  engine::VolumeChanges& changes = engine::volume_changes(engine);
   const VolumeName& name = info.name;
+  const bool abandoned = changes.is_abandoned(name);
   if (info.size < volume.image_size)
     throw Error(ErrorKind::no_space,
                 fmt::format("{} has {}, the backup of {} needs {}", printable(name.str()), format_size(info.size),
@@ -95,11 +97,16 @@ app::ExitCode onto(app::Context& context, const view::StoredVolume& volume, cons
                             engine.kind() == engine::EngineKind::image ? "lvm " : "", volume.image_size, name.str()));
   look_at_snapshots(context, info, volume.image_size, options.in_place);
   // Refuses what is in use before anybody is asked, and keeps it so.
-  const auto target = engine.open_write(name);
+  auto target = engine.open_write(name);
   if (!context.confirm(fmt::format("overwrite {} ({}, UUID {}) with the backup of {}?", printable(name.str()),
                                    format_size(info.size), info.uuid, printable(volume.str())),
                        options.yes))
     throw Error(ErrorKind::refused, "nothing was written");
+  if (abandoned) {
+    target.reset();
+    changes.adopt(name, info.uuid);
+    target = engine.open_write(name);
+  }
   const auto half_written = [&] { warn_half_written(context, name.str()); };
   RestoreReport report{name.str(), write(context, volume, options, *target, half_written), false, options.verify};
   if (options.verify) verify_restored(context, volume, *target, options.threads);

@@ -1,5 +1,6 @@
 // restore --to VG/LV: volumes that are made, overwritten, refused.
 #include "cli/program_test.h"
+#include "engine/volume_changes.h"
 #include "journal/names.h"
 
 namespace respaldo::cli {
@@ -136,6 +137,28 @@ TEST_F(RestoreVolume, what_a_dead_restore_made_is_cleaned_or_made_anew) {
   EXPECT_THAT(must({"clean"}), HasSubstr("nothing was left behind"));
 }
 
+TEST_F(RestoreVolume, what_is_restored_onto_a_leftover_is_one_no_more) {
+  journal::Owner dead = journal::Owner::self();
+  ++dead.start;
+  must({"-q", "lvm", "lvcreate", "-L", "16m", "-n", "back", "--addtag", "respaldo", "--addtag", dead.tag(), "vg0"});
+  EXPECT_THAT(must({"backup", "vg0/root"}), HasSubstr("`respaldo clean` removes it"));
+  EXPECT_THAT(volumes(), HasSubstr(dead.tag())) << "no backup removes what has a name of users";
+  EXPECT_EQ(respaldo({"restore", "latest", "--to", "vg0/back"}).code, 1) << "asked first";
+  EXPECT_THAT(volumes(), HasSubstr(dead.tag()));
+  must({"-q", "restore", "latest", "--to", "vg0/back", "--yes"});
+  EXPECT_THAT(must({"clean"}), HasSubstr("nothing was left behind"));
+  EXPECT_TRUE(same(read_volume("vg0/back"), image_));
+}
+
+TEST_F(RestoreVolume, what_a_living_process_made_for_itself_is_not_written_over) {
+  must({"-q", "lvm", "lvcreate", "-L", "16m", "-n", "back", "--addtag", journal::Owner::self().tag(), "vg0"});
+  const Outcome outcome = respaldo({"restore", "latest", "--to", "vg0/back", "--yes"});
+  EXPECT_EQ(outcome.code, 11);
+  EXPECT_THAT(outcome.err, HasSubstr("made vg0/back for itself"));
+  must({"-q", "lvm", "lvcreate", "-L", "16m", "-n", "moves", "--addtag", "respaldo_copy_of_X", "vg0"});
+  EXPECT_EQ(respaldo({"restore", "latest", "--to", "vg0/moves", "--yes"}).code, 1);
+}
+
 TEST_F(RestoreVolume, a_snapshot_that_would_overflow_is_a_reason_to_refuse) {
   must({"-q", "snapshot", "create", "vg0/root", "-n", "before", "--size", "4M"});
   const Outcome refused = respaldo({"restore", "latest", "--to", "vg0/root", "--yes"});
@@ -144,6 +167,19 @@ TEST_F(RestoreVolume, a_snapshot_that_would_overflow_is_a_reason_to_refuse) {
   const Outcome warned = respaldo({"restore", "latest", "--to", "vg0/root", "--yes", "--in-place"});
   EXPECT_EQ(warned.code, 0) << warned.err;
   EXPECT_THAT(warned.err, HasSubstr("if more than that differs"));
+}
+
+TEST_F(RestoreVolume, a_snapshot_that_was_made_anew_is_not_the_one_that_was_spoken_of) {
+  must({"-q", "snapshot", "create", "vg0/root", "-n", "before", "--size", "8M"});
+  const auto engine = engine::make_image_engine({disks[0]});
+  engine::VolumeChanges& changes = engine::volume_changes(*engine);
+  const engine::MergePlan plan = changes.plan_merge({"vg0", "before"});
+  must({"-q", "snapshot", "remove", "vg0/before", "--yes"});
+  must({"-q", "snapshot", "create", "vg0/root", "-n", "before", "--size", "8M"});
+  SilentProgress silent;
+  EXPECT_THROW(changes.merge(plan, silent, {}), Error);
+  EXPECT_THROW(engine->remove_snapshot(plan.snapshot, plan.uuid), Error);
+  EXPECT_THAT(volumes(), HasSubstr("before"));
 }
 
 TEST_F(RestoreVolume, a_volume_is_rolled_back_to_its_snapshot) {

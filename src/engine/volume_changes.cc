@@ -1,8 +1,12 @@
 #include "engine/volume_changes.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "journal/names.h"
 
 namespace respaldo::engine {
@@ -23,6 +27,30 @@ bool is_leftover(const std::vector<std::string>& tags) {
     owned = true;
   }
   return owned;
+}
+
+bool is_abandoned(const VolumeName& name, const std::vector<std::string>& tags) {
+  const std::string title = printable(name.str());
+  for (const std::string& tag : tags)
+    if (tag.starts_with(journal::kCopyOfTagPrefix))
+      throw Error(ErrorKind::refused, fmt::format("{} is the copy of a volume that moves to another group", title),
+                  "end the move first: respaldo migrate VG/LV --abort, which removes it; or restore to another volume");
+  if (is_leftover(tags)) return true;
+  for (const std::string& tag : tags)
+    if (const auto owner = journal::Owner::from_tag(tag))
+      throw Error(ErrorKind::busy,
+                  fmt::format("process {}{} made {} for itself", owner->pid,
+                              owner->here() ? "" : " of another machine", title),
+                  fmt::format("wait until that ends; if it has: lvchange --deltag {} {}",
+                              fmt::join(tags_of_maker(tags), " --deltag "), name.str()));
+  return false;
+}
+
+std::vector<std::string> tags_of_maker(const std::vector<std::string>& tags) {
+  std::vector<std::string> found;
+  for (const std::string& tag : tags)
+    if (tag == journal::kTag || journal::Owner::from_tag(tag)) found.push_back(tag);
+  return found;
 }
 
 }  // namespace respaldo::engine

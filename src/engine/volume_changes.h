@@ -34,6 +34,7 @@ class NewVolume {
 // What merging a snapshot would do.
 struct MergePlan {
   VolumeName snapshot, origin;
+  std::string uuid;  // of the snapshot
   bool thin = false;
   std::optional<std::uint64_t> changed;  // bytes of the origin that would be put back; absent when not told
   std::optional<std::int64_t> made;      // when the snapshot was made, seconds since 1970
@@ -52,14 +53,21 @@ class VolumeChanges {
   virtual ~VolumeChanges() = default;
   // Whether a process that died had made that volume for itself.
   virtual bool is_half_made(const VolumeName& name) = 0;
+  // For whoever is about to write over a volume that is there. Whether a process that died had made it for itself, so
+  // that `clean` may remove it, unless it is adopted before its first byte is written. Error(refused) for a copy that a
+  // move to another group has set aside, Error(busy) for what a process made for itself that may live.
+  virtual bool is_abandoned(const VolumeName& name) = 0;
+  // From now on it is a volume like any other. REQUIRES is_abandoned(), and that nobody here has it open.
+  // Error(refused) when it has another UUID by now.
+  virtual void adopt(const VolumeName& name, const std::string& uuid) = 0;
   // Error(no_space) tells what is free; Error(refused) when there is a volume of that name, unless it is one that a
   // process which died had made for itself: that one is removed first.
   virtual std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) = 0;
   // Error(refused) for what is no snapshot, Error(overflow) for one that is dead, Error(busy) for one that a running
   // backup owns.
   virtual MergePlan plan_merge(const VolumeName& snapshot) = 0;
-  // Begins it, or goes on with one that was begun, and waits for its end. Progress is in bytes put back. A merge may
-  // stop anywhere, with the machine too: it is taken up again.
+  // Begins it, or goes on with one that was begun, and waits for its end. Error(refused) when the snapshot was made
+  // anew. Progress is in bytes put back. A merge may stop anywhere, with the machine too: it is taken up again.
   virtual MergeOutcome merge(const MergePlan& plan, Progress& progress, const std::stop_token& stop) = 0;
 };
 // The same engine seen as one. Error(unsupported) when it is none.
@@ -67,5 +75,9 @@ VolumeChanges& volume_changes(VolumeEngine& engine);
 
 // Whether a volume with these tags was made by a process of this machine that is dead, for itself.
 bool is_leftover(const std::vector<std::string>& tags);
+// VolumeChanges::is_abandoned() of a volume with these tags.
+bool is_abandoned(const VolumeName& name, const std::vector<std::string>& tags);
+// Those of them that say who made it for himself.
+std::vector<std::string> tags_of_maker(const std::vector<std::string>& tags);
 
 }  // namespace respaldo::engine

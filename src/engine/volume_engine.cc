@@ -34,14 +34,22 @@ SnapshotLease::Growth SnapshotLease::grow(std::uint64_t, const std::stop_token&)
   return {0, "this snapshot cannot be extended"};
 }
 
-CleanReport VolumeEngine::clean(bool) { return {}; }
+CleanReport VolumeEngine::clean(const CleanOptions&) { return {}; }
 
 VolumeName VolumeEngine::create_snapshot(const VolumeName& origin, const std::string&, const AcquireOptions&) {
   throw Error(ErrorKind::unsupported, fmt::format("no snapshot of {} can be made here", origin.str()));
 }
 
-void VolumeEngine::remove_snapshot(const VolumeName& snapshot) {
+void VolumeEngine::remove_snapshot(const VolumeName& snapshot, const std::string&) {
   throw Error(ErrorKind::unsupported, fmt::format("{} cannot be removed here", snapshot.str()));
+}
+
+void require_same(const VolumeName& name, const std::string& uuid_spoken_of, const std::string& uuid) {
+  if (uuid == uuid_spoken_of) return;
+  throw Error(ErrorKind::refused,
+              fmt::format("{} is another one by now: it was made anew meanwhile (UUID {}, it was {})",
+                          printable(name.str()), uuid, uuid_spoken_of),
+              "nothing was changed; look at it, and run this command again");
 }
 
 }  // namespace respaldo::engine

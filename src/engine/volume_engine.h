@@ -90,6 +90,11 @@ class SnapshotLease {
   virtual void release() = 0;  // throws when the snapshot cannot be removed
 };
 
+struct CleanOptions {
+  bool dry_run = false;  // only tells
+  bool named = true;     // also volumes that users gave their names, such as those of restores that died
+};
+
 // What clean() did, or would do.
 struct CleanReport {
   struct Item {
@@ -97,6 +102,7 @@ struct CleanReport {
     std::string problem;  // why it is still there; empty when it is gone
   };
   std::vector<Item> items;
+  std::vector<std::string> left;  // as `what`: removed with CleanOptions::named alone
 };
 
 class VolumeEngine {
@@ -121,12 +127,16 @@ class VolumeEngine {
   virtual std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& snapshot) = 0;
 
   // Removes what runs that died left behind; never what a living run owns, a base, or anything made by hand.
-  virtual CleanReport clean(bool dry_run);
+  virtual CleanReport clean(const CleanOptions& options);
 
   // Snapshots by hand. Error(unsupported) where the engine has none.
   // `name` empty: one is made up. Gives the snapshot's name.
   virtual VolumeName create_snapshot(const VolumeName& origin, const std::string& name, const AcquireOptions& options);
-  virtual void remove_snapshot(const VolumeName& snapshot);  // Error(refused) for what is no snapshot
+  // Error(refused) for what is no snapshot, or has another UUID by now.
+  virtual void remove_snapshot(const VolumeName& snapshot, const std::string& uuid);
 };
+
+// Error(refused) when a volume is another one than that of which somebody spoke.
+void require_same(const VolumeName& name, const std::string& uuid_spoken_of, const std::string& uuid);
 
 }  // namespace respaldo::engine

@@ -64,6 +64,18 @@ std::optional<std::uint64_t> id_of(const Json& json, const char* word) {
   return found->get<std::uint64_t>();
 }
 
+std::vector<os::Path> files_in(const os::Path& state) {
+  std::vector<os::Path> paths;
+  std::error_code failed;
+  std::filesystem::directory_iterator files(folder_of(state), failed);
+  if (failed == std::errc::no_such_file_or_directory) return paths;
+  if (failed) throw os::system_error(failed.value(), "opendir", folder_of(state));
+  for (const auto& file : files)
+    if (file.path().extension() == kSuffix) paths.push_back(file.path());
+  std::ranges::sort(paths);
+  return paths;
+}
+
 }  // namespace
 
 os::Path default_state_folder() {
@@ -149,15 +161,7 @@ void DeadJournal::forget() {
 
 std::vector<DeadJournal> dead_journals(const os::Path& state) {
   std::vector<DeadJournal> dead;
-  std::error_code failed;
-  std::filesystem::directory_iterator files(folder_of(state), failed);
-  if (failed == std::errc::no_such_file_or_directory) return dead;
-  if (failed) throw os::system_error(failed.value(), "opendir", folder_of(state));
-  std::vector<os::Path> paths;
-  for (const auto& file : files)
-    if (file.path().extension() == kSuffix) paths.push_back(file.path());
-  std::ranges::sort(paths);
-  for (const os::Path& path : paths) {
+  for (const os::Path& path : files_in(state)) {
     try {
       auto lock = os::FileLock::try_lock(path, os::FileLock::Mode::exclusive, O_RDWR);
       if (!lock || !still_named(lock->fd(), path)) continue;  // somebody lives, or cleans
@@ -167,6 +171,14 @@ std::vector<DeadJournal> dead_journals(const os::Path& state) {
     }
   }
   return dead;
+}
+
+std::vector<Intent> all_intents(const os::Path& state) {
+  std::vector<Intent> all;
+  for (const os::Path& path : files_in(state))
+    if (const auto text = os::try_read_text(path, kMostRead))
+      for (Intent& intent : parse_journal(*text)) all.push_back(std::move(intent));
+  return all;
 }
 
 }  // namespace respaldo::journal

@@ -80,6 +80,10 @@ class DeadJournal {
 // Of all runs that ended without ending their intents. A missing folder has none.
 std::vector<DeadJournal> dead_journals(const os::Path& state);
 
+// The open intents of all journals: of living runs too, and of those that somebody else is working off. To be believed,
+// not to be acted on.
+std::vector<Intent> all_intents(const os::Path& state);
+
 // The open intents of a journal's text, newest first. Lines that cannot be understood are passed over.
 std::vector<Intent> parse_journal(std::string_view text);
 

@@ -105,6 +105,16 @@ TEST_F(JournalTest, what_a_killed_run_had_begun_is_found_newest_first) {
   EXPECT_EQ(files(), 0U);
 }
 
+TEST_F(JournalTest, what_a_journal_says_is_heard_whoever_holds_it) {
+  Journal journal(state());
+  journal.begin("snapshot", {});
+  { Journal(state()).begin("volume", {{"lv_uuid", "x"}}); }
+  const auto cleaner = dead_journals(state());
+  EXPECT_EQ(cleaner.size(), 1U);
+  EXPECT_EQ(all_intents(state()).size(), 2U);
+  EXPECT_TRUE(all_intents(state() / "nothing").empty());
+}
+
 TEST_F(JournalTest, intents_left_open_are_for_clean) {
   { Journal(state()).begin("snapshot", {}); }
   EXPECT_EQ(dead_journals(state()).size(), 1U);

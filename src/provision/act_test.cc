@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -46,7 +47,11 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
       for (auto& [pv, vg] : pvs)
         if (vg == last) vg = "";
     }
-    if (verb == "lvcreate") lvs.insert(argv[argv.size() - 2] + "/" + argv[argv.size() - 3]);
+    if (verb == "lvcreate") {
+      std::string& tags = lvs[argv[argv.size() - 2] + "/" + argv[argv.size() - 3]];
+      for (std::size_t i = 0; i + 1 < argv.size(); ++i)
+        if (argv[i] == "--addtag") tags += (tags.empty() ? "" : ",") + argv[i + 1];
+    }
     if (verb == "lvremove") lvs.erase(last);
     if (verb == "mkfs.ext4") filesystem = true;
     if (verb == "mount") mounted.insert(last);
@@ -79,7 +84,8 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
   bool half = false;
   bool partition = false, filesystem = false;
   std::map<std::string, std::string> pvs, before;  // PV -> group
-  std::set<std::string> lvs, mounted;
+  std::map<std::string, std::string> lvs;  // tags
+  std::set<std::string> mounted;
   std::vector<std::string> calls, wiped;
 
  private:
@@ -97,10 +103,10 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
         rows += fmt::format("{}{{\"pv_name\":\"{}\",\"pv_uuid\":\"{}\",\"vg_name\":\"{}\"}}",
                             rows.empty() ? "" : ",", pv, pv, vg);
     if (verb == "lvs")
-      for (const std::string& lv : lvs)
+      for (const auto& [lv, tags] : lvs)
         rows += fmt::format(
             "{}{{\"vg_name\":\"{}\",\"lv_name\":\"{}\",\"lv_uuid\":\"{}\",\"lv_tags\":\"{}\"}}",
-            rows.empty() ? "" : ",", lv.substr(0, lv.find('/')), lv.substr(lv.find('/') + 1), lv, kTargetTag);
+            rows.empty() ? "" : ",", lv.substr(0, lv.find('/')), lv.substr(lv.find('/') + 1), lv, tags);
     return fmt::format("{{\"report\":[{{\"{}\":[{}]}}]}}", verb.substr(0, 2), rows);
   }
   os::Path mountinfo_;
@@ -191,6 +197,16 @@ INSTANTIATE_TEST_SUITE_P(Steps, FailingAt,
                          ::testing::Combine(::testing::Values("fdisk", "pvcreate", "group", "lvcreate",
                                                               "mkfs.ext4", "fstab", "mount"),
                                             ::testing::Bool(), ::testing::Bool()));
+
+TEST_F(Acting, a_volume_of_another_run_is_not_undone) {
+  options.group = "vg0";
+  options.extend_group = true;
+  machine.pvs = {{"/dev/sda1", "vg0"}};
+  machine.lvs = {{"vg0/backups", kTargetTag}};
+  machine.fail_at = "lvcreate";
+  EXPECT_THROW(create(), Error);
+  EXPECT_TRUE(machine.lvs.contains("vg0/backups"));
+}
 
 TEST_F(Acting, what_cannot_be_undone_is_told_and_the_rest_is_undone) {
   ActionList actions = target_actions(plan(), doors);

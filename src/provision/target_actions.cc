@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "journal/names.h"
 #include "machine/tables.h"
 #include "provision/fstab_edit.h"
 #include "provision/target.h"
@@ -113,6 +114,7 @@ Action grown_group(const TargetPlan& plan, Doors& doors) {
 }
 
 Action logical_volume(const TargetPlan& plan, Doors& doors) {
+  const std::string mark = journal::new_run_tag();  // another run may have made one of this name
   const std::vector<std::string> size =
       plan.size ? std::vector<std::string>{"--size", fmt::format("{}b", *plan.size)}
                 : std::vector<std::string>{"--extents", "100%PVS"};
@@ -121,18 +123,18 @@ Action logical_volume(const TargetPlan& plan, Doors& doors) {
           .command = fmt::format("lvcreate {} {} --name {} {} {}", size[0], size[1], plan.volume, plan.group,
                                  plan.partition),
           .apply =
-              [plan, size, &doors](std::stop_token stop) {
+              [plan, size, mark, &doors](std::stop_token stop) {
                 LvmCommand(doors.commands)
-                    .change({"lvcreate", "--yes", "--wipesignatures", "y", "--addtag", kTargetTag, size[0],
-                             size[1], "--name", plan.volume, plan.group, plan.partition},
+                    .change({"lvcreate", "--yes", "--wipesignatures", "y", "--addtag", kTargetTag, "--addtag", mark,
+                             size[0], size[1], "--name", plan.volume, plan.group, plan.partition},
                             stop);
               },
           .undo =
-              [plan, &doors] {
+              [plan, mark, &doors] {
                 const LvmCommand lvm(doors.commands);
                 const auto lvs = lvm.lvs();
                 if (std::any_of(lvs.rows.begin(), lvs.rows.end(), [&](const auto& lv) {
-                      return lv.vg == plan.group && lv.name == plan.volume && lv.has_tag(kTargetTag);
+                      return lv.vg == plan.group && lv.name == plan.volume && lv.has_tag(mark);
                     }))
                   remove_volume(lvm, plan.full_name());
               },

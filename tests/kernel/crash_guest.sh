@@ -30,6 +30,22 @@ rm -rf $RESPALDO_STATE
 expect 0 "$RESPALDO" clean
 says "removed snapshot vg0/respaldo_"
 nothing_left
+# What lost its tags while `clean` looked is nobody's leftover any more.
+dies_at "volume read"
+left=$(lvs --noheadings -o lv_full_name -S 'lv_tags={respaldo}' | tr -d ' ')
+hold "leftovers found" "$RESPALDO" clean
+lvchange -qq $(lvs --noheadings -o lv_tags "$left" | tr -d ' ' | sed 's/^/--deltag /; s/,/ --deltag /g') "$left"
+release
+[ $status = 0 ]
+lvremove -qq -y "$left"
+nothing_left
+# A snapshot by hand never costs the one that has its name.
+expect 0 "$RESPALDO" snapshot create vg0/root -n before --size 4M
+lvs --noheadings -o lv_uuid vg0/before >/run/before
+expect 1 "$RESPALDO" snapshot create vg0/root -n before --size 4M
+says "there is a volume vg0/before already"
+lvs --noheadings -o lv_uuid vg0/before | cmp - /run/before
+lvremove -qq -y vg0/before
 # A stop by signal takes everything with it.
 hold "snapshot open" "$RESPALDO" backup vg0/root
 kill -TERM $held

@@ -88,6 +88,16 @@ rm /run/image
 expect 0 "$RESPALDO" clean
 nothing_left
 lvremove -qq -y vg-a.b/new
+# A backup leaves it alone, and once something is restored onto it it is nobody's leftover.
+export RESPALDO_CRASH_AT="volume written"
+expect 137 "$RESPALDO" restore latest --to vg-a.b/new --create
+unset RESPALDO_CRASH_AT
+expect 0 "$RESPALDO" backup $V
+says "respaldo clean. removes it"
+expect 0 "$RESPALDO" restore latest --to vg-a.b/new --yes
+expect 0 "$RESPALDO" clean
+nothing_left
+lvremove -qq -y vg-a.b/new
 hold "volume made" "$RESPALDO" restore latest --to vg-a.b/new --create
 kill -TERM $held
 release

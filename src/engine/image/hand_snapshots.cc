@@ -91,11 +91,13 @@ VolumeName create_hand_snapshot(const std::vector<os::Path>& images, const Volum
   return made;
 }
 
-void remove_hand_snapshot(const std::vector<os::Path>& images, const VolumeName& snapshot) {
+void remove_hand_snapshot(const std::vector<os::Path>& images, const VolumeName& snapshot, const std::string& uuid) {
   try {
     const auto disks = DiskSet::open(images, LockMode::exclusive);
     const DiskSet::Group& group = disks->group(snapshot.vg);
-    if (!group.vg.snapshot_binding(volume_in(group, snapshot))) throw no_snapshot(snapshot);
+    const lvm::LogicalVolume& lv = volume_in(group, snapshot);
+    if (!group.vg.snapshot_binding(lv)) throw no_snapshot(snapshot);
+    require_same(snapshot, uuid, lv.id.dashed());
     OpContext context = quiet_context(*disks, "respaldo snapshot remove " + snapshot.str());
     remove_lv(context, snapshot);
   } catch (const HeldByActivation& held) {
@@ -105,6 +107,7 @@ void remove_hand_snapshot(const std::vector<os::Path>& images, const VolumeName&
       if (info.name == snapshot) {
         found = true;
         if (!info.origin || !info.cow) throw no_snapshot(snapshot);
+        require_same(snapshot, uuid, info.uuid);
       }
     if (!found)
       throw Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(snapshot.str())));

@@ -11,7 +11,7 @@ namespace respaldo::engine {
 // Sized as the kernel engine sizes them (cow_size.h). Gives its name.
 VolumeName create_hand_snapshot(const std::vector<os::Path>& images, const VolumeName& origin,
                                 const std::string& name, const AcquireOptions& options);
-// Error(refused) for what is no snapshot.
-void remove_hand_snapshot(const std::vector<os::Path>& images, const VolumeName& snapshot);
+// Error(refused) for what is no snapshot, or has another UUID.
+void remove_hand_snapshot(const std::vector<os::Path>& images, const VolumeName& snapshot, const std::string& uuid);
 
 }  // namespace respaldo::engine

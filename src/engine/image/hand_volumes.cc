@@ -1,6 +1,7 @@
 #include "engine/image/hand_volumes.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cinttypes>
@@ -23,6 +24,29 @@ void remove_quietly(DiskSet& disks, const VolumeName& name) {
   remove_lv(context, name);
 }
 
+std::string title(const VolumeName& name) { return fmt::format("volume {}", printable(name.str())); }
+
+void untag_quietly(DiskSet& disks, const VolumeName& name, std::vector<std::string> tags) {
+  OpContext context = quiet_context(disks, "respaldo restore " + name.str());
+  LvChange untag;
+  untag.tags.remove = std::move(tags);
+  change_lv(context, name, untag);
+}
+std::vector<std::string> untag_words(const VolumeName& name, const std::vector<std::string>& tags) {
+  std::vector<std::string> words = {"lvchange"};
+  for (const std::string& tag : tags) words.insert(words.end(), {"--deltag", tag});
+  words.push_back(name.str());
+  return words;
+}
+
+std::vector<VolumeName> leftovers(const DiskSet& disks) {
+  std::vector<VolumeName> found;
+  for (const DiskSet::Group& group : disks.groups())
+    for (const lvm::LogicalVolume& lv : group.vg.lvs)
+      if (is_leftover(lv.tags)) found.push_back({group.vg.name, lv.name});
+  return found;
+}
+
 class ImageVolume final : public NewVolume {
  public:
   ImageVolume(std::vector<os::Path> images, VolumeName name, std::uint64_t size)
@@ -38,18 +62,17 @@ class ImageVolume final : public NewVolume {
   std::uint64_t size() const override { return size_; }
   void keep() override {
     os::crash_point("volume written");
-    std::vector<std::string> words = {"lvchange"};
-    for (const std::string& tag : our_tags()) words.insert(words.end(), {"--deltag", tag});
-    words.push_back(name_.str());
-    change(
-        [&](DiskSet& disks) {
-          OpContext context = quiet_context(disks, "respaldo restore --create " + name_.str());
-          LvChange untag;
-          untag.tags.remove = our_tags();
-          change_lv(context, name_, untag);
-        },
-        words);
-    kept_ = true;
+    kept_ = true;  // it is whole: whatever comes now, it is not thrown away
+    try {
+      change([&](DiskSet& disks) { untag_quietly(disks, name_, our_tags()); }, untag_words(name_, our_tags()));
+    } catch (const Error& error) {
+      throw Error(error.kind(),
+                  fmt::format("{} is whole and stays, but the tags of its restore could not be taken off: {}",
+                              printable(name_.str()), error.what()),
+                  fmt::format("take them off: respaldo lvm {}; before that `respaldo clean` would take it for a "
+                              "leftover, and remove it",
+                              fmt::join(untag_words(name_, our_tags()), " ")));
+    }
   }
 
  private:
@@ -128,6 +151,34 @@ std::unique_ptr<NewVolume> make_image_volume(const std::vector<os::Path>& images
   return std::make_unique<ImageVolume>(images, request.name, size);
 }
 
+void adopt_image_volume(const std::vector<os::Path>& images, const VolumeName& name, const std::string& uuid) {
+  try {
+    const auto disks = DiskSet::open(images, LockMode::exclusive);
+    if (const lvm::LogicalVolume* lv = disks->group(name.vg).vg.find_lv(name.lv)) {
+      require_same(name, uuid, lv->id.dashed());
+      untag_quietly(*disks, name, tags_of_maker(lv->tags));
+    }
+  } catch (const HeldByActivation& held) {
+    const ActivationClient client(held.address());
+    for (const VolumeInfo& info : client.list())
+      if (info.name == name) require_same(name, uuid, info.uuid);
+    must(client.lvm(untag_words(name, tags_of_maker(served_tags(client, name)))), "lvchange");
+  }
+}
+
+std::vector<std::string> served_tags(const ActivationClient& client, const VolumeName& name) {
+  const auto reply = client.lvm({"lvs", "--noheadings", "-o", "lv_tags", name.str()});
+  must(reply, "lvs");
+  std::vector<std::string> tags(1);
+  for (const char c : reply.out)
+    if (c != ' ' && c != '\n' && c != ',')
+      tags.back() += c;
+    else if (!tags.back().empty())
+      tags.emplace_back();
+  tags.pop_back();
+  return tags;
+}
+
 MergePlan plan_image_merge(const std::vector<os::Path>& images, const VolumeInfo& info) {
   const std::string title = printable(info.name.str());
   if (!info.origin)
@@ -140,6 +191,7 @@ MergePlan plan_image_merge(const std::vector<os::Path>& images, const VolumeInfo
                 "there is nothing to go back to any more; remove it: respaldo snapshot remove " + title);
   MergePlan plan;
   plan.snapshot = info.name;
+  plan.uuid = info.uuid;
   plan.origin = {info.name.vg, *info.origin};
   plan.changed = info.cow->used;
   try {
@@ -159,38 +211,48 @@ MergeOutcome merge_image_snapshot(const std::vector<os::Path>& images, const Mer
                                   const std::stop_token& stop) {
   try {
     const auto disks = DiskSet::open(images, LockMode::exclusive);
+    if (const lvm::LogicalVolume* lv = disks->group(plan.snapshot.vg).vg.find_lv(plan.snapshot.lv))
+      require_same(plan.snapshot, plan.uuid, lv->id.dashed());
     OpContext context = quiet_context(*disks, "respaldo snapshot merge " + plan.snapshot.str());
     context.progress = &progress;
     context.stop = stop;
     merge_snapshot(context, plan.snapshot);
   } catch (const HeldByActivation& held) {
-    must(ActivationClient(held.address()).lvm({"lvconvert", "--merge", plan.snapshot.str()}), "lvconvert --merge");
+    const ActivationClient client(held.address());
+    for (const VolumeInfo& info : client.list())
+      if (info.name == plan.snapshot) require_same(plan.snapshot, plan.uuid, info.uuid);
+    must(client.lvm({"lvconvert", "--merge", plan.snapshot.str()}), "lvconvert --merge");
   }
   return MergeOutcome::done;
 }
 
-CleanReport clean_images(const std::vector<os::Path>& images, bool dry_run) {
+CleanReport clean_images(const std::vector<os::Path>& images, const CleanOptions& options) {
   CleanReport report;
-  std::vector<VolumeName> found;
   try {
-    const auto disks = DiskSet::open(images, LockMode::shared);
-    for (const DiskSet::Group& group : disks->groups())
-      for (const lvm::LogicalVolume& lv : group.vg.lvs)
-        if (is_leftover(lv.tags)) found.push_back({group.vg.name, lv.name});
+    auto disks = DiskSet::open(images, LockMode::shared);
+    std::vector<VolumeName> found = leftovers(*disks);
     if (found.empty()) return report;
-  } catch (const HeldByActivation&) {
-    return report;
-  }
-  std::unique_ptr<DiskSet> disks;
-  if (!dry_run) disks = DiskSet::open(images, LockMode::exclusive);
-  for (const VolumeName& name : found) {
-    CleanReport::Item item{fmt::format("volume {}", printable(name.str())), ""};
-    try {
-      if (disks) remove_quietly(*disks, name);
-    } catch (const Error& error) {
-      item.problem = error.what();
+    if (!options.dry_run) {
+      disks.reset();
+      os::crash_point("leftovers found");
+      disks = DiskSet::open(images, LockMode::exclusive);
+      found = leftovers(*disks);  // another may have such a name by now
     }
-    report.items.push_back(std::move(item));
+    for (const VolumeName& name : found) {
+      if (!options.named && !journal::is_volume_name(name.lv)) {
+        report.left.push_back(title(name));
+        continue;
+      }
+      CleanReport::Item item{title(name), ""};
+      try {
+        if (!options.dry_run) remove_quietly(*disks, name);
+      } catch (const Error& error) {
+        item.problem = error.what();
+      }
+      report.items.push_back(std::move(item));
+    }
+  } catch (const HeldByActivation&) {
+    // It may be the one that uses them.
   }
   return report;
 }

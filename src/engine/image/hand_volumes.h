@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/image/activation_client.h"
 #include "engine/image/image_engine.h"
 #include "engine/volume_changes.h"
 
@@ -17,7 +18,12 @@ MergePlan plan_image_merge(const std::vector<os::Path>& images, const VolumeInfo
 MergeOutcome merge_image_snapshot(const std::vector<os::Path>& images, const MergePlan& plan, Progress& progress,
                                   const std::stop_token& stop);
 
+// VolumeChanges::adopt().
+void adopt_image_volume(const std::vector<os::Path>& images, const VolumeName& name, const std::string& uuid);
+// Of a volume that the activation serves.
+std::vector<std::string> served_tags(const ActivationClient& client, const VolumeName& name);
+
 // Volumes that processes which died had made for themselves. While an activation serves the images nothing is cleaned.
-CleanReport clean_images(const std::vector<os::Path>& images, bool dry_run);
+CleanReport clean_images(const std::vector<os::Path>& images, const CleanOptions& options);
 
 }  // namespace respaldo::engine

@@ -256,14 +256,23 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
                              const AcquireOptions& options) override {
     return create_hand_snapshot(images_, origin, name, options);
   }
-  void remove_snapshot(const VolumeName& snapshot) override { remove_hand_snapshot(images_, snapshot); }
+  void remove_snapshot(const VolumeName& snapshot, const std::string& uuid) override {
+    remove_hand_snapshot(images_, snapshot, uuid);
+  }
 
-  CleanReport clean(bool dry_run) override { return clean_images(images_, dry_run); }
+  CleanReport clean(const CleanOptions& options) override { return clean_images(images_, options); }
   bool is_half_made(const VolumeName& name) override {
     return with<bool>(
         [&](const std::shared_ptr<DiskSet>& disks) { return is_leftover(locate(*disks, name).lv->tags); },
         [](const ActivationClient&) { return false; });
   }
+  bool is_abandoned(const VolumeName& name) override {
+    return engine::is_abandoned(
+        name, with<std::vector<std::string>>(
+                  [&](const std::shared_ptr<DiskSet>& disks) { return locate(*disks, name).lv->tags; },
+                  [&](const ActivationClient& client) { return served_tags(client, name); }));
+  }
+  void adopt(const VolumeName& name, const std::string& uuid) override { adopt_image_volume(images_, name, uuid); }
   std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) override {
     return make_image_volume(images_, request);
   }

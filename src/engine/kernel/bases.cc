@@ -235,20 +235,21 @@ void tag_as_base(World& world, const LvRow& snapshot, const std::string& token) 
   world.lvm().change(words);
 }
 
-std::string release_metadata_snapshot(World& world, const journal::Intent& intent) {
+std::optional<std::string> release_metadata_snapshot(World& world, const journal::Intent& intent) {
   const auto fact = [&](const char* name) {
     const auto at = intent.facts.find(name);
     return at == intent.facts.end() ? std::string() : at->second;
   };
   const DmRef pool = DmRef::by_uuid(dm_uuid(fact("vg_uuid"), fact("pool_uuid"), "tpool"));
-  const auto root = held_root(world.dm(), pool);
-  if (!root) return {};  // released, or the pool is gone
-  if (fmt::format("{}", *root) != fact("held_root"))
+  const auto status = pool_status(world.dm(), pool);
+  if (!status) return std::nullopt;
+  if (!status->held_root) return "";
+  if (fmt::format("{}", *status->held_root) != fact("held_root"))
     return fmt::format(
         "it is not known whether it is ours; if nobody uses it: dmsetup message {} 0 release_metadata_snap",
         lvm::dm_name(fact("vg"), fact("pool"), "tpool"));
   world.dm().message(pool, "release_metadata_snap");
-  return {};
+  return "";
 }
 
 }  // namespace respaldo::engine

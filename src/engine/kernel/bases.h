@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,8 @@ std::vector<std::unique_ptr<Base>> find_bases(const std::shared_ptr<World>& worl
 void tag_as_base(World& world, const LvRow& snapshot, const std::string& token);
 
 // A pool's metadata snapshot that a run which died had reserved. Releases it when it is still the same one;
-// gives the problem when that cannot be told or done.
+// gives the problem when that cannot be told or done, else "". Absent: the pool is not active, and nobody knows.
 inline constexpr const char* kMetadataSnapshotIntent = "metadata snapshot";
-std::string release_metadata_snapshot(World& world, const journal::Intent& intent);
+std::optional<std::string> release_metadata_snapshot(World& world, const journal::Intent& intent);
 
 }  // namespace respaldo::engine

@@ -9,6 +9,7 @@
 #include "engine/kernel/bases.h"
 #include "engine/volume_changes.h"
 #include "journal/names.h"
+#include "os/crash_point.h"
 
 namespace respaldo::engine {
 
@@ -29,28 +30,38 @@ const std::string& fact(const journal::Intent& intent, const char* name) {
 
 // The volume that an intent speaks of, when it is there and is ours.
 const LvRow* volume_of(const journal::Intent& intent, const std::vector<LvRow>& rows) {
+  const std::string& uuid = fact(intent, "lv_uuid");
   const auto found = std::ranges::find_if(rows, [&](const LvRow& row) {
-    return row.vg_uuid == fact(intent, "vg_uuid") && row.name == fact(intent, "lv") &&
-           row.has_tag(journal::kTag);
+    const bool named = row.vg_uuid == fact(intent, "vg_uuid") && row.name == fact(intent, "lv");
+    return (uuid.empty() ? named : row.uuid == uuid) && row.has_tag(journal::kTag);
   });
   return found == rows.end() ? nullptr : &*found;
 }
 
-bool says_whole(const std::vector<journal::DeadJournal>& dead, const LvRow& row) {
-  return std::ranges::any_of(dead, [&](const journal::DeadJournal& journal) {
-    return std::ranges::any_of(journal.open_intents(), [&](const journal::Intent& intent) {
-      return !fact(intent, kWholeFact).empty() && fact(intent, "lv_uuid") == row.uuid;
-    });
+bool says_whole(const std::vector<journal::Intent>& intents, const LvRow& row) {
+  return std::ranges::any_of(intents, [&](const journal::Intent& intent) {
+    return !fact(intent, kWholeFact).empty() && fact(intent, "lv_uuid") == row.uuid;
   });
 }
 
-// A pool's metadata snapshot; false while it is still there.
-bool released(World& world, const journal::Intent& intent, CleanReport& report) {
+// Its disks may be away for a while: what is not seen may come back with them.
+bool sees_group(World& world, const std::vector<LvRow>& rows, const std::string& vg_uuid) {
+  if (std::ranges::find(rows, vg_uuid, &LvRow::vg_uuid) != rows.end()) return true;
+  const auto groups = world.lvm().vgs({}, world.stop()).rows;
+  return std::ranges::find(groups, vg_uuid, &VgRow::uuid) != groups.end();
+}
+
+// A pool's metadata snapshot; false while it is still there, or may be.
+bool released(World& world, const journal::Intent& intent, const std::vector<LvRow>& rows, CleanReport& report) {
   CleanReport::Item item{fmt::format("metadata snapshot of the pool {}/{}", printable(fact(intent, "vg")),
                                      printable(fact(intent, "pool"))),
                          ""};
   try {
-    item.problem = release_metadata_snapshot(world, intent);
+    const auto problem = release_metadata_snapshot(world, intent);
+    if (!problem)
+      return std::ranges::find(rows, fact(intent, "pool_uuid"), &LvRow::uuid) == rows.end() &&
+             sees_group(world, rows, fact(intent, "vg_uuid"));
+    item.problem = *problem;
   } catch (const Error& error) {
     item.problem = error.what();
   }
@@ -63,51 +74,71 @@ bool released(World& world, const journal::Intent& intent, CleanReport& report) 
 bool is_leftover(const LvRow& row) { return is_leftover(row.tags); }
 
 bool is_whole(World& world, const LvRow& row) {
-  return says_whole(journal::dead_journals(world.state()), row);
+  return says_whole(journal::all_intents(world.state()), row);
+}
+
+bool remove_leftover(World& world, const LvRow& row, std::chrono::milliseconds patience) {
+  std::string owner;
+  for (const std::string& tag : row.tags)
+    if (journal::Owner::from_tag(tag)) owner = tag;
+  return world.remove_volume(row.vg, row.vg_uuid, row.uuid, patience, owner);
 }
 
 std::vector<std::string> untag_words(const LvRow& row) {
-  std::vector<std::string> words = {"lvchange", "--deltag", std::string(journal::kTag)};
-  for (const std::string& tag : row.tags)
-    if (journal::Owner::from_tag(tag)) words.insert(words.end(), {"--deltag", tag});
+  std::vector<std::string> words = {"lvchange"};
+  for (const std::string& tag : tags_of_maker(row.tags)) words.insert(words.end(), {"--deltag", tag});
   words.push_back(row.str());
   return words;
 }
 
-CleanReport clean_leftovers(World& world, bool dry_run) {
+CleanReport clean_leftovers(World& world, const CleanOptions& options) {
   CleanReport report;
+  std::vector<journal::Intent> told;
   std::vector<journal::DeadJournal> dead;
+  bool journals_read = false;
   try {
+    told = journal::all_intents(world.state());
     dead = journal::dead_journals(world.state());
+    journals_read = true;
   } catch (const Error& error) {
     report.items.push_back({fmt::format("journals in {}", printable(world.state().native())), error.what()});
   }
   const std::vector<LvRow> rows = world.lvm().lvs({}, world.stop()).rows;
-  std::vector<std::string> failed;  // UUIDs
+  os::crash_point("leftovers found");
+  std::vector<std::string> staying;  // UUIDs
   for (const LvRow& row : rows) {
     if (!is_leftover(row)) continue;
-    const bool whole = says_whole(dead, row);
+    // Somebody may have forgotten a journal since they were read, or have died and left one.
+    const bool whole = says_whole(told, row) || (journals_read && is_whole(world, row));
+    if (!whole && !options.named && !journal::is_volume_name(row.name)) {
+      report.left.push_back(title(row));
+      staying.push_back(row.uuid);
+      continue;
+    }
     CleanReport::Item item{whole ? fmt::format("tags of the restored {}", title(row)) : title(row), ""};
     try {
-      if (whole && !dry_run) world.lvm().change(untag_words(row));
-      if (!whole && !dry_run) world.remove_volume(row.vg, row.vg_uuid, row.uuid, kPatience);
+      if (!whole && !journals_read && !journal::is_volume_name(row.name))
+        throw Error(ErrorKind::io, "only the journals know whether it was restored whole");
+      if (whole && !options.dry_run) world.lvm().change(untag_words(row));
+      if (!whole && !options.dry_run && !remove_leftover(world, row, kPatience)) continue;
     } catch (const Error& error) {
       item.problem = error.what();
-      failed.push_back(row.uuid);
+      staying.push_back(row.uuid);
     }
     report.items.push_back(std::move(item));
   }
-  if (dry_run) return report;
+  if (options.dry_run) return report;
   for (journal::DeadJournal& journal : dead) {
     // What the journal speaks of and is there still: not removable now, or not ours to remove (a base by
     // now).
-    const bool open = std::ranges::any_of(journal.open_intents(), [&](const journal::Intent& intent) {
-      if (intent.kind == kMetadataSnapshotIntent) return !released(world, intent, report);
-      const LvRow* row = volume_of(intent, rows);
-      return row != nullptr && std::ranges::find(failed, row->uuid) != failed.end();
-    });
+    const auto open = [&](const journal::Intent& intent) {
+      if (intent.kind == kMetadataSnapshotIntent) return !released(world, intent, rows, report);
+      if (const LvRow* row = volume_of(intent, rows))
+        return std::ranges::find(staying, row->uuid) != staying.end();
+      return !fact(intent, kWholeFact).empty() && !sees_group(world, rows, fact(intent, "vg_uuid"));
+    };
     try {
-      if (!open) journal.forget();
+      if (std::ranges::none_of(journal.open_intents(), open)) journal.forget();
     } catch (const Error& error) {
       report.items.push_back({fmt::format("journal {}", printable(journal.path().native())), error.what()});
     }

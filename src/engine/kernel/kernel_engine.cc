@@ -135,7 +135,7 @@ class KernelEngine final : public VolumeEngine,
     const LvRow row = readable(name);
     // A thick snapshot stands still by itself.
     if (row.is_thick_snapshot()) return lease_existing(row);
-    return lease_new(row, options, Made{journal::new_volume_name(), true});
+    return lease_new(row, options, Made{journal::new_volume_name(), true, journal::Owner::self().tag()});
   }
 
   std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
@@ -166,11 +166,17 @@ class KernelEngine final : public VolumeEngine,
     world_->remove_volume(row.vg, row.vg_uuid, row.uuid, kRemovePatience);
   }
 
-  CleanReport clean(bool dry_run) override { return clean_leftovers(*world_, dry_run); }
+  CleanReport clean(const CleanOptions& options) override { return clean_leftovers(*world_, options); }
 
   bool is_half_made(const VolumeName& name) override {
     const LvRow row = row_of(name);
     return is_leftover(row) && !is_whole(*world_, row);
+  }
+  bool is_abandoned(const VolumeName& name) override { return engine::is_abandoned(name, row_of(name).tags); }
+  void adopt(const VolumeName& name, const std::string& uuid) override {
+    const LvRow row = row_of(name);
+    require_same(name, uuid, row.uuid);
+    world_->lvm().change(untag_words(row), world_->stop());
   }
   std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) override {
     return make_live_volume(world_, request);
@@ -179,7 +185,9 @@ class KernelEngine final : public VolumeEngine,
     return plan_live_merge(*world_, row_of(snapshot));
   }
   MergeOutcome merge(const MergePlan& plan, Progress& progress, const std::stop_token& stop) override {
-    return merge_live_snapshot(*world_, row_of(plan.snapshot), progress, stop);
+    const LvRow row = row_of(plan.snapshot);
+    require_same(plan.snapshot, plan.uuid, row.uuid);
+    return merge_live_snapshot(*world_, row, progress, stop);
   }
 
   MovePlan plan_move(const VolumeName& volume, const std::string& to) override {
@@ -226,17 +234,22 @@ class KernelEngine final : public VolumeEngine,
     const LvRow row = readable(origin);
     if (row.is_thick_snapshot())
       throw Error(ErrorKind::usage, fmt::format("{} is a snapshot itself", printable(origin.str())));
-    Made made{name, false};
+    Made made{name, false, journal::new_run_tag()};
     if (name.empty()) made.name = name_by_date(row.name);
     if (const auto problem = lvm::lv_name_problem(row.vg, made.name))
       throw Error(ErrorKind::usage,
                   fmt::format("'{}' is no name for a snapshot: {}", printable(made.name), *problem));
+    for (const LvRow& other : rows())
+      if (other.vg_uuid == row.vg_uuid && other.name == made.name)
+        throw Error(ErrorKind::refused, fmt::format("there is a volume {} already", printable(other.str())),
+                    "give the snapshot another name (--name)");
     lease_new(row, options, made)->release();
     return {row.vg, made.name};
   }
 
-  void remove_snapshot(const VolumeName& snapshot) override {
+  void remove_snapshot(const VolumeName& snapshot, const std::string& uuid) override {
     const LvRow row = row_of(snapshot);
+    require_same(snapshot, uuid, row.uuid);
     if (!row.is_snapshot())
       throw Error(ErrorKind::refused, fmt::format("{} is not a snapshot", printable(snapshot.str())),
                   "volumes are removed with lvremove");
@@ -253,6 +266,7 @@ class KernelEngine final : public VolumeEngine,
   struct Made {
     std::string name;
     bool for_a_run;  // else by hand: kept when the lease ends, and never cleaned
+    std::string mark;  // a tag that nothing else carries which may have the same name
   };
 
   std::vector<LvRow> rows() {
@@ -395,11 +409,8 @@ class KernelEngine final : public VolumeEngine,
       require_pool_room(row, options);
       command.insert(command.end(), {"-K", "-ay"});
     }
-    std::vector<std::string> tags = {std::string(journal::kManualTag)};
-    if (made.for_a_run) {
-      tags = {std::string(journal::kTag), journal::Owner::self().tag()};
-      if (!options.run_tag.empty()) tags.push_back(options.run_tag);
-    }
+    std::vector<std::string> tags = {std::string(made.for_a_run ? journal::kTag : journal::kManualTag), made.mark};
+    if (made.for_a_run && !options.run_tag.empty()) tags.push_back(options.run_tag);
     for (const std::string& tag : tags) command.insert(command.end(), {"--addtag", tag});
     command.push_back(row.str());
 
@@ -467,15 +478,12 @@ class KernelEngine final : public VolumeEngine,
   void undo(const LvRow& origin, const Made& made, std::uint64_t intent) noexcept {
     try {
       for (const LvRow& row : world_->lvm().lvs({"-S", fmt::format("lv_name={}", made.name)}).rows)
-        if (row.vg_uuid == origin.vg_uuid && row.name == made.name && row.has_tag(tag_of(made)))
+        if (row.vg_uuid == origin.vg_uuid && row.name == made.name && row.has_tag(made.mark))
           world_->remove_volume(row.vg, row.vg_uuid, row.uuid, kRemovePatience);
       world_->end(intent);
     } catch (...) {
       // The failure itself is being told; `clean` knows the rest.
     }
-  }
-  static std::string_view tag_of(const Made& made) {
-    return made.for_a_run ? journal::kTag : journal::kManualTag;
   }
 
   const std::shared_ptr<World> world_;

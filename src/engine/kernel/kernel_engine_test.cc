@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/tools/fake_dm_control_test.h"
+#include "engine/volume_changes.h"
 #include "journal/journal.h"
 #include "journal/names.h"
 #include "lvm/volume_group.h"
@@ -141,6 +142,22 @@ TEST_F(KernelEngineTest, a_snapshot_is_made_with_tags_and_nothing_stays_when_tha
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
 }
 
+TEST_F(KernelEngineTest, a_snapshot_that_cannot_be_taken_away_is_told) {
+  volumes({{.name = "root"}});
+  group(512U << 20);
+  machine_->on({"lvm", "lvcreate"}, [&](const auto& argv) {
+    FakeDmControl::Device device;  // without a node
+    device.info.name = "vg0-" + *(std::ranges::find(argv, "-n") + 1);
+    device.info.uuid = dm_uuid("VGVGVG-0000-0000-0000-0000-0000-000000", uuid_of("new"));
+    dm_->devices[device.info.name] = device;
+    return os::CommandResult{};
+  });
+  machine_->on({"lvm", "lvremove"}, [](const auto&) -> os::CommandResult { throw std::runtime_error("stuck"); });
+  const auto e = engine();
+  EXPECT_ANY_THROW(e->acquire({"vg0", "root"}, {}));
+  EXPECT_THAT(e->warnings(), Contains(HasSubstr("is still there: stuck")));
+}
+
 TEST_F(KernelEngineTest, without_free_extents_nothing_is_tried) {
   volumes({{.name = "root"}});
   group(0);
@@ -163,24 +180,108 @@ TEST_F(KernelEngineTest, clean_removes_what_dead_runs_left_and_nothing_else) {
        {.name = "respaldo_notag", .role = "public,snapshot", .tags = "respaldo", .origin = "root"},
        {.name = "elsewhere", .tags = "respaldo,respaldo_owner_00000000_00000000_1_1"}});
   const auto e = engine();
-  auto report = e->clean(true);
+  auto report = e->clean({.dry_run = true});
   ASSERT_EQ(report.items.size(), 1U);
   EXPECT_THAT(report.items[0].what, HasSubstr("respaldo_dead of vg0/root"));
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
   machine_->on({"lvm", "lvremove"}, {0, "", ""});
-  report = e->clean(false);
+  report = e->clean({});
   ASSERT_EQ(report.items.size(), 1U);
   EXPECT_EQ(report.items[0].problem, "");
-  EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=" + uuid_of("respaldo_dead"), "vg0"}), 1U);
+  journal::Owner dead = journal::Owner::self();
+  ++dead.start;
+  EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S",
+                             "lv_uuid=" + uuid_of("respaldo_dead") + " && lv_tags={" + dead.tag() + "}", "vg0"}),
+            1U);
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 1U);
+}
+
+TEST_F(KernelEngineTest, what_users_named_goes_only_when_they_ask_for_it) {
+  const std::string minted = "respaldo_0123456789abcdef", dead = owner_tag(false);
+  volumes({{.name = "copy", .tags = dead},
+           {.name = minted, .role = "public,snapshot", .tags = dead, .origin = "copy"}});
+  machine_->on({"lvm", "lvremove"}, {0, "", ""});
+  const auto e = engine();
+  const CleanReport report = e->clean({.named = false});
+  ASSERT_EQ(report.items.size(), 1U);
+  EXPECT_THAT(report.items[0].what, HasSubstr(minted));
+  EXPECT_THAT(report.left, ElementsAre("volume vg0/copy"));
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 1U);
+  EXPECT_EQ(e->clean({}).items.size(), 2U);
+}
+
+TEST_F(KernelEngineTest, whose_a_volume_is_is_asked_before_it_is_overwritten) {
+  volumes({{.name = "users", .tags = "respaldo"},
+           {.name = "dead", .tags = owner_tag(false)},
+           {.name = "alive", .tags = owner_tag(true)},
+           {.name = "elsewhere", .tags = "respaldo,respaldo_owner_00000000_00000000_1_1"},
+           {.name = "copy", .tags = "respaldo_copy_of_" + uuid_of("users")}});
+  const auto e = engine();
+  VolumeChanges& changes = volume_changes(*e);
+  EXPECT_FALSE(changes.is_abandoned({"vg0", "users"}));
+  EXPECT_TRUE(changes.is_abandoned({"vg0", "dead"}));
+  EXPECT_EQ(error_of([&] { changes.is_abandoned({"vg0", "alive"}); }).kind(), ErrorKind::busy);
+  EXPECT_EQ(error_of([&] { changes.is_abandoned({"vg0", "elsewhere"}); }).kind(), ErrorKind::busy);
+  EXPECT_THAT(error_of([&] { changes.is_abandoned({"vg0", "copy"}); }).hint(), HasSubstr("--abort"));
+  machine_->on({"lvm", "lvchange"}, {0, "", ""});
+  changes.adopt({"vg0", "dead"}, uuid_of("dead"));
+  journal::Owner dead = journal::Owner::self();
+  ++dead.start;
+  EXPECT_EQ(machine_->count({"lvm", "lvchange", "--deltag", "respaldo", "--deltag", dead.tag(), "vg0/dead"}), 1U);
+}
+
+TEST_F(KernelEngineTest, a_snapshot_by_hand_never_costs_the_one_that_has_its_name) {
+  const std::vector<Lv> two = {
+      {.name = "root"}, {.name = "before", .role = "public,snapshot", .tags = "respaldo_manual", .origin = "root"}};
+  volumes(two);
+  group(512U << 20);
+  machine_->on({"lvm", "lvremove"}, {0, "", ""});
+  machine_->on({"lvm", "lvcreate"}, [&](const auto&) {
+    volumes(two);
+    return os::CommandResult{5, "", "  Logical Volume \"before\" already exists in volume group \"vg0\"\n"};
+  });
+  const auto e = engine();
+  EXPECT_EQ(error_of([&] { e->create_snapshot({"vg0", "root"}, "before", {}); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(machine_->count({"lvm", "lvcreate"}), 0U);
+  volumes({{.name = "root"}});  // somebody is quicker
+  EXPECT_EQ(error_of([&] { e->create_snapshot({"vg0", "root"}, "before", {}); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(machine_->count({"lvm", "lvcreate"}), 1U);
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
+}
+
+TEST_F(KernelEngineTest, of_a_snapshot_by_hand_that_fails_nothing_stays) {
+  volumes({{.name = "root"}});
+  group(512U << 20);
+  machine_->on({"lvm", "lvcreate"}, [&](const auto& argv) {
+    std::string tags;
+    for (std::size_t i = 0; i + 1 < argv.size(); ++i)
+      if (argv[i] == "--addtag") tags += (tags.empty() ? "" : ",") + argv[i + 1];
+    volumes({{.name = "root"}, {.name = "before", .role = "public,snapshot", .tags = tags, .origin = "root"}});
+    return os::CommandResult{5, "", "  Failed to activate\n"};
+  });
+  machine_->on({"lvm", "lvremove"}, {0, "", ""});
+  EXPECT_THROW(engine()->create_snapshot({"vg0", "root"}, "before", {}), Error);
+  EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=" + uuid_of("before"), "vg0"}), 1U);
 }
 
 TEST_F(KernelEngineTest, only_snapshots_are_removed_by_hand) {
   volumes({{.name = "root"},
            {.name = "alive", .role = "public,snapshot", .tags = owner_tag(true), .origin = "root"}});
   const auto e = engine();
-  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "root"}); }).kind(), ErrorKind::refused);
-  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "alive"}); }).kind(), ErrorKind::busy);
+  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "root"}, uuid_of("root")); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "alive"}, uuid_of("alive")); }).kind(), ErrorKind::busy);
+}
+
+TEST_F(KernelEngineTest, a_snapshot_that_was_made_anew_is_not_the_one_that_was_spoken_of) {
+  volumes({{.name = "root"}, {.name = "before", .role = "public,snapshot", .origin = "root"}});
+  const auto e = engine();
+  VolumeChanges& changes = volume_changes(*e);
+  MergePlan plan = changes.plan_merge({"vg0", "before"});
+  plan.uuid = uuid_of("other");
+  SilentProgress silent;
+  EXPECT_EQ(error_of([&] { changes.merge(plan, silent, {}); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "before"}, uuid_of("other")); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(machine_->count({"lvm", "lvconvert"}) + machine_->count({"lvm", "lvremove"}), 0U);
 }
 
 TEST(MountPoints, are_told_by_device_number) {

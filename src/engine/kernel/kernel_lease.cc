@@ -169,8 +169,10 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
   void drop() noexcept {
     try {
       release();
-    } catch (...) {
+    } catch (const std::exception& error) {
       // The caller is told of a failure already; the journal and the tags tell `clean`.
+      world_->warn(fmt::format("snapshot {} is still there: {}; `respaldo clean` removes it",
+                               printable(snapshot_.name.str()), error.what()));
     }
   }
 

@@ -142,9 +142,8 @@ std::unique_ptr<NewVolume> make_live_volume(std::shared_ptr<World> world, const 
   require_changeable(vg);
   if (vg.extent_size == 0) throw Error(ErrorKind::corrupt, "lvm2 does not tell the size of an extent");
   if (const auto old = row_named(*world, name, vg.uuid)) {
-    if (!is_leftover(*old) || is_whole(*world, *old))
+    if (!is_leftover(*old) || is_whole(*world, *old) || !remove_leftover(*world, *old, kPatience))
       throw Error(ErrorKind::refused, fmt::format("there is a volume {} already", printable(name.str())));
-    world->remove_volume(old->vg, old->vg_uuid, old->uuid, kPatience);
   }
   const std::uint64_t extents =
       std::max<std::uint64_t>(1, request.size / vg.extent_size + (request.size % vg.extent_size != 0 ? 1 : 0));

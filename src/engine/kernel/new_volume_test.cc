@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "base/error.h"
+#include "engine/kernel/bases.h"
 #include "engine/kernel/cleaning.h"
 #include "engine/kernel/live_changes.h"
 #include "engine/kernel/tools/fake_dm_control_test.h"
@@ -50,6 +51,20 @@ class NewVolumeTest : public ::testing::Test {
                                                        .stop = stop_.get_token()});
   }
 
+  // Its process has ended, and what it made looks like a leftover.
+  void restored_whole() {
+    no_lock();
+    {
+      const auto made = make_live_volume(world(), request_);
+      stop_.request_stop();
+      EXPECT_THROW(made->keep(), Error);
+    }
+    stop_ = {};
+    ++dead_.start;
+    volume(dead_);
+  }
+
+  journal::Owner dead_ = journal::Owner::self();
   os::TemporaryFolder folder_;
   std::shared_ptr<testing::ReplayRunner> machine_ = std::make_shared<testing::ReplayRunner>();
   std::shared_ptr<FakeDmControl> dm_ = std::make_shared<FakeDmControl>();
@@ -92,15 +107,57 @@ TEST_F(NewVolumeTest, a_whole_volume_is_never_thrown_away) {
   volume(dead);
   const auto later = world();
   EXPECT_THROW(make_live_volume(later, request_), Error) << "restored once more";
-  CleanReport report = clean_leftovers(*later, false);
+  CleanReport report = clean_leftovers(*later, {});
   ASSERT_EQ(report.items.size(), 1U);
   EXPECT_NE(report.items[0].problem, "");
   machine_->on({"lvm", "lvchange"}, {0, "", ""});
-  report = clean_leftovers(*later, false);
+  report = clean_leftovers(*later, {});
   ASSERT_EQ(report.items.size(), 1U);
   EXPECT_EQ(report.items[0].problem, "");
   EXPECT_EQ(machine_->count({"lvm", "lvchange", "--deltag", dead.tag(), "vg0/new"}), 2U);
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
+}
+
+TEST_F(NewVolumeTest, that_a_volume_is_whole_is_remembered_while_its_group_is_away) {
+  restored_whole();
+  const auto later = world();
+  machine_->on({"lvm", "lvs"}, {0, R"({"report":[{"lv":[]}]})", ""});
+  machine_->on({"lvm", "vgs"}, {0, R"({"report":[{"vg":[]}]})", ""});
+  EXPECT_TRUE(clean_leftovers(*later, {}).items.empty());
+  volume(dead_);
+  machine_->on({"lvm", "lvchange"}, {0, "", ""});
+  EXPECT_EQ(clean_leftovers(*later, {}).items.size(), 1U);
+  EXPECT_EQ(machine_->count({"lvm", "lvchange", "--deltag", dead_.tag(), "vg0/new"}), 1U);
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
+  EXPECT_TRUE(journal::all_intents(folder_.path()).empty()) << "it has no tags any more";
+}
+
+TEST_F(NewVolumeTest, another_one_who_cleans_hides_nothing) {
+  restored_whole();
+  machine_->on({"lvm", "lvchange"}, {0, "", ""});
+  const auto other = journal::dead_journals(folder_.path());
+  ASSERT_EQ(other.size(), 1U);
+  EXPECT_EQ(clean_leftovers(*world(), {}).items.size(), 1U);
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
+}
+
+TEST_F(NewVolumeTest, a_metadata_snapshot_is_remembered_until_its_pool_is_active) {
+  { journal::Journal(folder_.path()).begin(kMetadataSnapshotIntent,
+                                           {{"vg", "vg0"}, {"vg_uuid", "G"}, {"pool", "new"}, {"pool_uuid", "U"},
+                                            {"held_root", "42"}}); }
+  volume(journal::Owner::self());
+  const auto remembered = [&] { return !journal::all_intents(folder_.path()).empty(); };
+  const auto later = world();
+  EXPECT_TRUE(clean_leftovers(*later, {}).items.empty());
+  EXPECT_TRUE(remembered());
+  FakeDmControl::Device pool;
+  pool.info.name = "vg0-new-tpool";
+  pool.info.uuid = dm_uuid("G", "U", "tpool");
+  pool.status = {{0, 8, "thin-pool", "1 10/512 100/2048 42 rw discard_passdown queue_if_no_space - 1024"}};
+  dm_->devices[pool.info.name] = pool;
+  EXPECT_EQ(clean_leftovers(*later, {}).items.size(), 1U);
+  EXPECT_EQ(dm_->messages.size(), 1U);
+  EXPECT_FALSE(remembered());
 }
 
 TEST_F(NewVolumeTest, one_that_was_not_finished_goes) {

@@ -133,6 +133,7 @@ MergePlan plan_live_merge(World& world, const LvRow& row) {
                 "there is nothing to go back to any more; remove it: respaldo snapshot remove " + title);
   MergePlan plan;
   plan.snapshot = {row.vg, row.name};
+  plan.uuid = row.uuid;
   plan.origin = {row.vg, row.origin};
   plan.thin = !row.is_thick_snapshot();
   plan.made = time_of(row.time);

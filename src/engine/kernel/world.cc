@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "base/error.h"
@@ -78,18 +79,26 @@ VgRow World::group(const std::string& vg, const std::stop_token& stop) {
   return *found;
 }
 
-void World::remove_volume(const std::string& vg, const std::string& vg_uuid, const std::string& lv_uuid,
-                          std::chrono::milliseconds patience) {
+bool World::remove_volume(const std::string& vg, const std::string& vg_uuid, const std::string& lv_uuid,
+                          std::chrono::milliseconds patience, const std::string& only_with) {
+  std::string which = fmt::format("lv_uuid={}", lv_uuid);
+  if (!only_with.empty()) which += fmt::format(" && lv_tags={{{}}}", only_with);
+  const auto lost_its_tag = [&] {
+    if (only_with.empty()) return false;
+    const auto rows = lvm_.lvs({"-S", fmt::format("lv_uuid={}", lv_uuid)}).rows;
+    return std::ranges::any_of(rows, [&](const LvRow& row) { return row.uuid == lv_uuid && !row.has_tag(only_with); });
+  };
   const auto has_device = [&] { return dm().info(DmRef::by_uuid(dm_uuid(vg_uuid, lv_uuid))).has_value(); };
   const auto started = std::chrono::steady_clock::now();
   for (std::chrono::milliseconds pause{50};; pause = std::min(pause * 2, std::chrono::milliseconds(1000))) {
     try {
-      lvm_.change({"lvremove", "-y", "-f", "-S", fmt::format("lv_uuid={}", lv_uuid), vg});
-      if (!has_device()) return;
+      lvm_.change({"lvremove", "-y", "-f", "-S", which, vg});
+      if (lost_its_tag()) return false;
+      if (!has_device()) return true;
       throw Error(ErrorKind::busy, "its device is still there");
     } catch (const Error& error) {
       // The group itself has gone; or lvm2 does not see it, and the volume lives.
-      if (error.kind() == ErrorKind::not_found && !has_device()) return;
+      if (error.kind() == ErrorKind::not_found && !has_device()) return true;
       if (std::chrono::steady_clock::now() - started + pause > patience) throw;
     }
     std::this_thread::sleep_for(pause);

@@ -37,9 +37,10 @@ class World {
   VgRow group(const std::string& vg, const std::stop_token& stop);
   // Removes a volume, whatever its name is by now, and waits until its device is gone. One that is not there
   // is fine: lvm2 does not find it, and it has no device. lvremove is known to race with udev and others who
-  // look at a volume: it is tried until `patience` is over.
-  void remove_volume(const std::string& vg, const std::string& vg_uuid, const std::string& lv_uuid,
-                     std::chrono::milliseconds patience);
+  // look at a volume: it is tried until `patience` is over. `only_with`: as long as it carries this tag, which lvm2
+  // looks at under the group's lock; false when it does not any more.
+  bool remove_volume(const std::string& vg, const std::string& vg_uuid, const std::string& lv_uuid,
+                     std::chrono::milliseconds patience, const std::string& only_with = {});
 
  private:
   KernelEngineOptions options_;

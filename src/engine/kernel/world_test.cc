@@ -51,5 +51,13 @@ TEST_F(WorldTest, a_volume_with_a_device_is_not_gone_whatever_lvm2_says) {
   remove();
 }
 
+TEST_F(WorldTest, what_has_lost_its_tag_stays) {
+  device();
+  machine_->on({"lvm", "lvremove"}, {0, "", ""});
+  machine_->on({"lvm", "lvs"}, {0, R"({"report":[{"lv":[{"vg_name":"vg0","lv_name":"a","lv_uuid":"LV"}]}]})", ""});
+  EXPECT_FALSE(world_.remove_volume("vg0", "VG", "LV", std::chrono::milliseconds(0), "dead"));
+  EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=LV && lv_tags={dead}", "vg0"}), 1U);
+}
+
 }  // namespace
 }  // namespace respaldo::engine
