@@ -1,4 +1,5 @@
 // What is seen on a volume, and what of it can be stored as files.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/xattr.h>
@@ -42,7 +43,7 @@ class FileViewTest : public ::testing::Test {
  protected:
   stdfs::path path(const std::string& name) const { return folder_.path() / name; }
 
-  BackupSummary back_up(const stdfs::path& image) {
+  BackupSummary back_up(const stdfs::path& image, bool quick = false) {
     FakeEngine engine;
     engine.volumes[{"vg0", "root"}].device =
         std::make_shared<block::FileDevice>(image, block::FileDevice::Access::read_only);
@@ -50,6 +51,7 @@ class FileViewTest : public ::testing::Test {
     options.volumes = {{"vg0", "root"}};
     options.threads = 2;
     options.writer = small_packs();
+    options.quick = quick;
     SilentProgress progress;
     return run_backup(engine, *indexed(*repository_), options, progress, [] {}, {});
   }
@@ -115,6 +117,25 @@ TEST_F(FileViewTest, attributes_that_the_format_cannot_name_are_told) {
   const repo::Node& node = files.at("/vg0/root/files/file");
   ASSERT_EQ(node.xattrs.size(), 1U);
   EXPECT_EQ(node.xattrs[0].name, "user.sound");
+}
+
+// In a guest's disk the new times of a file may be older than its new data.
+TEST_F(FileViewTest, with_quick_files_are_trusted_once_their_data_is_surely_on_the_disk) {
+  stdfs::create_directories(path("tree"));
+  put(path("tree/settled"), 2 * kMib, 1);
+  put(path("tree/fresh"), 2 * kMib, 2);
+  run({"mke2fs", "-q", "-F", "-t", "ext4", "-d", path("tree").string(), path("disk").string(), "16M"});
+  const auto changed_before = [&](const char* file, int seconds) {
+    run({"debugfs", "-w", "-R", fmt::format("sif /{} ctime @{}", file, repo::now().seconds - seconds), path("disk").string()});
+  };
+  changed_before("settled", 200);
+  changed_before("fresh", 60);
+  back_up(path("disk"));
+  const BackupSummary summary = back_up(path("disk"), true);
+  const auto& used = summary.volumes.at(0).base.used;
+  ASSERT_TRUE(used);
+  EXPECT_EQ(used->source, "quick");
+  EXPECT_EQ(used->reused_bytes, 2 * kMib);
 }
 
 TEST_F(FileViewTest, more_holes_than_a_folder_can_list_leave_the_file_out_by_name) {

@@ -12,7 +12,10 @@ namespace respaldo::backup {
 
 namespace {
 
-constexpr std::int64_t kRacySeconds = 2;
+// A disk whose filesystem nobody stopped (a guest's) may have the new times before the new data: Linux writes times with
+// the journal every 5 s, and overwritten blocks, in no order with it, after 30 s, looked for every 5 s. The rest is for
+// slow disks and clocks.
+constexpr std::int64_t kUnsettledSeconds = 120;
 constexpr std::uint32_t kHoleChunk = view::kLongZeroBlobLength;  // as file_trees.cc makes them
 
 bool same_time(const repo::Timestamp& a, const fs::FileTime& b) {
@@ -48,7 +51,7 @@ class Truster {
   Truster(const repo::IndexedRepository& repository, std::int64_t backup_began, const OldChunks& chunks,
           const FileView& view, const std::stop_token& stop)
       : repository_(repository),
-        newest_(backup_began - kRacySeconds),
+        newest_(backup_began - kUnsettledSeconds),
         chunks_(chunks),
         view_(view),
         stop_(stop) {}

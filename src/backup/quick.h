@@ -12,9 +12,9 @@ namespace respaldo::backup {
 
 // The volume's image in an earlier backup, where every byte counts as changed but the data of files that have
 // the same path, inode number, size, mtime and ctime as then, and lie where they lay: their blobs in the old
-// file view are those of their places in the old image. Files changed within two seconds before the old
-// backup began are not trusted: their times may not tell of a later change. This trusts the filesystem and
-// its clock; it proves nothing.
+// file view are those of their places in the old image. Files changed within two minutes before the old
+// backup began are not trusted: their times may not tell of a later change, or of data that was not on the disk yet.
+// This trusts the filesystem and its clock; it proves nothing.
 //
 // Absent when the old backup does not hold this volume in this size with a file view. `plan`: of the new
 // backup. Error(io, corrupt) out of the repository.

@@ -1,6 +1,8 @@
 #include "os/kernel_files.h"
 
 #include <algorithm>
+#include <charconv>
+#include <utility>
 
 namespace respaldo::os {
 
@@ -40,5 +42,18 @@ std::string unescaped(std::string_view text) {
   }
   return result;
 }
+
+bool is_since(std::string_view release, std::string_view version) {
+  const auto numbers = [](std::string_view text) {
+    std::pair<int, int> found{0, 0};
+    const char* const end = text.data() + text.size();
+    const auto major = std::from_chars(text.data(), end, found.first);
+    if (major.ptr != end && *major.ptr == '.') std::from_chars(major.ptr + 1, end, found.second);
+    return found;
+  };
+  return numbers(release) >= numbers(version);
+}
+
+bool kernel_is_since(std::string_view version) { return is_since(line_of("/proc/sys/kernel/osrelease"), version); }
 
 }  // namespace respaldo::os

@@ -18,4 +18,8 @@ std::vector<std::string> names_in(const Path& folder);
 // "\040" is a blank, in mountinfo and swaps.
 std::string unescaped(std::string_view text);
 
+// Whether a release of Linux ("6.1.0-13-amd64") is `version` ("5.8") or a later one; not when it cannot be read.
+bool is_since(std::string_view release, std::string_view version);
+bool kernel_is_since(std::string_view version);  // the one that runs
+
 }  // namespace respaldo::os

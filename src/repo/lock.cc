@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -90,9 +91,9 @@ Error busy(const LockInfo& lock) {
 }
 
 // The lock of somebody else that does not go together with ours.
-std::optional<LockInfo> conflict(Repository& repository, bool exclusive, const std::string& own) {
+std::optional<LockInfo> conflict(Repository& repository, bool exclusive, const std::vector<std::string>& own) {
   for (const store::FileInfo& file : repository.backend().list(FileType::lock)) {
-    if (file.name == own) continue;
+    if (std::ranges::find(own, file.name) != own.end()) continue;
     const auto lock = read_lock(repository, file);
     if (lock && (lock->unreadable || lock->exclusive || exclusive)) return lock;
   }
@@ -112,7 +113,8 @@ struct RepoLock::Impl {
   Repository& repository;
   bool exclusive;
   std::mutex mutex;
-  std::string name;  // empty once released
+  std::string name;                // empty once released
+  std::vector<std::string> spent;  // ours as well, and still to be removed
   std::atomic<std::int64_t> refreshed{uptime()};
   std::atomic<bool> gone{false};  // somebody removed it
   const std::chrono::steady_clock::time_point settles_at = std::chrono::steady_clock::now() + kSettle;
@@ -143,21 +145,25 @@ struct RepoLock::Impl {
     if (!is_there()) return;
     const std::string fresh =
         repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
-    const std::string old = std::exchange(name, fresh);
+    if (fresh != name) spent.push_back(std::exchange(name, fresh));
     refreshed = uptime();
-    if (fresh != old) remove(old);
+    remove_spent();
   }
   // With the mutex.
   bool is_there() {
     if (!gone && !repository.backend().stat({FileType::lock, name})) gone = true;
     return !gone;
   }
-  // Where our credentials may not remove anything, a lock goes stale by itself.
-  void remove(const std::string& lock) {
-    try {
-      repository.backend().remove({FileType::lock, lock});
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::refused) throw;
+  // With the mutex. What fails is tried again at the next refresh and in the end: even a stale lock stops a prune, until
+  // somebody says `unlock`.
+  void remove_spent() {
+    for (; !spent.empty(); spent.pop_back()) {
+      try {
+        repository.backend().remove({FileType::lock, spent.back()});
+      } catch (const Error& error) {
+        // Where our credentials may not remove anything, a lock goes stale by itself.
+        if (error.kind() != ErrorKind::refused) throw;
+      }
     }
   }
   // Whoever wrote his lock at the same moment sees ours by then, and we his.
@@ -166,9 +172,11 @@ struct RepoLock::Impl {
     if (settled) return std::nullopt;
     const auto left = settles_at - std::chrono::steady_clock::now();
     if (left > left.zero()) pause(std::chrono::ceil<std::chrono::milliseconds>(left), stop);
-    const std::string own = [this] {
+    const std::vector<std::string> own = [this] {
       std::lock_guard lock(mutex);
-      return name;
+      std::vector<std::string> names = spent;
+      names.push_back(name);
+      return names;
     }();
     auto other = conflict(repository, exclusive, own);
     settled = !other;
@@ -178,9 +186,8 @@ struct RepoLock::Impl {
     refresher.request_stop();
     if (refresher.joinable()) refresher.join();
     std::lock_guard lock(mutex);
-    if (name.empty()) return;
-    remove(name);
-    name.clear();
+    if (!name.empty()) spent.push_back(std::exchange(name, {}));
+    remove_spent();
   }
 };
 
@@ -234,7 +241,7 @@ std::unique_ptr<RepoLock> RepoLock::acquire(Repository& repository, LockKind kin
       auto lock = std::unique_ptr<RepoLock>(new RepoLock(std::move(impl)));
       // Who locked before us is seen now, or had ended before anything is read that he changed. Who locks after us sees
       // our lock. rival() is for stores that show it a little later.
-      other = conflict(repository, exclusive, name);
+      other = conflict(repository, exclusive, {name});
       if (!other && settling == Settling::wait) other = lock->impl_->rival(stop);
       if (!other) return lock;
     }
@@ -263,6 +270,7 @@ void RepoLock::require() {
     throw Error(ErrorKind::busy, "the lock on the repository could not be refreshed for 20 minutes",
                 "another program may use the repository now; run again");
 }
+void RepoLock::refresh() { impl_->refresh(); }
 void RepoLock::release() { impl_->release(); }
 
 std::vector<LockInfo> list_locks(Repository& repository) {

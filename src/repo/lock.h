@@ -42,6 +42,8 @@ class RepoLock {
   bool lost() const;
   // Asks the store: Error(busy) when it is lost. Before what it protects becomes visible, or is removed. Any thread.
   void require();
+  // What the thread does every five minutes. Any thread.
+  void refresh();
   void release();
 
  private:

@@ -434,6 +434,33 @@ TEST_F(Repositories, who_lost_his_lock_learns_it_before_anything_counts) {
   EXPECT_TRUE(lock->lost());
 }
 
+TEST_F(Repositories, a_lock_that_could_not_be_taken_away_when_it_was_renewed_goes_later) {
+  create();
+  struct Weak : store::Forward {
+    using Forward::Forward;
+    void remove(const store::Handle& handle) override {
+      if (failures > 0 && failures-- > 0) throw Error(ErrorKind::io, "no connection");
+      below_->remove(handle);
+    }
+    int failures = 0;
+  };
+  auto weak = std::make_unique<Weak>(store::open_location(path().native()));
+  Weak& store = *weak;
+  const auto repository = Repository::open(std::move(weak), "respaldo");
+  const auto lock = RepoLock::acquire(*repository, LockKind::exclusive, {}, {}, Settling::behind);
+  store.failures = 1;
+  EXPECT_EQ(error_of([&] { lock->refresh(); }).kind(), ErrorKind::io);
+  EXPECT_EQ(list_locks(*repository).size(), 2U);
+  lock->settle({});  // both are ours
+  lock->refresh();
+  EXPECT_EQ(list_locks(*repository).size(), 1U);
+  store.failures = 1;
+  EXPECT_EQ(error_of([&] { lock->refresh(); }).kind(), ErrorKind::io);
+  lock->require();
+  lock->release();
+  EXPECT_TRUE(list_locks(*repository).empty());
+}
+
 TEST_F(Repositories, without_a_person_only_locks_of_the_dead_are_removed) {
   const auto repository = create();
   const auto lock_of = [&](const std::string& host, pid_t process, std::int64_t age) {

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <thread>
 
 #include "os/file.h"
@@ -395,6 +396,53 @@ TEST(Local, what_killed_runs_left_goes_when_nobody_writes_it_any_more) {
   save(*backend, {FileType::lock, name_of(3)}, "a lock");
   EXPECT_FALSE(std::filesystem::exists(old));
   for (const os::Path& path : {young, foreign, whole}) EXPECT_TRUE(std::filesystem::exists(path)) << path;
+}
+
+// Descriptors of this process on something below `folder`.
+std::map<std::string, std::string> open_below(const os::Path& folder) {
+  std::map<std::string, std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code ignored;
+    const std::string target = std::filesystem::read_symlink(entry.path(), ignored).native();
+    if (target.starts_with(folder.native())) found.emplace(entry.path().filename().native(), target);
+  }
+  return found;
+}
+
+// A descriptor that is opened later is not told of an error that another run's syncfs was told.
+TEST(Local, what_asks_for_lost_writes_is_as_old_as_the_first_of_them) {
+  testing::MemoryFolder folder;
+  const os::Path root = folder.path() / "repository";
+  const auto backend = open_local(root.native());
+  backend->create();
+  save(*backend, {FileType::snapshot, name_of(1)}, "durable by itself");
+  EXPECT_THAT(open_below(root), IsEmpty());
+  save(*backend, {FileType::pack, name_of(1)}, "one", Durability::at_sync);
+  const auto asked = open_below(root);
+  EXPECT_EQ(asked.size(), 1U);
+  save(*backend, {FileType::pack, name_of(2)}, "two", Durability::at_sync);
+  backend->sync();
+  save(*backend, {FileType::pack, name_of(3)}, "three", Durability::at_sync);
+  EXPECT_EQ(open_below(root), asked);
+}
+
+TEST(Local, every_filesystem_of_a_repository_is_asked) {
+  testing::MemoryFolder folder;
+  const os::TemporaryFolder elsewhere;
+  const os::Path root = folder.path() / "repository";
+  struct stat here {}, there {};
+  ASSERT_EQ(::stat(folder.path().c_str(), &here), 0);
+  ASSERT_EQ(::stat(elsewhere.path().c_str(), &there), 0);
+  if (here.st_dev == there.st_dev) GTEST_SKIP() << "there is only one filesystem";
+  const auto backend = open_local(root.native());
+  backend->create();
+  std::filesystem::remove_all(root / "data");
+  std::filesystem::create_directory_symlink(elsewhere.path(), root / "data");
+  save(*backend, {FileType::index, name_of(1)}, "index", Durability::at_sync);
+  save(*backend, {FileType::pack, name_of(1)}, "pack", Durability::at_sync);
+  EXPECT_EQ(open_below(root).size(), 1U);
+  EXPECT_EQ(open_below(elsewhere.path()).size(), 1U);
+  backend->sync();
 }
 
 }  // namespace

@@ -9,11 +9,12 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <map>
 #include <mutex>
-#include <set>
 
 #include "base/printable.h"
 #include "os/file.h"
+#include "os/kernel_files.h"
 #include "store/backend.h"
 #include "store/layout.h"
 
@@ -63,12 +64,15 @@ class LocalBackend final : public Backend {
     if (handle.type == FileType::parity || handle.type == FileType::parity_group)
       make_durable_folder(root_ / folder_of(handle.type));
     if (is_sharded(handle.type)) make_durable_folder(path.parent_path());
+    if (durability == Durability::at_sync) watch(path.parent_path());
     os::AtomicFile file(path, kWritingMode);
     for (const ByteView part : parts) file.write(part);
     ::fchmod(file.fd(), kFinalMode);
     if (durability == Durability::proven) {
       os::sync_file(file.fd(), path);
       require_on_medium(file.fd(), path, parts);
+    } else if (durability == Durability::at_sync && !syncfs_tells_errors_) {
+      os::sync_file(file.fd(), path);
     }
     file.commit(durability == Durability::at_sync ? os::AtomicFile::Durability::later
                                                   : os::AtomicFile::Durability::now);
@@ -79,18 +83,24 @@ class LocalBackend final : public Backend {
   }
 
   void sync() override {
+    std::lock_guard one(syncing_);  // who comes second learns how it went
+    std::vector<int> watched;
     {
       std::lock_guard lock(mutex_);
+      if (lost_) throw *lost_;
       if (!unsynced_) return;
       unsynced_ = false;
+      for (const auto& [device, fd] : watched_) watched.push_back(fd.get());
     }
-    // One flush of the filesystem for all packs of a run, instead of two for each.
-    const os::UniqueFd fd = os::open_file(root_, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (::syncfs(fd.get()) != 0) {
+    // One flush of each filesystem for all packs of a run, instead of two for each.
+    for (const int fd : watched) {
+      if (::syncfs(fd) == 0) continue;
       const int number = errno;
       std::lock_guard lock(mutex_);
-      unsynced_ = true;
-      throw os::system_error(number, "syncfs", root_);
+      lost_ = os::system_error(number, "syncfs", root_)
+                  .set_hint("something of what was written is lost: see what the kernel says of the disk, then `respaldo "
+                            "check --read-data`, and run again");
+      throw *lost_;
     }
   }
 
@@ -151,6 +161,7 @@ class LocalBackend final : public Backend {
 
   void remove(const Handle& handle) override {
     const os::Path path = path_of(handle);
+    if (!watch(path.parent_path())) return;
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw os::system_error(errno, "unlink", path);
     tidy();
     std::lock_guard lock(mutex_);
@@ -166,6 +177,20 @@ class LocalBackend final : public Backend {
   bool is_permanent(const Error& error) const override { return error.kind() != ErrorKind::io; }
 
  private:
+  // Before the first change that sync() stands for. A descriptor is told, once, of every lost write since it was opened;
+  // of one that another run's syncfs was told before, a new descriptor is told nothing. False when there is no such
+  // folder. Parts of a repository may lie on other filesystems.
+  bool watch(const os::Path& folder) {
+    struct stat st {};
+    if (::stat(folder.c_str(), &st) != 0) {
+      if (errno == ENOENT) return false;
+      throw os::system_error(errno, "stat", folder);
+    }
+    std::lock_guard lock(mutex_);
+    if (!watched_.contains(st.st_dev)) watched_.emplace(st.st_dev, os::open_file(folder, O_RDONLY | O_DIRECTORY));
+    return true;
+  }
+
   // `reopen` opens the same file for ordinary reading.
   static Medium read_medium(const os::Path& path, const std::function<os::UniqueFd()>& reopen,
                             const std::function<void(ByteView)>& piece) {
@@ -289,10 +314,13 @@ class LocalBackend final : public Backend {
   }
 
   const os::Path root_;
-  std::mutex mutex_;
+  const bool syncfs_tells_errors_ = os::kernel_is_since("5.8");
+  std::mutex syncing_, mutex_;
   std::vector<os::Path> strays_;
   std::time_t newest_ = 0;  // when something was changed last, of all that was listed
   bool unsynced_ = false;
+  std::map<dev_t, os::UniqueFd> watched_;  // never one less
+  std::optional<Error> lost_;              // told once by the kernel: no later sync makes it good
 };
 
 }  // namespace

@@ -74,7 +74,7 @@ def live(work, images, nights):
         nights.images("base", "remove", "vg0/root", "--yes")
         need(nights.bases() == [], "the base is gone")
         change(work, device, 3)
-        time.sleep(3)  # so that what was written before this is older than the backup
+        age_files(device)
         nights.backup("--raw")
         full = nights.backup()
         need("base_used" not in full["volumes"][0], str(full))

@@ -125,6 +125,14 @@ def write_at(path, offset, data):
         os.close(fd)
 
 
+def age_files(image):
+    """The files of a filesystem's root folder changed long ago: --quick trusts them."""
+    lines = [line.split("/") for line in run(["debugfs", "-R", "ls -p /", image]).stdout.splitlines()]
+    script = "".join(f"sif \"{line[5]}\" ctime @946684800\n" for line in lines if len(line) > 5 and line[2].startswith("1"))
+    need(script, "there are no files")
+    run(["debugfs", "-w", "-f", "-", image], input=script)
+
+
 def kill_after(argv, seconds, how=signal.SIGKILL, begun=None):
     """Starts a command and kills it after that time, which runs from when `begun` is true. Its exit code, or -9; and whether
     it was killed; and what it said on standard error."""

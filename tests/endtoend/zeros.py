@@ -130,8 +130,8 @@ def filesystem(work):
             if 10 * MIB <= number * 4096 < 50 * MIB:
                 os.pwrite(f.fileno(), bytes(4096), block * 4096)
     content = content[:10 * MIB] + bytes(40 * MIB) + content[50 * MIB:]
+    age_files(plain)
     group.write(0, plain.read_bytes())
-    time.sleep(3)  # so that the file is older than the backup
     full = group.backup()
     restic(group.repository, "check", "--read-data")
     restic(group.repository, "restore", full["backup"], "--target", work / "by restic")
