@@ -286,5 +286,27 @@ TEST(Targets, data_goes_only_when_it_is_named) {
   EXPECT_EQ(failure_of([&] { plan_removal(host, target, "vg0/root"); }).kind(), ErrorKind::refused);
 }
 
+TEST(Targets, what_changed_since_it_was_shown_is_not_removed) {
+  machine::Picture host = make_host();
+  host.lvs[0].tags = {kTargetTag};
+  host.vgs[0].tags = {kTargetTag};
+  const auto plan = [&] { return plan_removal(host, find_targets(host).at(0), "vg0/root"); };
+  const RemovalPlan shown = plan();
+  require_unchanged(shown, plan());
+  host.mounts[0].available = 1;
+  EXPECT_NO_THROW(require_unchanged(shown, plan())) << "how full it is does not matter";
+  const machine::Picture before = host;
+  const auto changed = [&](auto change) {
+    change();
+    const Error error = failure_of([&] { require_unchanged(shown, plan()); });
+    host = before;
+    return error.kind() == ErrorKind::refused;
+  };
+  EXPECT_TRUE(changed([&] { host.vgs[0].lv_count = 2; })) << "somebody made a volume in the group";
+  EXPECT_TRUE(changed([&] { host.lvs[0].uuid = "other"; }));
+  EXPECT_TRUE(changed([&] { host.mounts.clear(); }));
+  EXPECT_TRUE(changed([&] { host.devices[0].content.uuid = "other"; }));
+}
+
 }  // namespace
 }  // namespace respaldo::provision

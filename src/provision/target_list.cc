@@ -75,6 +75,21 @@ void judge(const Picture& picture, Target& target) {
                                           format_size(*target.available), format_size(*target.size)));
 }
 
+// All that the steps depend on.
+std::string look_of(const RemovalPlan& plan) {
+  const Target& target = plan.target;
+  std::string text = fmt::format("{} {}", target.full_name(), plan.wiped_uuid);
+  for (const std::string& disk : target.disks) text += ", on " + disk;
+  for (const std::string* word : {&target.filesystem, &target.uuid})
+    if (!word->empty()) text += ", " + *word;
+  text += target.mounted ? fmt::format(", mounted at {}", target.mount_point) : ", not mounted";
+  if (target.fstab)
+    text += fmt::format(", in fstab as {} {} {}", target.fstab->source, target.fstab->target, target.fstab->options);
+  if (plan.whole_group) text += ", alone in its group";
+  for (const std::string& pv : plan.free_pvs) text += fmt::format(", alone on {}", pv);
+  return text;
+}
+
 }  // namespace
 
 std::vector<Target> find_targets(const Picture& picture) {
@@ -148,6 +163,7 @@ RemovalPlan plan_removal(const Picture& picture, const Target& target, const std
       throw Error(ErrorKind::refused, fmt::format("{} has the snapshot {}", target.full_name(), other.str()),
                   "remove that first");
   plan.wipe = target.full_name();
+  plan.wiped_uuid = lv->uuid;
   const engine::VgRow* vg = machine::find_group(picture, target.group);
   const bool own = vg != nullptr && std::find(vg->tags.begin(), vg->tags.end(), kTargetTag) != vg->tags.end();
   plan.whole_group = own && vg->lv_count == 1;
@@ -162,6 +178,15 @@ RemovalPlan plan_removal(const Picture& picture, const Target& target, const std
       plan.free_pvs.push_back(pv.name);
   }
   return plan;
+}
+
+void require_unchanged(const RemovalPlan& shown, const RemovalPlan& now) {
+  const std::string before = look_of(shown), after = look_of(now);
+  if (before == after) return;
+  throw Error(ErrorKind::refused,
+              fmt::format("the target {} is not as it was shown any more: it was {}, and is {}",
+                          shown.target.full_name(), before, after),
+              "nothing was done; run again, and look at the new steps");
 }
 
 ActionList removal_actions(const RemovalPlan& plan, Doors& doors) {
@@ -208,7 +233,8 @@ ActionList removal_actions(const RemovalPlan& plan, Doors& doors) {
                        .command = fmt::format("vgremove {}", target.group),
                        .apply =
                            [target, &doors](std::stop_token) {
-                             engine::LvmCommand(doors.commands).change({"vgremove", "--yes", target.group});
+                             // Without a yes lvm2 removes only what is empty: others may have made volumes in it.
+                             engine::LvmCommand(doors.commands).change({"vgremove", target.group});
                            },
                        .final = true});
   for (const std::string& pv : plan.free_pvs) {
