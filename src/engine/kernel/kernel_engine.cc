@@ -133,17 +133,17 @@ class KernelEngine final : public VolumeEngine,
 
   std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) override {
     const LvRow row = readable(name);
-    // A thick snapshot stands still by itself.
-    if (row.is_thick_snapshot()) return lease_existing(row);
+    // Nothing is snapshot of a thick snapshot: it stands still as long as nobody writes to it, which is watched.
+    if (row.is_thick_snapshot()) return lease_existing(row, SnapshotUse::reading);
     return lease_new(row, options, Made{journal::new_volume_name(), true});
   }
 
-  std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
+  std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name, SnapshotUse use) override {
     const LvRow row = row_of(name);
     if (!row.is_snapshot())
       throw Error(ErrorKind::usage, fmt::format("{} is not a snapshot", printable(name.str())),
                   "name a snapshot, or leave --from-snapshot out");
-    return lease_existing(row);
+    return lease_existing(row, use);
   }
 
   std::unique_ptr<SnapshotLease> acquire_for_base(const VolumeName& name,
@@ -353,8 +353,9 @@ class KernelEngine final : public VolumeEngine,
 
   static bool wants_store(const AcquireOptions& options) { return options.cow_size || options.cow_share; }
 
-  std::unique_ptr<SnapshotLease> lease_existing(const LvRow& row) {
+  std::unique_ptr<SnapshotLease> lease_existing(const LvRow& row, SnapshotUse use) {
     LeasedSnapshot snapshot;
+    snapshot.read_as_given = use == SnapshotUse::reading;
     snapshot.name = {row.vg, row.name};
     snapshot.vg_uuid = row.vg_uuid;
     snapshot.lv_uuid = row.uuid;
