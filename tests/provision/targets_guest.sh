@@ -158,6 +158,7 @@ fails 1 'containing 1 logical volumes.*not removed' target remove five/backups -
 PATH=$real
 rm /run/bin/lvm
 lvs five/other
+respaldo target remove /run/five -y
 vgremove -qqy five
 pvremove -qq "${fifth}1"
 
