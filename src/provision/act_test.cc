@@ -271,6 +271,17 @@ TEST_F(Acting, surroundings_that_do_not_fit_are_refused_before_anything_is_done)
   std::filesystem::remove(path("mnt/backups/file"));
   std::ofstream(path("fstab")) << "UUID=1 " << path("mnt/backups") << " ext4 defaults 0 0\n";
   EXPECT_THROW(check_surroundings(plan(), doors), Error);
+  // Another disk, not there now, has the same names.
+  std::ofstream(path("fstab")) << "UUID=1 /other ext4 defaults,x-respaldo.target=backup/backups 0 0\n";
+  try {
+    check_surroundings(plan(), doors);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("UUID=1 at /other"));
+    EXPECT_THAT(error.hint(), HasSubstr("--vg or --lv"));
+  }
+  options.group = "second";
+  EXPECT_NO_THROW(check_surroundings(plan(), doors));
 }
 
 TEST_F(Acting, removes_a_target_and_its_data_only_when_told) {
