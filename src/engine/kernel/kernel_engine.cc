@@ -14,6 +14,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "engine/base.h"
+#include "engine/kernel/bases.h"
 #include "engine/kernel/cleaning.h"
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/kernel_lease.h"
@@ -153,9 +154,13 @@ class KernelEngine final : public VolumeEngine,
 
   std::vector<BaseInfo> list_bases() override {
     std::vector<BaseInfo> bases;
-    for (const LvRow& row : rows())
-      if (const std::string token = base_token(row.tags); !token.empty())
-        bases.push_back({{row.vg, row.name}, row.origin, row.uuid, token, info_of(row, world_->dm()).cow});
+    const std::vector<LvRow> all = rows();
+    for (const LvRow& row : all)
+      if (const std::string token = base_token(row.tags); !token.empty()) {
+        const auto volume = std::ranges::find(all, volume_uuid_of(row), &LvRow::uuid);
+        bases.push_back({{row.vg, row.name}, volume == all.end() ? row.origin : volume->name, row.uuid, token,
+                         info_of(row, world_->dm()).cow});
+      }
     return bases;
   }
 
