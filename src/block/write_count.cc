@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <array>
 #include <sstream>
@@ -14,6 +15,7 @@ namespace respaldo::block {
 WriteCount::WriteCount(int fd) {
   struct stat st {};
   if (::fstat(fd, &st) != 0 || !S_ISBLK(st.st_mode)) return;
+  if (::fdatasync(fd) != 0) return;
   const auto text =
       os::try_read_text(fmt::format("/sys/dev/block/{}:{}/stat", ::major(st.st_rdev), ::minor(st.st_rdev)), 4096);
   std::istringstream words(text.value_or(""));

@@ -8,8 +8,9 @@ namespace respaldo::block {
 // Sectors that were written or discarded until now. Documentation/block/stat.rst.
 class WriteCount {
  public:
+  // What is only in the page cache is written first, since it is not counted before. `fd` may be read-only.
   explicit WriteCount(int fd);
-  // False for what is no block device, or where sysfs is not there.
+  // False for what is no block device, where sysfs is not there, and when the page cache could not be written.
   bool known() const { return known_; }
   bool same_as(const WriteCount& other) const { return known_ && other.known_ && sectors_ == other.sectors_; }
 

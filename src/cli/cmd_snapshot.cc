@@ -153,7 +153,7 @@ app::ExitCode watch(app::Context& context, const Options& options) {
   if (options.interval < 0.05 || options.interval > 3600)
     throw Error(ErrorKind::usage, "--interval is between 0.05 and 3600 seconds");
   const VolumeName name = VolumeName::parse(options.volume);
-  const auto lease = context.engine().acquire_snapshot(name);
+  const auto lease = context.engine().acquire_snapshot(name, engine::SnapshotUse::watching);
   if (!lease->cow())
     throw Error(ErrorKind::unsupported, fmt::format("{} has no COW store to watch", printable(name.str())),
                 "of a thin snapshot the pool fills up: `lvs -o+data_percent,metadata_percent`");
@@ -184,7 +184,7 @@ app::ExitCode extend(app::Context& context, const Options& options) {
   const VolumeName name = VolumeName::parse(options.volume);
   const std::uint64_t by =
       parse_size(options.by.starts_with('+') ? options.by.substr(1) : options.by, "--by", kMiB);
-  const auto lease = context.engine().acquire_snapshot(name);
+  const auto lease = context.engine().acquire_snapshot(name, engine::SnapshotUse::watching);
   if (!lease->cow())
     throw Error(ErrorKind::unsupported, fmt::format("{} has no COW store to extend", printable(name.str())));
   const auto growth = lease->grow(by);

@@ -298,10 +298,12 @@ app::ExitCode remove(app::Context& context, const RemoveOptions& options) {
   const auto commands = os::system_commands();
   const auto partitions = provision::real_partitions();
   provision::Doors doors = doors_of(context, *commands, *partitions, options.fstab);
-  const machine::Picture picture = picture_with(context, *commands, doors.fstab);
-  const auto targets = provision::find_targets(picture);
-  const provision::RemovalPlan plan =
-      provision::plan_removal(picture, provision::choose_target(targets, options.target), options.wipe);
+  const auto plan_now = [&] {
+    const machine::Picture picture = picture_with(context, *commands, doors.fstab);
+    const auto targets = provision::find_targets(picture);
+    return provision::plan_removal(picture, provision::choose_target(targets, options.target), options.wipe);
+  };
+  const provision::RemovalPlan plan = plan_now();
   const ActionList actions = provision::removal_actions(plan, doors);
   const bool json = context.options().json;
   if (actions.empty())
@@ -320,6 +322,8 @@ app::ExitCode remove(app::Context& context, const RemoveOptions& options) {
                              : fmt::format("destroy {} and all backups on it?", plan.wipe),
                          options.yes))
       throw Error(ErrorKind::refused, "nothing was done");
+    // The answer may have taken its time.
+    provision::require_unchanged(plan, plan_now());
     Teller teller(context);
     provision::run_actions(actions, teller, context.stop());
   }

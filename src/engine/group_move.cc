@@ -144,11 +144,14 @@ class GroupMove {
 
  private:
   std::string from() const { return options_.from.str(); }
+  std::string command_to_use_again(const std::string& copy_uuid) const {
+    return fmt::format("lvchange -kn --deltag {0}{1} {2} && lvchange -ay {2}", journal::kMovedTagPrefix, copy_uuid,
+                       from());
+  }
 
   [[noreturn]] void was_moved(const VolumeCopies::Retired& retired) {
     remove_bases(engine_, options_.from, "");
-    const std::string again = fmt::format("lvchange -kn --deltag {0}{1} {2} && lvchange -ay {2}",
-                                          journal::kMovedTagPrefix, retired.copy_uuid, from());
+    const std::string again = command_to_use_again(retired.copy_uuid);
     if (retired.copy.empty())
       throw Error(ErrorKind::refused,
                   fmt::format("{} was moved, but the volume that took its place (UUID {}) is not here: this may be "
@@ -225,6 +228,7 @@ class GroupMove {
   void catch_up(const CopyInfo& copy) {
     remove_bases(engine_, options_.from, copy.base_token);
     copies_.set_active(copy.name, true);
+    bool retired = false;
     try {
       // Before the snapshot: what is written from now on shows, or is in the snapshot.
       std::unique_ptr<HeldVolume> source = hold_source();
@@ -243,6 +247,7 @@ class GroupMove {
       if (source) {
         os::crash_point("copy compared");
         copies_.retire(options_.from, std::move(source), copy.uuid);
+        retired = true;
         os::crash_point("volume retired");
         copies_.take_over(copy.name);
         os::crash_point("copy took over");
@@ -254,10 +259,22 @@ class GroupMove {
         copies_.set_active(copy.name, false);
       }
     } catch (...) {
+      if (retired) bring_back(copy);
       rest(copy);
       throw;
     }
     if (result_.moved) forget_bases();
+  }
+
+  // What the copy could not take the place of.
+  void bring_back(const CopyInfo& copy) noexcept {
+    try {
+      copies_.reinstate(options_.from);
+      progress_.note(fmt::format("nothing was moved: {} is back in use", printable(from())));
+    } catch (const std::exception& error) {
+      progress_.note(fmt::format("{} is out of use, and could not be brought back: {}; to use it again: {}",
+                                 printable(from()), error.what(), printable(command_to_use_again(copy.uuid))));
+    }
   }
 
   void rest(const CopyInfo& copy) noexcept {

@@ -45,7 +45,7 @@ class VolumeCopies {
   // Error(busy), with who uses it, when somebody does.
   virtual std::unique_ptr<HeldVolume> hold(const VolumeName& source) = 0;
   // The source is taken out of use, now and at boot, and keeps its content. Error(busy) when it is in use, or was
-  // written to since it is held: then nothing is changed.
+  // written to since it is held. After an error it is as it was.
   virtual void retire(const VolumeName& source, std::unique_ptr<HeldVolume> held, const std::string& copy_uuid) = 0;
   // As what it is retired; absent when it is not, or was activated since.
   struct Retired {

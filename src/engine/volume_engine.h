@@ -64,6 +64,9 @@ struct AcquireOptions {
   std::optional<Amount> min_pool_free;  // a thin pool with less is not touched: Error(no_space); absent: 5 %
 };
 
+// What a lease on somebody's snapshot is for. It is written to where it is mounted, which only readers mind.
+enum class SnapshotUse { reading, watching };
+
 // A volume held still for the length of a backup. Removes its snapshot, if it made one, when released or
 // destroyed (the destructor only as best effort).
 class SnapshotLease {
@@ -85,7 +88,8 @@ class SnapshotLease {
   };
   // Cancelled when `stop` came before anything was begun. Runs beside the const functions, not beside itself.
   virtual Growth grow(std::uint64_t bytes, const std::stop_token& stop = {});
-  // Throws Error(overflow) when the snapshot died. Called during and after the last read.
+  // Throws Error(overflow) when the snapshot died, and Error(busy) when somebody wrote to what is read and was not made
+  // for this lease. Called during and after the last read.
   virtual void require_valid() const = 0;
   virtual void release() = 0;  // throws when the snapshot cannot be removed
 };
@@ -123,8 +127,9 @@ class VolumeEngine {
   virtual block::WritableDevicePtr open_write(const VolumeName& name) = 0;
   // Holds the volume still: its own snapshot when it is in use, the volume itself when nobody can write it.
   virtual std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) = 0;
-  // A lease on an existing snapshot, never removed by us.
-  virtual std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& snapshot) = 0;
+  // A lease on an existing snapshot, never removed by us. For reading Error(busy) when it is mounted writable.
+  virtual std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& snapshot,
+                                                          SnapshotUse use = SnapshotUse::reading) = 0;
 
   // Removes what runs that died left behind; never what a living run owns, a base, or anything made by hand.
   virtual CleanReport clean(const CleanOptions& options);

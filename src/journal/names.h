@@ -19,6 +19,8 @@ inline constexpr std::string_view kOwnerTagPrefix = "respaldo_owner_";
 inline constexpr std::string_view kBaseTag = "respaldo_base";
 // + the token that the backup recorded.
 inline constexpr std::string_view kBaseTokenTagPrefix = "respaldo_base_";
+// On a base: + the UUID of its volume. lvm2 forgets the origin of a thin snapshot when another one is merged.
+inline constexpr std::string_view kBaseOfTagPrefix = "respaldo_of_";
 // Made by hand with `snapshot create`.
 inline constexpr std::string_view kManualTag = "respaldo_manual";
 

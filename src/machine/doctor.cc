@@ -70,7 +70,10 @@ void check_thick(const Picture& picture, const DoctorFacts& facts, const engine:
 void check_bases(const Picture& picture, Findings& found) {
   for (const engine::LvRow& lv : picture.lvs) {
     if (!lv.has_tag(engine::kBaseTag) || lv.snapshot_invalid) continue;
-    const std::string origin = lv.vg + "/" + lv.origin;
+    std::string origin = lv.vg + "/" + lv.origin;
+    if (lv.origin.empty())
+      for (const engine::LvRow& other : picture.lvs)
+        if (lv.has_tag(std::string(journal::kBaseOfTagPrefix) + other.uuid)) origin = other.str();
     const bool moves = engine::is_base_of_move(engine::base_token(lv.tags));
     const std::string since = moves ? "it was copied (`respaldo migrate`)" : "its last backup";
     found.push_back(

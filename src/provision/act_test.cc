@@ -43,6 +43,8 @@ class FakeMachine final : public os::CommandRunner, public PartitionDoor {
     if (verb == "vgcreate" || verb == "vgextend") pvs.at(last) = argv[argv.size() - 2];
     if (verb == "vgreduce") pvs.at(last) = "";
     if (verb == "vgremove") {
+      // As lvm2: with a yes the volumes go along.
+      if (argv[1] == "--yes") lvs.clear();
       if (!lvs.empty()) return {5, "", "  still has volumes\n"};
       for (auto& [pv, vg] : pvs)
         if (vg == last) vg = "";
@@ -285,6 +287,17 @@ TEST_F(Acting, surroundings_that_do_not_fit_are_refused_before_anything_is_done)
   std::filesystem::remove(path("mnt/backups/file"));
   std::ofstream(path("fstab")) << "UUID=1 " << path("mnt/backups") << " ext4 defaults 0 0\n";
   EXPECT_THROW(check_surroundings(plan(), doors), Error);
+  // Another disk, not there now, has the same names.
+  std::ofstream(path("fstab")) << "UUID=1 /other ext4 defaults,x-respaldo.target=backup/backups 0 0\n";
+  try {
+    check_surroundings(plan(), doors);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("UUID=1 at /other"));
+    EXPECT_THAT(error.hint(), HasSubstr("--vg or --lv"));
+  }
+  options.group = "second";
+  EXPECT_NO_THROW(check_surroundings(plan(), doors));
 }
 
 TEST_F(Acting, removes_a_target_and_its_data_only_when_told) {
@@ -311,6 +324,28 @@ TEST_F(Acting, removes_a_target_and_its_data_only_when_told) {
       observer, {});
   EXPECT_TRUE(machine.lvs.empty());
   EXPECT_TRUE(machine.pvs.empty());
+}
+
+TEST_F(Acting, volumes_that_others_made_in_the_group_stay) {
+  create();
+  machine.lvs.insert("backup/other");
+  const RemovalPlan plan{.target = {.group = "backup", .volume = "backups", .there = true, .active = true},
+                         .wipe = "backup/backups",
+                         .free_pvs = {"/dev/sdb1"},
+                         .whole_group = true};
+  EXPECT_THROW(run_actions(removal_actions(plan, doors), observer, {}), Error);
+  EXPECT_THAT(machine.lvs, ::testing::ElementsAre("backup/other"));
+  EXPECT_EQ(machine.pvs.at("/dev/sdb1"), "backup");
+}
+
+TEST_F(Acting, a_creation_that_fails_leaves_volumes_that_others_made_in_the_group) {
+  ActionList actions = target_actions(plan(), doors);
+  actions.back().apply = [&](std::stop_token) {
+    machine.lvs.insert("backup/other");
+    throw Error(ErrorKind::io, "no");
+  };
+  EXPECT_THROW(run_actions(actions, observer, {}), Error);
+  EXPECT_THAT(machine.lvs, ::testing::ElementsAre("backup/other"));
 }
 
 TEST_F(Acting, a_removal_that_fails_puts_back_what_it_took) {

@@ -270,6 +270,37 @@ TEST(Targets, are_found_by_tag_and_by_fstab_even_when_the_disk_is_gone) {
   EXPECT_EQ(failure_of([&] { choose_target(find_targets(host), "/other"); }).kind(), ErrorKind::not_found);
 }
 
+TEST(Targets, of_one_name_are_told_apart_by_their_filesystems) {
+  machine::Picture host = make_host();
+  host.lvs[0].tags = {kTargetTag};
+  const std::string mark = "defaults,nofail,x-respaldo.target=vg0/root";
+  host.fstab = {{"UUID=" + host.devices[0].content.uuid, "/", "ext4", mark, 0, 2},
+                {"UUID=1", "/backups2", "ext4", mark, 0, 2}};
+  const auto targets = find_targets(host);
+  ASSERT_THAT(targets, SizeIs(2));
+  EXPECT_TRUE(targets[0].there);
+  EXPECT_FALSE(targets[1].there);
+  EXPECT_EQ(choose_target(targets, "vg0/root").mount_point, "/");
+  EXPECT_EQ(choose_target(targets, "/backups2").fstab->source, "UUID=1");
+  EXPECT_EQ(failure_of([&] { plan_removal(host, choose_target(targets, "/backups2"), "vg0/root"); }).kind(),
+            ErrorKind::not_found);
+  std::swap(host.fstab[0], host.fstab[1]);
+  EXPECT_EQ(choose_target(find_targets(host), "vg0/root").mount_point, "/");
+}
+
+TEST(Targets, data_that_the_line_in_fstab_does_not_name_stays) {
+  machine::Picture host = make_host();
+  host.lvs[0].tags = {kTargetTag};
+  host.fstab = {{"UUID=1", "/backups", "ext4", "defaults,nofail,x-respaldo.target=vg0/root", 0, 2}};
+  const auto removal = [&](const char* wipe) { return plan_removal(host, find_targets(host).at(0), wipe); };
+  EXPECT_THAT(failure_of([&] { removal("vg0/root"); }).what(), HasSubstr("names UUID=1, but"));
+  EXPECT_NO_THROW(removal(""));
+  host.fstab[0].source = "UUID=" + host.devices[0].content.uuid;
+  EXPECT_EQ(removal("vg0/root").wipe, "vg0/root");
+  host.lvs[0].active = "";
+  EXPECT_EQ(failure_of([&] { removal("vg0/root"); }).kind(), ErrorKind::missing);
+}
+
 TEST(Targets, data_goes_only_when_it_is_named) {
   machine::Picture host = make_host();
   host.lvs[0].tags = {kTargetTag};
@@ -284,6 +315,28 @@ TEST(Targets, data_goes_only_when_it_is_named) {
   EXPECT_THAT(plan_removal(host, target, "vg0/root").free_pvs, ElementsAre("/dev/sda1"));
   host.lvs.push_back(machine::make_snapshot(1 << 20));
   EXPECT_EQ(failure_of([&] { plan_removal(host, target, "vg0/root"); }).kind(), ErrorKind::refused);
+}
+
+TEST(Targets, what_changed_since_it_was_shown_is_not_removed) {
+  machine::Picture host = make_host();
+  host.lvs[0].tags = {kTargetTag};
+  host.vgs[0].tags = {kTargetTag};
+  const auto plan = [&] { return plan_removal(host, find_targets(host).at(0), "vg0/root"); };
+  const RemovalPlan shown = plan();
+  require_unchanged(shown, plan());
+  host.mounts[0].available = 1;
+  EXPECT_NO_THROW(require_unchanged(shown, plan())) << "how full it is does not matter";
+  const machine::Picture before = host;
+  const auto changed = [&](auto change) {
+    change();
+    const Error error = failure_of([&] { require_unchanged(shown, plan()); });
+    host = before;
+    return error.kind() == ErrorKind::refused;
+  };
+  EXPECT_TRUE(changed([&] { host.vgs[0].lv_count = 2; })) << "somebody made a volume in the group";
+  EXPECT_TRUE(changed([&] { host.lvs[0].uuid = "other"; }));
+  EXPECT_TRUE(changed([&] { host.mounts.clear(); }));
+  EXPECT_TRUE(changed([&] { host.devices[0].content.uuid = "other"; }));
 }
 
 }  // namespace

@@ -39,12 +39,21 @@ void check_surroundings(const TargetPlan& plan, Doors& doors) {
                       plan.mount_point),
           "choose another mount point with --mount, or empty it");
   }
-  for (const machine::FstabEntry& entry : machine::read_fstab(doors.fstab).entries)
+  for (const machine::FstabEntry& entry : machine::read_fstab(doors.fstab).entries) {
     if (entry.target == plan.mount_point)
       throw Error(
           ErrorKind::refused,
           fmt::format("{} has a line for {} already ({})", doors.fstab.native(), entry.target, entry.source),
           "choose another mount point with --mount, or remove that line");
+    // Of a disk that is not there now, most likely: two of one name could not be told from each other.
+    if (entry.option_value(kFstabMark) == plan.full_name())
+      throw Error(ErrorKind::refused,
+                  fmt::format("{} has a line for a target {} already ({} at {})", doors.fstab.native(),
+                              plan.full_name(), entry.source, entry.target),
+                  fmt::format("choose another name with {}--lv; or, if that disk is not used any more: respaldo target "
+                              "remove {}",
+                              plan.extends_group ? "" : "--vg or ", entry.target));
+  }
 }
 
 }  // namespace respaldo::provision

@@ -89,7 +89,7 @@ Action own_group(const TargetPlan& plan, Doors& doors) {
                 if (std::any_of(pvs.rows.begin(), pvs.rows.end(), [&](const auto& pv) {
                       return pv.name == plan.partition && pv.vg == plan.group;
                     }))
-                  lvm.change({"vgremove", "--yes", plan.group});
+                  lvm.change({"vgremove", plan.group});  // without a yes only when it is empty
               },
           .undo_text = fmt::format("vgremove {}", plan.group)};
 }

@@ -25,11 +25,10 @@ std::string disk_words(const Device& disk) {
   return words.empty() ? disk.path : fmt::format("{} ({})", disk.path, words);
 }
 
-Target& target_named(std::vector<Target>& targets, const std::string& group, const std::string& volume) {
-  for (Target& target : targets)
-    if (target.group == group && target.volume == volume) return target;
+void add_named(std::vector<Target>& targets, const std::string& group, const std::string& volume) {
+  for (const Target& target : targets)
+    if (target.group == group && target.volume == volume) return;
   targets.push_back({.group = group, .volume = volume});
-  return targets.back();
 }
 
 void add_volume(const Picture& picture, const engine::LvRow& lv, Target& target) {
@@ -50,6 +49,23 @@ void add_volume(const Picture& picture, const engine::LvRow& lv, Target& target)
   }
 }
 
+bool names_by_uuid(const Target& target) { return target.fstab && target.fstab->source.starts_with("UUID="); }
+bool names_another(const Target& target) {
+  return names_by_uuid(target) && !target.uuid.empty() && target.fstab->source != "UUID=" + target.uuid;
+}
+
+// Of lines with one mark the volume belongs to the one that names its filesystem; else to the first.
+const Target& owner_of(const Picture& picture, const std::vector<Target>& targets, const engine::LvRow& lv) {
+  const Device* device = machine::device_of(picture, lv);
+  const Target* owner = nullptr;
+  for (const Target& target : targets) {
+    if (target.group != lv.vg || target.volume != lv.name) continue;
+    if (owner == nullptr) owner = &target;
+    if (device != nullptr && target.fstab && machine::resolve(picture, target.fstab->source) == device) return target;
+  }
+  return *owner;
+}
+
 void judge(const Picture& picture, Target& target) {
   if (!target.there)
     target.problems.push_back(fmt::format(
@@ -66,13 +82,27 @@ void judge(const Picture& picture, Target& target) {
         fmt::format("{} has no line for it: it will not be mounted at the next boot", picture.fstab_path));
   if (target.fstab && !target.fstab->has_option("nofail"))
     target.problems.push_back("its line in fstab has no nofail: a boot without the disk hangs");
-  if (target.fstab && !target.uuid.empty() && target.fstab->source.starts_with("UUID=") &&
-      target.fstab->source != "UUID=" + target.uuid)
+  if (names_another(target))
     target.problems.push_back(fmt::format("its line in fstab names {}, but the filesystem is UUID={}",
                                           target.fstab->source, target.uuid));
   if (target.size && target.available && *target.size > 0 && *target.available < *target.size / 10)
     target.problems.push_back(fmt::format("only {} of {} are available: `respaldo forget --prune` makes room",
                                           format_size(*target.available), format_size(*target.size)));
+}
+
+// All that the steps depend on.
+std::string look_of(const RemovalPlan& plan) {
+  const Target& target = plan.target;
+  std::string text = fmt::format("{} {}", target.full_name(), plan.wiped_uuid);
+  for (const std::string& disk : target.disks) text += ", on " + disk;
+  for (const std::string* word : {&target.filesystem, &target.uuid})
+    if (!word->empty()) text += ", " + *word;
+  text += target.mounted ? fmt::format(", mounted at {}", target.mount_point) : ", not mounted";
+  if (target.fstab)
+    text += fmt::format(", in fstab as {} {} {}", target.fstab->source, target.fstab->target, target.fstab->options);
+  if (plan.whole_group) text += ", alone in its group";
+  for (const std::string& pv : plan.free_pvs) text += fmt::format(", alone on {}", pv);
+  return text;
 }
 
 }  // namespace
@@ -83,15 +113,17 @@ std::vector<Target> find_targets(const Picture& picture) {
     const auto mark = entry.option_value(kFstabMark);
     if (!mark || mark->find('/') == std::string::npos) continue;
     const std::size_t slash = mark->find('/');
-    Target& target = target_named(targets, mark->substr(0, slash), mark->substr(slash + 1));
-    target.in_fstab = true;
-    target.fstab = entry;
-    target.mount_point = entry.target;
+    targets.push_back({.group = mark->substr(0, slash),
+                       .volume = mark->substr(slash + 1),
+                       .mount_point = entry.target,
+                       .in_fstab = true,
+                       .fstab = entry});
   }
   for (const engine::LvRow& lv : picture.lvs)
-    if (lv.has_tag(kTargetTag)) target_named(targets, lv.vg, lv.name);
+    if (lv.has_tag(kTargetTag)) add_named(targets, lv.vg, lv.name);
   for (Target& target : targets) {
-    if (const engine::LvRow* lv = machine::find_volume(picture, target.group, target.volume)) {
+    if (const engine::LvRow* lv = machine::find_volume(picture, target.group, target.volume);
+        lv != nullptr && &owner_of(picture, targets, *lv) == &target) {
       add_volume(picture, *lv, target);
       // A line that the administrator wrote serves as well.
       const Device* device = machine::device_of(picture, *lv);
@@ -110,17 +142,19 @@ std::vector<Target> find_targets(const Picture& picture) {
 
 const Target& choose_target(const std::vector<Target>& targets, const std::string& named) {
   std::string known;
+  const Target* found = nullptr;
   for (const Target& target : targets) {
     known += (known.empty() ? "" : ", ") + target.full_name() +
              (target.mount_point.empty() ? "" : " at " + target.mount_point);
-    if (named == target.full_name() || named == "/dev/" + target.full_name() ||
-        (!named.empty() && named == target.mount_point))
-      return target;
+    if (!named.empty() && named == target.mount_point) return target;
+    bool is_named = named == target.full_name() || named == "/dev/" + target.full_name();
     if (named.starts_with("/dev/mapper/")) {
       const auto name = engine::VolumeName::parse(named);
-      if (name.vg == target.group && name.lv == target.volume) return target;
+      is_named = name.vg == target.group && name.lv == target.volume;
     }
+    if (is_named && (found == nullptr || target.there)) found = &target;
   }
+  if (found != nullptr) return *found;
   if (targets.empty())
     throw Error(ErrorKind::not_found, "there is no backup target on this host",
                 "`respaldo target create DISK` makes one");
@@ -139,15 +173,27 @@ RemovalPlan plan_removal(const Picture& picture, const Target& target, const std
                 fmt::format("--wipe names {}, but the target is {}", wipe, target.full_name()),
                 "name the volume whose data may go exactly");
   const engine::LvRow* lv = machine::find_volume(picture, target.group, target.volume);
-  if (lv == nullptr)
+  if (lv == nullptr || !target.there)
     throw Error(ErrorKind::not_found,
                 fmt::format("the volume {} is not there; nothing can be wiped", target.full_name()),
                 "plug its disk in");
+  // A group on another disk may have the same name.
+  if (names_another(target))
+    throw Error(ErrorKind::refused,
+                fmt::format("the line in fstab of {} names {}, but the filesystem there is UUID={}", target.full_name(),
+                            target.fstab->source, target.uuid),
+                "it may be another disk of the same name; correct the line, if it is not");
+  if (names_by_uuid(target) && !target.active)
+    throw Error(ErrorKind::missing,
+                fmt::format("{} is not active: whether it is what the line in fstab names cannot be seen",
+                            target.full_name()),
+                fmt::format("vgchange -ay {}", target.group));
   for (const engine::LvRow& other : picture.lvs)
     if (other.vg == lv->vg && other.origin == lv->name)
       throw Error(ErrorKind::refused, fmt::format("{} has the snapshot {}", target.full_name(), other.str()),
                   "remove that first");
   plan.wipe = target.full_name();
+  plan.wiped_uuid = lv->uuid;
   const engine::VgRow* vg = machine::find_group(picture, target.group);
   const bool own = vg != nullptr && std::find(vg->tags.begin(), vg->tags.end(), kTargetTag) != vg->tags.end();
   plan.whole_group = own && vg->lv_count == 1;
@@ -162,6 +208,15 @@ RemovalPlan plan_removal(const Picture& picture, const Target& target, const std
       plan.free_pvs.push_back(pv.name);
   }
   return plan;
+}
+
+void require_unchanged(const RemovalPlan& shown, const RemovalPlan& now) {
+  const std::string before = look_of(shown), after = look_of(now);
+  if (before == after) return;
+  throw Error(ErrorKind::refused,
+              fmt::format("the target {} is not as it was shown any more: it was {}, and is {}",
+                          shown.target.full_name(), before, after),
+              "nothing was done; run again, and look at the new steps");
 }
 
 ActionList removal_actions(const RemovalPlan& plan, Doors& doors) {
@@ -208,7 +263,8 @@ ActionList removal_actions(const RemovalPlan& plan, Doors& doors) {
                        .command = fmt::format("vgremove {}", target.group),
                        .apply =
                            [target, &doors](std::stop_token) {
-                             engine::LvmCommand(doors.commands).change({"vgremove", "--yes", target.group});
+                             // Without a yes lvm2 removes only what is empty: others may have made volumes in it.
+                             engine::LvmCommand(doors.commands).change({"vgremove", target.group});
                            },
                        .final = true});
   for (const std::string& pv : plan.free_pvs) {

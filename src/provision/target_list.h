@@ -32,11 +32,14 @@ const Target& choose_target(const std::vector<Target>& targets, const std::strin
 struct RemovalPlan {
   Target target;
   std::string wipe{};                   // VG/LV whose data goes; empty: the data stays
+  std::string wiped_uuid{};             // that volume's, as lvm2 knows it
   std::vector<std::string> free_pvs{};  // PVs that nothing else uses: taken out of their group
   bool whole_group = false;             // the group goes, too
 };
 // `wipe` names the volume once more. Error(refused) when it names another.
 RemovalPlan plan_removal(const machine::Picture& picture, const Target& target, const std::string& wipe);
+// As of a TargetPlan: Error(refused) when the target is not the one, or not in the state, that `shown` was planned for.
+void require_unchanged(const RemovalPlan& shown, const RemovalPlan& now);
 ActionList removal_actions(const RemovalPlan& plan, Doors& doors);
 
 }  // namespace respaldo::provision

@@ -55,6 +55,28 @@ says "of 8.00 MiB"
 expect 0 "$RESPALDO" snapshot extend vg-a.b/by-hand --by 4M
 says "to 12.00 MiB"
 expect 0 "$RESPALDO" -q backup --from-snapshot vg-a.b/by-hand
+# It is read as it lies: not while it may change, nor when it did. Who only watches it does not mind.
+mkdir -p /run/s
+mount /dev/vg-a.b/by-hand /run/s
+expect 11 "$RESPALDO" backup --from-snapshot vg-a.b/by-hand
+says "mounted writable on /run/s"
+"$RESPALDO" snapshot watch vg-a.b/by-hand --count 10 --interval 0.2 &
+sleep 1
+echo written >/run/s/written
+sync
+wait $!
+mount -o remount,ro /run/s
+expect 0 "$RESPALDO" -q backup --from-snapshot vg-a.b/by-hand
+umount /run/s
+saved=$(backups)
+for how in "vg-a.b/by-hand" "--from-snapshot vg-a.b/by-hand"; do
+  hold "snapshots watched" "$RESPALDO" backup $how
+  printf x | dd of=/dev/vg-a.b/by-hand bs=1 seek=5000000 conv=notrunc status=none # in memory only, since we hold the device
+  release
+  [ $status = 11 ]
+  says "by-hand of vg-a.b/ro-ot.1 was written to while it was read"
+done
+[ "$(backups)" = "$saved" ]
 expect 1 "$RESPALDO" snapshot remove $V --yes
 says "is not a snapshot"
 expect 0 "$RESPALDO" snapshot remove vg-a.b/by-hand --yes

@@ -114,3 +114,20 @@ for how in unmounted mounted; do
   fi
   as_before
 done
+# A kept base is the volume's after it, too, and tells what the merge put back.
+"$RESPALDO" snapshot create $V -n before
+lvchange -ay -K vg-a.b/before
+sum=$(sha256sum </dev/vg-a.b/before)
+change
+umount /run/m
+"$RESPALDO" -q backup --keep-base $V
+expect 0 "$RESPALDO" snapshot merge vg-a.b/before --yes
+as_before
+expect 0 "$RESPALDO" base list $V
+says "of $V"
+expect 0 "$RESPALDO" backup --keep-base --raw $V
+says "changed since backup"
+"$RESPALDO" cat latest /$V/image.raw | cmp - /dev/$V
+[ "$(lvs --noheadings -o lv_name -S 'lv_tags=respaldo_base' vg-a.b | wc -l)" = 1 ]
+expect 0 "$RESPALDO" base remove $V --yes
+nothing_left

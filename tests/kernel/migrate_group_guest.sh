@@ -100,6 +100,31 @@ release
 says "64.00 KiB of the copy differ from $V, and are copied again"
 says "was written to while it was compared"
 is $V lv_active active
+# What is written without a word to the disk is still in memory when it is closed.
+hold "copy compared" "$RESPALDO" migrate $V --to vault
+printf z | dd of=/dev/$V bs=1 seek=40000000 conv=notrunc status=none
+release
+[ $status = 11 ]
+says "was written to while it was compared"
+is $V lv_active active
+[ "$(blockdev --getro /dev/$V)" = 0 ]
+# The copy cannot take its place, or the volume cannot be called moved: it is back in use, and the copy rests.
+mkdir -p /run/bin
+printf '#!/bin/sh\ncase "$*" in "lvchange "*$FAILING) echo no >&2; exit 5 ;; esac\nexec /sbin/lvm "$@"\n' >/run/bin/lvm
+chmod +x /run/bin/lvm
+FAILING="-kn*$N" PATH=/run/bin:$PATH expect 1 "$RESPALDO" migrate $V --to vault
+says "nothing was moved: $V is back in use"
+is $V lv_active active && is $V lv_skip_activation "" && is $V lv_tags ""
+is $N lv_active ""
+FAILING="-ky*$V" PATH=/run/bin:$PATH expect 1 "$RESPALDO" migrate $V --to vault
+is $V lv_active active && is $V lv_skip_activation ""
+is $N lv_active ""
+# Nor does it come back: the command that does it is told, and does it.
+FAILING="-kn*" PATH=/run/bin:$PATH expect 1 "$RESPALDO" migrate $V --to vault
+says "$V is out of use, and could not be brought back"
+is $V lv_active "" && is $N lv_active ""
+eval "$(sed -n 's/.*to use it again: //p' /run/stderr)"
+is $V lv_active active && is $V lv_tags ""
 # Killed at each step of the end: the same command brings it to its end, and compares again with what is here then.
 hold "volume not active" "$RESPALDO" migrate $V --to vault
 kill -KILL $held

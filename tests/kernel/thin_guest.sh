@@ -22,6 +22,13 @@ lvcreate -qq -s -n kept vg0/thin # skipped at activation, as thin snapshots are
 expect 0 "$RESPALDO" backup --from-snapshot vg0/kept
 says "from snapshot vg0/kept"
 lvs --noheadings -o lv_active vg0/kept | grep -v active # as it was found
+lvchange -ay -K vg0/kept
+hold "snapshots watched" "$RESPALDO" backup --from-snapshot vg0/kept
+printf x | dd of=/dev/vg0/kept bs=1 seek=5000000 conv=notrunc status=none
+release
+[ $status = 11 ]
+says "vg0/kept of vg0/thin was written to while it was read"
+lvchange -an vg0/kept
 expect 0 "$RESPALDO" snapshot list
 says "thin"
 expect 0 "$RESPALDO" snapshot remove vg0/kept --yes

@@ -126,7 +126,7 @@ if pid == 0:
 said = b""
 while b"[y/N]" not in said:
     said += os.read(terminal, 4096)
-subprocess.run(["mkfs.ext4", "-q", "-F", sys.argv[1]], check=True)
+subprocess.run(sys.argv[1], shell=True, check=True)
 os.write(terminal, b"y\n")
 try:
     while more := os.read(terminal, 4096):
@@ -137,15 +137,30 @@ print(said.decode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 END
 status=0
-python3 asked.py "${fifth}1" target create "$fifth" --destroy "$fifth" --mount /run/two --vg two >said || status=$?
+python3 asked.py "mkfs.ext4 -q -F ${fifth}1" target create "$fifth" --destroy "$fifth" --mount /run/two --vg two >said || status=$?
 grep -q "not as it was shown" said || { cat said && false; }
 [ $status = 1 ]
 [ "$(blkid -p -s TYPE -o value "${fifth}1")" = ext4 ]
 dd if=/dev/zero of="$fourth" bs=1M count=1 conv=notrunc,fsync status=none
-respaldo target create "$fifth" --destroy "$fifth" --mount /run/five --vg five --no-init -y
+respaldo target create "$fifth" --destroy "$fifth" --mount /run/five --vg five --size 100M --no-init -y
 mountpoint -q /run/five
-respaldo target remove five/backups --wipe five/backups -y
-refused pvs "${fifth}1"
+# Nor is what another made in the group, be it while the question waited or between two steps.
+status=0
+python3 asked.py "lvcreate -qqy -l 1 -n other five" target remove five/backups --wipe five/backups >said || status=$?
+grep -q "not as it was shown" said || { cat said && false; }
+[ $status = 1 ]
+mountpoint -q /run/five
+lvremove -qqy five/other
+printf '#!/bin/sh\n/sbin/lvm "$@" || exit\n[ "$1" != lvremove ] || /sbin/lvm lvcreate -qqy -l 1 -n other five\n' >/run/bin/lvm
+chmod +x /run/bin/lvm
+PATH=/run/bin:$real
+fails 1 'containing 1 logical volumes.*not removed' target remove five/backups --wipe five/backups -y
+PATH=$real
+rm /run/bin/lvm
+lvs five/other
+respaldo target remove /run/five -y
+vgremove -qqy five
+pvremove -qq "${fifth}1"
 
 # Destroyed by name; an MBR; into an existing group.
 respaldo target create "$third" --destroy "$third" --mount /run/two --vg two --mbr --fs ext3 -y

@@ -283,7 +283,7 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
     return merge_image_snapshot(images_, plan, progress, stop);
   }
 
-  std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
+  std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name, SnapshotUse) override {
     const VolumeInfo info = find(name);
     if (!info.origin)
       throw Error(ErrorKind::usage, fmt::format("{} is not a snapshot", printable(name.str())),

@@ -165,15 +165,7 @@ void require_still(int fd, const os::Path& device) {
                               : ""));
 }
 
-WriteStamp::WriteStamp(int fd)
-    : count_([fd] {
-        struct stat st {};
-        // What is only in the page cache is not counted yet.
-        if (::fstat(fd, &st) == 0 && S_ISBLK(st.st_mode)) ::fdatasync(fd);
-        return block::WriteCount(fd);
-      }()) {
-  ::fstat(fd, &st_);
-}
+WriteStamp::WriteStamp(int fd) : count_(fd) { ::fstat(fd, &st_); }
 
 WriteStamp WriteStamp::settled(int fd) {
   for (int tries = 50;; --tries) {
@@ -193,7 +185,7 @@ bool WriteStamp::same_as(const WriteStamp& other) const {
   if (S_ISREG(st_.st_mode))
     // Not the time of the last change of the inode: new owners, names and times of reading are no writes.
     return st_.st_size == other.st_.st_size && same(st_.st_mtim, other.st_.st_mtim);
-  return !count_.known() || !other.count_.known() || count_.same_as(other.count_);
+  return (!count_.known() && !other.count_.known()) || count_.same_as(other.count_);
 }
 
 }  // namespace respaldo::engine

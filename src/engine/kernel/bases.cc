@@ -185,11 +185,18 @@ class ThinBase final : public KernelBase {
 
 }  // namespace
 
+std::string volume_uuid_of(const LvRow& snapshot) {
+  if (snapshot.origin_uuid.empty())
+    for (const std::string& tag : snapshot.tags)
+      if (tag.starts_with(journal::kBaseOfTagPrefix)) return tag.substr(journal::kBaseOfTagPrefix.size());
+  return snapshot.origin_uuid;
+}
+
 BaseIdentity base_identity(const LvRow& snapshot, const std::vector<LvRow>& rows) {
   BaseIdentity identity;
   identity.token = base_token(snapshot.tags);
   identity.snapshot_uuid = snapshot.uuid;
-  identity.origin_uuid = snapshot.origin_uuid;
+  identity.origin_uuid = volume_uuid_of(snapshot);
   identity.vg_uuid = snapshot.vg_uuid;
   if (snapshot.is_thin_volume()) {
     identity.source = change::Source::thin;
@@ -210,7 +217,7 @@ std::vector<std::unique_ptr<Base>> find_bases(const std::shared_ptr<World>& worl
                                               const LvRow& now) {
   std::vector<std::unique_ptr<Base>> bases;
   for (const LvRow& row : rows) {
-    if (base_token(row.tags).empty() || row.origin_uuid != origin_uuid || row.merging) continue;
+    if (base_token(row.tags).empty() || volume_uuid_of(row) != origin_uuid || row.merging) continue;
     BaseIdentity identity = base_identity(row, rows);
     if (identity.source == change::Source::thick) {
       bases.push_back(std::make_unique<ThickBase>(world, row, std::move(identity)));
@@ -228,6 +235,8 @@ std::vector<std::unique_ptr<Base>> find_bases(const std::shared_ptr<World>& worl
 void tag_as_base(World& world, const LvRow& snapshot, const std::string& token) {
   std::vector<std::string> words = {"lvchange", "--addtag", std::string(journal::kBaseTag), "--addtag",
                                     std::string(journal::kBaseTokenTagPrefix) + token};
+  if (snapshot.is_thin_volume())
+    words.insert(words.end(), {"--addtag", std::string(journal::kBaseOfTagPrefix) + snapshot.origin_uuid});
   for (const std::string& tag : snapshot.tags)
     if (tag.starts_with(journal::kRunTagPrefix) || tag.starts_with(journal::kOwnerTagPrefix))
       words.insert(words.end(), {"--deltag", tag});

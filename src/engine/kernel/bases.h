@@ -12,6 +12,9 @@
 
 namespace respaldo::engine {
 
+// The UUID of the volume that a base is of, or that any other snapshot was made of.
+std::string volume_uuid_of(const LvRow& snapshot);
+
 // As a base, without a token (unless it has one). `rows`: the group's volumes.
 BaseIdentity base_identity(const LvRow& snapshot, const std::vector<LvRow>& rows);
 

@@ -41,12 +41,16 @@ void for_each_name(const os::Path& folder, Body body) {
 
 }  // namespace
 
-std::vector<std::string> mount_points(std::string_view mountinfo, dev_t device) {
+std::vector<std::string> mount_points(std::string_view mountinfo, dev_t device, MountedFor what) {
   const std::string number = fmt::format("{}:{}", major(device), minor(device));
   std::vector<std::string> points;
   for (std::string_view line : split(mountinfo, '\n')) {
     const auto words = split(line, ' ');
-    if (words.size() > 4 && words[2] == number) points.push_back(unescaped(words[4]));
+    if (words.size() <= 4 || words[2] != number) continue;
+    // The last word is of the filesystem, not of this one mount.
+    const std::string_view options = words.back();
+    if (what == MountedFor::writing && (options == "ro" || options.starts_with("ro,"))) continue;
+    points.push_back(unescaped(words[4]));
   }
   return points;
 }

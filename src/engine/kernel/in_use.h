@@ -14,7 +14,10 @@ namespace respaldo::engine {
 // are the machine's /proc and /sys, or a test's. What cannot be read tells nothing.
 std::vector<std::string> uses_of(dev_t device, const os::Path& proc = "/proc", const os::Path& sys = "/sys");
 
-// Mount points of a device in the text of /proc/self/mountinfo.
-std::vector<std::string> mount_points(std::string_view mountinfo, dev_t device);
+// Mount points of a device in the text of /proc/self/mountinfo; or only those through which its filesystem may write to
+// it, whatever programs may do.
+enum class MountedFor { anything, writing };
+std::vector<std::string> mount_points(std::string_view mountinfo, dev_t device,
+                                      MountedFor what = MountedFor::anything);
 
 }  // namespace respaldo::engine

@@ -14,6 +14,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "engine/base.h"
+#include "engine/kernel/bases.h"
 #include "engine/kernel/cleaning.h"
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/kernel_lease.h"
@@ -133,17 +134,17 @@ class KernelEngine final : public VolumeEngine,
 
   std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) override {
     const LvRow row = readable(name);
-    // A thick snapshot stands still by itself.
-    if (row.is_thick_snapshot()) return lease_existing(row);
+    // Nothing is snapshot of a thick snapshot: it stands still as long as nobody writes to it, which is watched.
+    if (row.is_thick_snapshot()) return lease_existing(row, SnapshotUse::reading);
     return lease_new(row, options, Made{journal::new_volume_name(), true, journal::Owner::self().tag()});
   }
 
-  std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name) override {
+  std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name, SnapshotUse use) override {
     const LvRow row = row_of(name);
     if (!row.is_snapshot())
       throw Error(ErrorKind::usage, fmt::format("{} is not a snapshot", printable(name.str())),
                   "name a snapshot, or leave --from-snapshot out");
-    return lease_existing(row);
+    return lease_existing(row, use);
   }
 
   std::unique_ptr<SnapshotLease> acquire_for_base(const VolumeName& name,
@@ -153,9 +154,13 @@ class KernelEngine final : public VolumeEngine,
 
   std::vector<BaseInfo> list_bases() override {
     std::vector<BaseInfo> bases;
-    for (const LvRow& row : rows())
-      if (const std::string token = base_token(row.tags); !token.empty())
-        bases.push_back({{row.vg, row.name}, row.origin, row.uuid, token, info_of(row, world_->dm()).cow});
+    const std::vector<LvRow> all = rows();
+    for (const LvRow& row : all)
+      if (const std::string token = base_token(row.tags); !token.empty()) {
+        const auto volume = std::ranges::find(all, volume_uuid_of(row), &LvRow::uuid);
+        bases.push_back({{row.vg, row.name}, volume == all.end() ? row.origin : volume->name, row.uuid, token,
+                         info_of(row, world_->dm()).cow});
+      }
     return bases;
   }
 
@@ -367,8 +372,9 @@ class KernelEngine final : public VolumeEngine,
 
   static bool wants_store(const AcquireOptions& options) { return options.cow_size || options.cow_share; }
 
-  std::unique_ptr<SnapshotLease> lease_existing(const LvRow& row) {
+  std::unique_ptr<SnapshotLease> lease_existing(const LvRow& row, SnapshotUse use) {
     LeasedSnapshot snapshot;
+    snapshot.read_as_given = use == SnapshotUse::reading;
     snapshot.name = {row.vg, row.name};
     snapshot.vg_uuid = row.vg_uuid;
     snapshot.lv_uuid = row.uuid;

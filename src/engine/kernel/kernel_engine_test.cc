@@ -293,5 +293,15 @@ TEST(MountPoints, are_told_by_device_number) {
   EXPECT_TRUE(mount_points(info, makedev(25, 43)).empty());
 }
 
+TEST(MountPoints, that_may_write_are_those_of_writable_filesystems) {
+  const char* const info =
+      "22 1 254:3 / /ro ro - ext4 /dev/mapper/vg0-root rw,errors=remount-ro\n"
+      "23 1 254:4 / /snap rw - ext4 /dev/mapper/vg0-snap ro,norecovery\n"
+      "24 1 254:4 / /again rw - ext4 /dev/mapper/vg0-snap ro\n";
+  EXPECT_THAT(mount_points(info, makedev(254, 3), MountedFor::writing), ElementsAre("/ro"));
+  EXPECT_TRUE(mount_points(info, makedev(254, 4), MountedFor::writing).empty());
+  EXPECT_THAT(mount_points(info, makedev(254, 4)), ElementsAre("/snap", "/again"));
+}
+
 }  // namespace
 }  // namespace respaldo::engine

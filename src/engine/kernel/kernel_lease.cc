@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <charconv>
@@ -10,10 +11,13 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/units.h"
+#include "block/write_count.h"
 #include "dm/cow_store.h"
 #include "engine/kernel/bases.h"
+#include "engine/kernel/in_use.h"
 #include "engine/kernel/tools/dm_status.h"
 #include "os/crash_point.h"
+#include "os/kernel_files.h"
 
 namespace respaldo::engine {
 
@@ -47,6 +51,7 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
       const os::Path path = world_->node(info ? info->name : snapshot_.name.str());
       device_ = std::make_unique<LvDevice>(snapshot_.name.str(), path, std::move(fd));
       path_ = path.native();
+      if (snapshot_.read_as_given) begin_reading();
     } catch (...) {
       drop();
       throw;
@@ -87,6 +92,11 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
       throw dead(fmt::format("has failed (device-mapper: {} {})", line.type, printable(line.words)),
                  "nothing was saved; the pool needs help: see `lvs -a` and dmesg");
     }
+    if (begun_ && begun_->known() && device_ && !block::WriteCount(device_->fd()).same_as(*begun_))
+      throw Error(ErrorKind::busy,
+                  fmt::format("snapshot {} of {} was written to while it was read", printable(snapshot_.name.str()),
+                              printable(snapshot_.origin)),
+                  "nothing was saved; end what writes to it, or mount it read-only, and run again");
   }
 
   Growth grow(std::uint64_t bytes, const std::stop_token& stop) override {
@@ -146,6 +156,18 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
   }
 
  private:
+  // The count sees all who write, and what is mounted in other namespaces; but a refusal is better than a failure later.
+  void begin_reading() {
+    struct stat st {};
+    if (::fstat(device_->fd(), &st) != 0) throw os::system_error(errno, "fstat", path_);
+    const auto mountinfo = os::text_of("/proc/self/mountinfo");
+    if (const auto points = mount_points(mountinfo, st.st_rdev, MountedFor::writing); !points.empty())
+      throw Error(ErrorKind::busy,
+                  fmt::format("snapshot {} is mounted writable on {}: it may change while it is read",
+                              printable(snapshot_.name.str()), printable(points.front())),
+                  fmt::format("unmount it, or mount it read-only: mount -o remount,ro {}", printable(points.front())));
+    begun_.emplace(device_->fd());
+  }
   std::vector<std::unique_ptr<Base>> found_bases(bool of_moves) const {
     if (!made_) return {};
     const std::vector<LvRow> rows = group_rows();
@@ -181,6 +203,7 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
   const std::string uuid_;
   const bool made_;  // for this run
   std::unique_ptr<LvDevice> device_;
+  std::optional<block::WriteCount> begun_;
   std::string path_;
 };
 

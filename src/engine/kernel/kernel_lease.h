@@ -21,6 +21,7 @@ struct LeasedSnapshot {
   std::uint64_t kept_free = 0;  // bytes
   std::string pool, pool_uuid;  // thin
   bool ours = false;            // removed when released
+  bool read_as_given = false;   // others may write to it: they must not while it is read
   bool deactivate = false;      // was activated for the lease
   std::uint64_t intent = 0;     // in the journal
 };

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -45,8 +46,12 @@ class HeldLive final : public HeldVolume {
   explicit HeldLive(os::UniqueFd fd) : fd_(std::move(fd)), begun_(fd_.get()) {}
   ~HeldLive() override { set_read_only(false); }
   bool untouched() const override { return block::WriteCount(fd_.get()).same_as(begun_); }
-  // Those who open it from now on cannot write.
-  void forbid_writes() { set_read_only(true); }
+  // Those who open it from now on cannot write. What they left in the page cache goes before: its last close would
+  // bring it to the disk unseen, and some kernels write nothing to what is read-only.
+  void forbid_writes() {
+    ::fdatasync(fd_.get());
+    set_read_only(true);
+  }
   // It stays read-only: its device is about to go.
   void let_go() {
     fd_.reset();
@@ -63,6 +68,14 @@ class HeldLive final : public HeldVolume {
   const block::WriteCount begun_;
   bool read_only_ = false;
 };
+
+void activate_again(World& world, const LvRow& source) noexcept {
+  try {
+    world.lvm().change({"lvchange", "-ay", "-K", "-y", source.str()});
+  } catch (...) {
+    world.warn(fmt::format("{0} is not active: lvchange -ay -K {0}", printable(source.str())));
+  }
+}
 
 // What was let go read-only can be written again.
 void allow_writes(World& world, const LvRow& source) noexcept {
@@ -150,7 +163,12 @@ void retire_live_volume(World& world, const LvRow& source, std::unique_ptr<HeldV
   }
   os::crash_point("volume not active");
   // Only what is out of use is called so: a crash before this leaves a volume that is merely not active.
-  world.lvm().change({"lvchange", "-ky", "--addtag", std::string(journal::kMovedTagPrefix) + copy_uuid, source.str()});
+  try {
+    world.lvm().change({"lvchange", "-ky", "--addtag", std::string(journal::kMovedTagPrefix) + copy_uuid, source.str()});
+  } catch (...) {
+    activate_again(world, source);
+    throw;
+  }
 }
 
 std::optional<VolumeCopies::Retired> retired_as(const LvRow& source, const std::vector<LvRow>& rows) {

@@ -25,6 +25,7 @@ class LvDevice final : public block::Device {
   std::string describe() const override { return name_; }
   void read_at(std::uint64_t offset, MutableBytes out) const override;
   const os::Path& path() const { return file_.path(); }
+  int fd() const { return file_.fd(); }
 
  private:
   const std::string name_;
