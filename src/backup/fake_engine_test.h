@@ -72,7 +72,8 @@ class FakeEngine final : public engine::VolumeEngine, public engine::BaseEngine 
   }
   std::vector<engine::BaseInfo> list_bases() override { return {}; }
   void remove_base(const engine::VolumeName&, const std::string&) override {}
-  std::unique_ptr<engine::SnapshotLease> acquire_snapshot(const engine::VolumeName& name, engine::SnapshotUse) override {
+  std::unique_ptr<engine::SnapshotLease> acquire_snapshot(const engine::VolumeName& name,
+                                                          engine::SnapshotUse) override {
     return lease(name, "given");
   }
 

@@ -156,7 +156,7 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
   }
 
  private:
-  // The count sees all who write, and what is mounted in other namespaces; but a refusal is better than a failure later.
+  // The count sees all who write, in other mount namespaces, too; but a refusal is better than a failure later.
   void begin_reading() {
     struct stat st {};
     if (::fstat(device_->fd(), &st) != 0) throw os::system_error(errno, "fstat", path_);

@@ -164,7 +164,8 @@ void retire_live_volume(World& world, const LvRow& source, std::unique_ptr<HeldV
   os::crash_point("volume not active");
   // Only what is out of use is called so: a crash before this leaves a volume that is merely not active.
   try {
-    world.lvm().change({"lvchange", "-ky", "--addtag", std::string(journal::kMovedTagPrefix) + copy_uuid, source.str()});
+    world.lvm().change(
+        {"lvchange", "-ky", "--addtag", std::string(journal::kMovedTagPrefix) + copy_uuid, source.str()});
   } catch (...) {
     activate_again(world, source);
     throw;
