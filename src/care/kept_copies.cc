@@ -28,7 +28,8 @@ struct Task {
 
 class Proof {
  public:
-  Proof(const repo::IndexedRepository& repository, const BlobBits& used, const PrunePlan& plan, const BadCopies& bad)
+  Proof(const repo::IndexedRepository& repository, const BlobBits& used, const PrunePlan& plan,
+        const BadCopies& bad)
       : repository_(repository), plan_(plan), bad_(bad), unproven_(repository.index().blob_count()) {
     for_each_pack([&](const PackContents& pack, PackFate fate, bool present) {
       if (!present) return;
@@ -103,9 +104,12 @@ class Proof {
     for (std::size_t first = 0; first < task.wanted.blobs.size();) {
       os::throw_if_stopped(stop);
       // A cache may hold packs of trees, whatever became of the store's.
-      const PackPiece piece = task.only_trees ? PackPiece{0, task.wanted.blobs.size(), 0, 0} : next_piece(task.wanted, first);
+      const PackPiece piece =
+          task.only_trees ? PackPiece{0, task.wanted.blobs.size(), 0, 0} : next_piece(task.wanted, first);
       Bytes bytes;
-      if (load([&] { bytes = task.only_trees ? load_stored(task.wanted.pack) : load_piece(task.wanted.pack, piece); }))
+      if (load([&] {
+            bytes = task.only_trees ? load_stored(task.wanted.pack) : load_piece(task.wanted.pack, piece);
+          }))
         prove(task.wanted, piece, bytes, cipher);
       else
         prove_each(task, piece);
@@ -120,7 +124,8 @@ class Proof {
       body();
       return true;
     } catch (Error& error) {
-      if (error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found || error.error_number() == EIO)
+      if (error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found ||
+          error.error_number() == EIO)
         return false;
       error.add_context("nothing was removed; a blob that is stored more than once cannot be read");
       throw;
@@ -132,11 +137,12 @@ class Proof {
   }
   Bytes load_stored(const repo::PackId& pack) const {
     Bytes whole;
-    repository_.repository().backend().read_from_medium({store::FileType::pack, pack.hex()}, [&](ByteView piece) {
-      const std::size_t at = whole.size();
-      whole.resize(at + piece.size());
-      std::ranges::copy(piece, whole.data() + at);
-    });
+    repository_.repository().backend().read_from_medium({store::FileType::pack, pack.hex()},
+                                                        [&](ByteView piece) {
+                                                          const std::size_t at = whole.size();
+                                                          whole.resize(at + piece.size());
+                                                          std::ranges::copy(piece, whole.data() + at);
+                                                        });
     return whole;
   }
 
@@ -150,16 +156,19 @@ class Proof {
         continue;
       }
       numbers.push_back(i);
-      containers.push_back({blob.type, blob.id, {pack.pack, blob.offset, blob.length, blob.uncompressed_length},
+      containers.push_back({blob.type,
+                            blob.id,
+                            {pack.pack, blob.offset, blob.length, blob.uncompressed_length},
                             bytes.subspan(blob.offset - piece.begin, blob.length)});
     }
-    repository_.repository().decode_blobs(containers, cipher, [&](std::size_t number, Bytes, const Error* damage) {
-      const PackedBlob& blob = pack.blobs[numbers[number]];
-      if (damage != nullptr)
-        is_damaged(pack.pack, blob);
-      else
-        unproven_.erase(numbered(blob).number);
-    });
+    repository_.repository().decode_blobs(containers, cipher,
+                                          [&](std::size_t number, Bytes, const Error* damage) {
+                                            const PackedBlob& blob = pack.blobs[numbers[number]];
+                                            if (damage != nullptr)
+                                              is_damaged(pack.pack, blob);
+                                            else
+                                              unproven_.erase(numbered(blob).number);
+                                          });
   }
   void prove_each(const Task& task, const PackPiece& piece) {
     for (std::size_t i = piece.first; i < piece.last; ++i) {
@@ -182,12 +191,15 @@ class Proof {
       if (!bad.contains({place.pack, place.offset})) return;
       packs += (packs.empty() ? "" : ", ") + place.pack.short_hex();
     }
-    throw Error(ErrorKind::corrupt,
-                fmt::format("blob {}, which backups need, is damaged in every pack that holds it ({}); nothing was removed",
-                            blob.id.short_hex(), packs),
-                parity::heal_first(repository_.repository().backend()) +
-                    "`respaldo check --read-data` tells what is lost; then `respaldo repair packs`, and `repair snapshots` "
-                    "gives up what no pack holds");
+    throw Error(
+        ErrorKind::corrupt,
+        fmt::format(
+            "blob {}, which backups need, is damaged in every pack that holds it ({}); nothing was removed",
+            blob.id.short_hex(), packs),
+        parity::heal_first(repository_.repository().backend()) +
+            "`respaldo check --read-data` tells what is lost; then `respaldo repair packs`, and `repair "
+            "snapshots` "
+            "gives up what no pack holds");
   }
 
   const repo::IndexedRepository& repository_;
@@ -210,7 +222,8 @@ bool prove_kept_copies(const repo::IndexedRepository& repository, const BlobBits
   const bool learned = damaged.size() > bad.size();
   bad = std::move(damaged);
   if (!proof.done() && !learned)
-    throw Error(ErrorKind::internal, "a blob that is stored more than once would not stay; nothing was removed");
+    throw Error(ErrorKind::internal,
+                "a blob that is stored more than once would not stay; nothing was removed");
   return proof.done();
 }
 

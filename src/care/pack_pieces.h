@@ -11,8 +11,8 @@ namespace respaldo::care {
 
 inline std::uint64_t end_of(const repo::PackedBlob& blob) { return std::uint64_t{blob.offset} + blob.length; }
 
-// Of the blobs from `first` on, which are sorted by offset: those before `last` are worth reading together, bytes between them
-// along.
+// Of the blobs from `first` on, which are sorted by offset: those before `last` are worth reading together,
+// bytes between them along.
 struct PackPiece {
   std::size_t first = 0, last = 0;
   std::uint64_t begin = 0, end = 0;
