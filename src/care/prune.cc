@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "care/kept_copies.h"
 #include "care/repack.h"
 #include "care/used_blobs.h"
 #include "os/thread_group.h"
@@ -70,6 +71,20 @@ void require_none_lost(repo::Repository& repository, Progress& progress, const s
                   lost.front().name.substr(0, 8)));
 }
 
+std::vector<std::string> told(const BadCopies& bad) {
+  std::vector<std::string> warnings;
+  for (auto first = bad.begin(); first != bad.end();) {
+    const auto last = std::find_if(first, bad.end(), [&](const auto& copy) { return copy.first != first->first; });
+    const auto count = std::distance(first, last);
+    warnings.push_back(
+        fmt::format("pack {} is damaged: {} of its blobs that backups need cannot be read, and {} kept out of other packs; "
+                    "`respaldo check --read-data` tells what else is damaged, and what helps",
+                    first->first.short_hex(), count, count == 1 ? "is" : "are"));
+    first = last;
+  }
+  return warnings;
+}
+
 }  // namespace
 
 PruneReport prune(repo::Repository& repository, const PruneOptions& options, repo::RepoLock* lock,
@@ -98,18 +113,24 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, rep
     throw Error(ErrorKind::refused, "the store lists no backup at all, and prune would remove everything",
                 "if every backup was really forgotten, remove the repository's folder or bucket there; else look with "
                 "`respaldo list` what the store says, and run `respaldo check`");
+  BadCopies bad;
   PrunePlan plan = [&] {
     const BlobBits used = find_used_blobs(indexed, backups, threads, progress, stop);
-    return plan_prune(indexed.index(), used, stored_packs(repository),
-                      {.max_unused = options.max_unused,
-                       .max_repack_size = options.max_repack_size,
-                       .cacheable_only = options.repack_cacheable_only,
-                       .uncompressed = options.repack_uncompressed,
-                       .may_compress = repository.config().version >= 2,
-                       .heal_first = parity::heal_first(repository.backend())});
+    const StoredPacks stored = stored_packs(repository);
+    const PruneLimits limits{.max_unused = options.max_unused,
+                             .max_repack_size = options.max_repack_size,
+                             .cacheable_only = options.repack_cacheable_only,
+                             .uncompressed = options.repack_uncompressed,
+                             .may_compress = repository.config().version >= 2,
+                             .heal_first = parity::heal_first(repository.backend())};
+    for (;;) {
+      PrunePlan one = plan_prune(indexed.index(), used, stored, limits, bad);
+      if (prove_kept_copies(indexed, used, one, threads, bad, progress, stop)) return one;
+    }
   }();
   PruneReport report;
   report.stats = plan.stats;
+  report.warnings = told(bad);
   const std::vector<repo::PackId> packs = indexed.index().packs();
   std::vector<repo::PackId> gone, remove;  // out of the index; of those, the files to remove
   for (std::size_t i = 0; i < packs.size(); ++i) {
@@ -123,12 +144,13 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, rep
   if (options.dry_run) return report;
 
   require_lock(lock, stop);
-  remove_files(repository, store::FileType::pack, names(plan.unreferenced), progress);
   if (plan.stats.packs.repack > 0)
     repack(indexed, plan,
            {.threads = threads, .pack_size = options.pack_size, .compress = options.repack_uncompressed},
            progress, stop);
   require_lock(lock, stop);
+  // Not before: such a pack may hold the only whole copy of a blob that could not be moved.
+  remove_files(repository, store::FileType::pack, names(plan.unreferenced), progress);
   std::ranges::sort(gone);
   report.index = rewrite_index(repository, indexed.index(), {.drop = std::move(gone)}, progress, stop);
   require_lock(lock, stop);

@@ -26,13 +26,14 @@ struct PruneOptions {
 struct PruneReport {
   PruneStats stats;
   IndexFiles index;
-  std::uint64_t missing_packs = 0;  // that the index named and nobody needed
+  std::uint64_t missing_packs = 0;      // that the index named and nobody needed
+  std::vector<std::string> warnings{};  // packs that were found damaged
 };
 
 // A kill at any step leaves a repository that is whole: new packs, then an index of them, then the old index
 // files without what goes, then the old files go, each durable before the next. `lock` is the exclusive lock
-// that the caller holds: when it is lost, nothing more is removed. Errors as find_used_blobs and plan_prune:
-// then nothing was removed but packs in no index.
+// that the caller holds: when it is lost, nothing more is removed. Errors as find_used_blobs, plan_prune,
+// prove_kept_copies and repack: then nothing was removed.
 PruneReport prune(repo::Repository& repository, const PruneOptions& options, repo::RepoLock* lock,
                   Progress& progress, const std::stop_token& stop);
 

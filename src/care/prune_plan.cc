@@ -36,10 +36,11 @@ struct PackState {
 class Planner {
  public:
   Planner(const repo::Index& index, const BlobBits& used, const StoredPacks& stored,
-          const PruneLimits& limits)
+          const PruneLimits& limits, const BadCopies& bad)
       : index_(index),
         used_(used),
         limits_(limits),
+        bad_(bad),
         plan_(index.blob_count()),
         stats_(plan_.stats),
         packs_(index.pack_count()) {
@@ -64,6 +65,10 @@ class Planner {
   }
   repo::BlobNumber numbered(const repo::PackedBlob& blob) const {
     return *repo::blob_number(index_, blob.type, blob.id);
+  }
+
+  bool is_bad(const repo::PackContents& pack, const repo::PackedBlob& blob) const {
+    return !bad_.empty() && bad_.contains({pack.pack, blob.offset});
   }
 
   void count_blobs(const StoredPacks& stored) {
@@ -117,7 +122,7 @@ class Planner {
         if (state.duplicates == 0 || !preferred(state)) return;
         for (const repo::PackedBlob& blob : pack.blobs) {
           const auto [number, copies] = numbered(blob);
-          if (copies < 2 || !used_.contains(number) || !chosen.insert(number)) continue;
+          if (copies < 2 || !used_.contains(number) || is_bad(pack, blob) || !chosen.insert(number)) continue;
           ++state.used;
           --state.unused;
           state.used_size += blob.length;
@@ -257,7 +262,8 @@ class Planner {
     number = 0;
     for_each_pack([&](PackState& state, const repo::PackContents& pack) {
       if (plan_.fates[number++] != PackFate::keep || !state.sound) return;
-      for (const repo::PackedBlob& blob : pack.blobs) plan_.to_copy.erase(numbered(blob).number);
+      for (const repo::PackedBlob& blob : pack.blobs)
+        if (!is_bad(pack, blob)) plan_.to_copy.erase(numbered(blob).number);
     });
   }
 
@@ -279,6 +285,7 @@ class Planner {
   const repo::Index& index_;
   const BlobBits& used_;
   const PruneLimits& limits_;
+  const BadCopies& bad_;
   PrunePlan plan_;
   PruneStats& stats_;
   std::vector<PackState> packs_;
@@ -311,8 +318,8 @@ std::uint64_t UnusedLimit::allowed(std::uint64_t used) const {
 }
 
 PrunePlan plan_prune(const repo::Index& index, const BlobBits& used, const StoredPacks& stored,
-                     const PruneLimits& limits) {
-  return Planner(index, used, stored, limits).plan();
+                     const PruneLimits& limits, const BadCopies& bad) {
+  return Planner(index, used, stored, limits, bad).plan();
 }
 
 }  // namespace respaldo::care

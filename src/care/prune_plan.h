@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "care/blob_bits.h"
@@ -61,9 +63,12 @@ struct PrunePlan {
 // Sizes of the packs that the repository holds.
 using StoredPacks = std::unordered_map<repo::PackId, std::uint64_t>;
 
-// `used`: what backups need. Error(corrupt) when a pack that holds some of it is missing or of the wrong
-// size, and no other pack holds the same.
+// Copies of blobs that are stored more than once, by pack and offset.
+using BadCopies = std::set<std::pair<repo::PackId, std::uint32_t>>;
+
+// `used`: what backups need. Of the copies of a blob one that is in `bad` counts for nothing. Error(corrupt) when a pack
+// that holds some of it is missing or of the wrong size, and no other pack holds the same.
 PrunePlan plan_prune(const repo::Index& index, const BlobBits& used, const StoredPacks& stored,
-                     const PruneLimits& limits);
+                     const PruneLimits& limits, const BadCopies& bad = {});
 
 }  // namespace respaldo::care

@@ -8,7 +8,9 @@
 #include "base/error.h"
 #include "care/forget.h"
 #include "care/used_blobs.h"
+#include "os/file.h"
 #include "repo/pack_writer.h"
+#include "store/cache.h"
 #include "store/forward.h"
 #include "testing/memory_repository.h"
 #include "testing/power_backend.h"
@@ -47,6 +49,35 @@ class Prune : public ::testing::Test {
     std::vector<std::uint64_t> chunks;
     for (std::uint64_t i = first; i < last; i += step) chunks.push_back(i);
     return store(chunks);
+  }
+  // By a writer that does not know of the others: it stores all again.
+  void store_again(std::uint64_t first, std::uint64_t last) {
+    std::vector<std::pair<store::Handle, Bytes>> hidden;
+    for (const auto& file : repository_->backend().list(store::FileType::index)) {
+      const store::Handle handle{store::FileType::index, file.name};
+      hidden.emplace_back(handle, repository_->backend().load_all(handle));
+      repository_->backend().remove(handle);
+    }
+    store_range(first, last);
+    for (const auto& [handle, bytes] : hidden) {
+      const ByteView view = bytes;
+      repository_->backend().save(handle, {&view, 1}, store::Durability::now);
+    }
+  }
+  std::vector<repo::BlobLocation> copies_of_chunk(std::uint64_t number) {
+    return indexed(*repository_)
+        ->index()
+        .find_all(repo::BlobType::data, {crypto::sha256(random_bytes(chunk_, number + 1))});
+  }
+  void damage(const repo::BlobLocation& copy) {
+    flip(*repository_, {store::FileType::pack, copy.pack.hex()}, copy.offset + 50);
+  }
+  std::string save_stray() {
+    const Bytes stray = random_bytes(1000, 5);
+    const ByteView view = stray;
+    const std::string name = to_hex(crypto::sha256(view));
+    repository_->backend().save({store::FileType::pack, name}, {&view, 1}, store::Durability::now);
+    return name;
   }
   void forget(const repo::SnapshotId& id) {
     repo::NamedSnapshot named;
@@ -190,10 +221,7 @@ TEST_F(Prune, unused_data_may_stay_up_to_the_limit) {
 
 TEST_F(Prune, packs_in_no_index_go) {
   store_range(0, 10);
-  const Bytes stray = random_bytes(1000, 5);
-  const ByteView view = stray;
-  const std::string name = to_hex(crypto::sha256(view));
-  repository_->backend().save({store::FileType::pack, name}, {&view, 1}, store::Durability::now);
+  const std::string name = save_stray();
   EXPECT_EQ(prune().stats.packs.unreferenced, 1U);
   EXPECT_FALSE(repository_->backend().stat({store::FileType::pack, name}));
   expect_whole();
@@ -233,37 +261,112 @@ TEST_F(Prune, a_missing_pack_that_nobody_needs_is_forgotten) {
 }
 
 TEST_F(Prune, of_blobs_stored_twice_one_stays) {
-  const auto index_files = [&] { return repository_->backend().list(store::FileType::index); };
   store_range(0, 30);
-  const auto first = index_files();
-  // A writer that does not know of the others stores all again.
-  std::vector<std::pair<std::string, Bytes>> hidden;
-  for (const auto& file : first) {
-    hidden.emplace_back(file.name, repository_->backend().load_all({store::FileType::index, file.name}));
-    repository_->backend().remove({store::FileType::index, file.name});
-  }
-  store_range(0, 25);
-  for (const auto& [name, bytes] : hidden) {
-    const ByteView view = bytes;
-    repository_->backend().save({store::FileType::index, name}, {&view, 1}, store::Durability::now);
-  }
+  store_again(0, 25);
   EXPECT_GE(prune().stats.blobs.duplicate, 25U);
   expect_whole();
   expect_minimal();
+}
+
+TEST_F(Prune, of_blobs_stored_twice_a_damaged_one_goes) {
+  const auto late = store_range(28, 60);
+  store_range(0, 30);
+  store_again(0, 25);
+  forget(late);
+  const auto start = disk_.objects();
+  std::size_t warned = 0;
+  for (const std::uint64_t chunk : {0, 12, 24})
+    for (const std::size_t rotten : {0, 1})
+      for (const bool repack : {true, false}) {
+        SCOPED_TRACE(::testing::Message() << "chunk " << chunk << ", copy " << rotten << ", " << repack);
+        disk_.set_objects(start);
+        reopen();
+        const auto copies = copies_of_chunk(chunk);
+        ASSERT_EQ(copies.size(), 2U);
+        damage(copies[rotten]);
+        PruneOptions options;
+        if (!repack) options.max_repack_size = 1;
+        options.dry_run = true;
+        const PruneReport dry = prune(options);
+        options.dry_run = false;
+        const PruneReport report = prune(options);
+        EXPECT_EQ(dry.stats.bytes.remove_total, report.stats.bytes.remove_total);
+        EXPECT_GE(report.stats.blobs.duplicate, 24U);
+        EXPECT_EQ(dry.warnings, report.warnings);
+        for (const std::string& warning : report.warnings) {
+          EXPECT_THAT(warning, HasSubstr(copies[rotten].pack.short_hex()));
+          EXPECT_THAT(warning, HasSubstr("check --read-data"));
+        }
+        warned += report.warnings.size();
+        expect_whole();
+        if (repack) expect_minimal();
+      }
+  EXPECT_GT(warned, 0U);
+}
+
+TEST_F(Prune, a_blob_whose_copies_are_all_damaged_stops_it) {
+  store_range(0, 30);
+  store_again(0, 30);  // the packs of one of them go
+  for (const repo::BlobLocation& copy : copies_of_chunk(7)) damage(copy);
+  const auto before = disk_.objects();
+  PruneOptions options;
+  options.max_repack_size = 1;
+  try {
+    prune(options);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("nothing was removed"));
+    EXPECT_THAT(error.hint(), HasSubstr("repair"));
+  }
+  EXPECT_EQ(disk_.objects(), before);
+}
+
+// What a cache holds of a pack of trees tells nothing of the store's.
+TEST_F(Prune, trees_stored_twice_are_read_from_the_store) {
+  const os::TemporaryFolder folder;
+  store_range(0, 30);
+  store_again(0, 30);
+  const auto start = disk_.objects();
+  for (const std::size_t rotten : {0, 1}) {
+    SCOPED_TRACE(rotten);
+    disk_.set_objects(start);
+    auto cache = store::with_cache(disk_.open(), {.folder = (folder.path() / std::to_string(rotten)).native()});
+    store::CachingBackend& caching = *cache;
+    repository_ = repo::Repository::open(std::move(cache), "secret");
+    repository_->use_cache(caching);
+    const auto known = indexed(*repository_);
+    std::optional<repo::PackedBlob> tree;
+    known->index().for_each_pack([&](const repo::PackContents& pack) {
+      for (const repo::PackedBlob& blob : pack.blobs)
+        if (known->index().find_all(blob.type, blob.id).size() == 2 && blob.type == repo::BlobType::tree) tree = blob;
+    });
+    ASSERT_TRUE(tree);
+    const auto copies = known->index().find_all(tree->type, tree->id);
+    for (const repo::BlobLocation& copy : copies) repository_->read_blob(tree->type, tree->id, copy);
+    auto store = disk_.open();
+    const store::Handle handle{store::FileType::pack, copies[rotten].pack.hex()};
+    Bytes bytes = store->load_all(handle);
+    bytes.data()[copies[rotten].offset + 50] ^= 1;
+    const ByteView view = bytes;
+    store->save(handle, {&view, 1}, store::Durability::now);
+    prune();
+    reopen();
+    expect_whole();
+  }
 }
 
 TEST_F(Prune, a_damaged_blob_that_is_needed_stops_it_unless_there_is_another_copy) {
   const auto old = store_range(0, kChunks);
   store_range(0, kChunks, 3);
   forget(old);
-  const auto blob =
-      *indexed(*repository_)->index().find(repo::BlobType::data, {crypto::sha256(random_bytes(kChunk, 4))});
-  flip(*repository_, {store::FileType::pack, blob.pack.hex()}, blob.offset + 50);
+  save_stray();  // what an interrupted prune leaves may be the only whole copy
+  const auto blob = copies_of_chunk(3).at(0);
+  damage(blob);
   const auto packs = pack_names(*repository_);
   EXPECT_THROW(prune(), Error);
   const auto after = pack_names(*repository_);
   for (const std::string& name : packs) EXPECT_THAT(after, ::testing::Contains(name));
-  flip(*repository_, {store::FileType::pack, blob.pack.hex()}, blob.offset + 50);
+  damage(blob);  // back to what it was
   prune();
   expect_whole();
 }

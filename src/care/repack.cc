@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "base/units.h"
+#include "care/pack_pieces.h"
 #include "crypto/crypto.h"
 #include "os/thread_group.h"
 #include "repo/compression.h"
@@ -18,11 +18,6 @@ using repo::BlobLocation;
 using repo::BlobType;
 using repo::PackContents;
 using repo::PackedBlob;
-
-// Bytes of a pack read in one go, and those between two blobs that are read along rather than skipped.
-constexpr std::uint64_t kPiece = 4 * kMiB, kGap = 256 * kKiB;
-
-std::uint64_t end_of(const PackedBlob& blob) { return std::uint64_t{blob.offset} + blob.length; }
 
 // One thread's part.
 class Worker {
@@ -40,35 +35,27 @@ class Worker {
   void run(const PackContents& pack, Progress& progress, const std::stop_token& stop) {
     for (std::size_t first = 0; first < pack.blobs.size();) {
       os::throw_if_stopped(stop);
-      const std::uint64_t begin = pack.blobs[first].offset;
-      std::uint64_t end = end_of(pack.blobs[first]);
-      std::size_t last = first + 1;
-      for (; last < pack.blobs.size(); ++last) {
-        const PackedBlob& next = pack.blobs[last];
-        if (next.offset > end + kGap || end_of(next) > begin + kPiece) break;
-        end = std::max(end, end_of(next));
-      }
-      copy_piece(pack, first, last, begin, end);
-      progress.advance(end - begin);
-      first = last;
+      const PackPiece piece = next_piece(pack, first);
+      copy_piece(pack, piece);
+      progress.advance(piece.end - piece.begin);
+      first = piece.last;
     }
   }
 
  private:
-  void copy_piece(const PackContents& pack, std::size_t first, std::size_t last, std::uint64_t begin,
-                  std::uint64_t end) {
-    Bytes piece;
+  void copy_piece(const PackContents& pack, const PackPiece& piece) {
+    Bytes bytes;
     try {
-      piece = repository_.repository().backend().load({store::FileType::pack, pack.pack.hex()}, begin,
-                                                      end - begin);
+      bytes = repository_.repository().backend().load({store::FileType::pack, pack.pack.hex()}, piece.begin,
+                                                      piece.end - piece.begin);
     } catch (const Error&) {
       // Blob by blob below, from wherever there is a copy.
     }
-    for (std::size_t i = first; i < last; ++i) {
+    for (std::size_t i = piece.first; i < piece.last; ++i) {
       const PackedBlob& blob = pack.blobs[i];
       const std::uint64_t number = repo::blob_number(repository_.index(), blob.type, blob.id)->number;
       if (!plan_.to_copy.contains(number)) continue;  // copied out of another pack meanwhile
-      if (piece.empty() || !copy(pack, blob, piece.view(blob.offset - begin, blob.length), number))
+      if (bytes.empty() || !copy(pack, blob, bytes.view(blob.offset - piece.begin, blob.length), number))
         copy_from_anywhere(blob, number);
     }
   }

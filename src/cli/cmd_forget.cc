@@ -124,6 +124,7 @@ app::ExitCode forget(app::Context& context, const Options& options) {
     for (const repo::NamedSnapshot& backup : plan.remove) prune_options.without.push_back(backup.id);
     const care::PruneReport report =
         care::prune(context.repository(), prune_options, lock.get(), context.progress(), context.stop());
+    warn_of_damage(context, report);
     pruned = prune_json(report, options.dry_run);
     if (!context.options().json) print_prune(context, report, options.dry_run);
   }

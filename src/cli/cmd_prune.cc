@@ -53,6 +53,7 @@ app::ExitCode prune(app::Context& context, const Options& options) {
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
   const care::PruneReport report =
       care::prune(context.repository(), prune_options, lock.get(), context.progress(), context.stop());
+  warn_of_damage(context, report);
   if (context.options().json)
     context.print_json(dump(prune_json(report, options.dry_run)));
   else
@@ -127,6 +128,10 @@ Json prune_json(const care::PruneReport& report, bool dry_run) {
         {"missing", report.missing_packs}}},
       {"index_files",
        {{"kept", report.index.kept}, {"written", report.index.written}, {"removed", report.index.removed}}}};
+}
+
+void warn_of_damage(app::Context& context, const care::PruneReport& report) {
+  for (const std::string& warning : report.warnings) context.warn(warning);
 }
 
 void print_prune(app::Context& context, const care::PruneReport& report, bool dry_run) {

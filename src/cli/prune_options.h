@@ -19,6 +19,7 @@ void add_prune_options(CLI::App& app, PruneWords& words);
 // A folder that lists nothing has nothing; who answers for a store far away may be wrong.
 bool believes_that_there_are_no_backups(const app::Context& context);
 
+void warn_of_damage(app::Context& context, const care::PruneReport& report);
 Json prune_json(const care::PruneReport& report, bool dry_run);
 void print_prune(app::Context& context, const care::PruneReport& report, bool dry_run);
 
