@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "serve/backup_tree.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
