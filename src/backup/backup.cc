@@ -67,6 +67,7 @@ struct Job {
   PassResult read;
   std::vector<std::pair<std::string, repo::Node>> file_roots;  // folder, root node
   std::vector<ImageList::Part> parts;
+  bool parts_are_long = false;
 };
 
 view::VolumeFacts gather_facts(const engine::VolumeEngine& engine, const engine::VolumeInfo& info,
@@ -377,7 +378,7 @@ class Run {
     for (const Job& job : jobs_) total += bytes_to_read(job);
     const ProgressPhase phase(progress_, "backup", total);
     for (Job& job : jobs_) {
-      ImageList list;
+      ImageList list(options_.limits);
       ChunkMap chunks(job.map.files);
       Sinks sinks({&list, &chunks});
       std::optional<CutRecorder> recorder;
@@ -401,6 +402,7 @@ class Run {
       if (job.record.used) job.record.used->reused_bytes = job.read.bytes_reused;
       job.base = {};
       job.parts = list.take_parts();
+      job.parts_are_long = list.is_long();
       if (list.has_long_zeros()) save_long_zeros();
       job.facts.lost = job.read.lost;
       for (const FileView& view : job.files.views) save_files(job, view, chunks);
@@ -486,7 +488,8 @@ class Run {
                                 },
                                 static_cast<unsigned>(savers_->savers().size()),
                                 repository_,
-                                parent ? &*parent : nullptr};
+                                parent ? &*parent : nullptr,
+                                options_.limits.folder_bytes};
       FileTreeResult result = save_file_trees(input, counts_, stop_);
       add_findings(facts, result.findings, result.finding_count);
       job.file_roots.emplace_back(view.folder, std::move(result.root));
@@ -572,7 +575,7 @@ class Run {
     for (Job& job : jobs_) {
       const std::string path = "/" + job.name.str();
       repo::Tree tree;
-      add_image(tree, path, std::move(job.parts));
+      add_image(tree, path, std::move(job.parts), job.parts_are_long);
       add_files(tree, path, std::move(job.file_roots));
       tree.nodes.push_back(text_file(path + "/" + std::string(view::kFactsName), facts_json(job)));
       if (job.token) tree.nodes.push_back(text_file(path + "/" + std::string(view::kCutsName), job.cuts));
@@ -599,18 +602,31 @@ class Run {
     return record.kept || record.used || !record.refused.empty() ? record.add_to(json) : json;
   }
 
-  void add_image(repo::Tree& tree, const std::string& path, std::vector<ImageList::Part> parts) {
-    if (parts.size() == 1) {
+  void add_image(repo::Tree& tree, const std::string& path, std::vector<ImageList::Part> parts,
+                 bool are_long) {
+    if (parts.size() == 1 && !are_long) {
       tree.nodes.push_back(trees_.file(path + "/" + std::string(view::kImageName), parts.front().size,
                                        std::move(parts.front().content)));
       return;
     }
     const std::string folder = path + "/" + std::string(view::kImageFolder);
     repo::Tree inside;
-    for (std::size_t i = 0; i < parts.size(); ++i)
+    std::uint64_t at = 0;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const std::uint64_t size = parts[i].size;
       inside.nodes.push_back(
-          trees_.file(folder + "/" + view::part_name(i), parts[i].size, std::move(parts[i].content)));
+          are_long ? part_in_folder(folder + "/" + view::part_folder_name(at), std::move(parts[i]))
+                   : trees_.file(folder + "/" + view::part_name(i), size, std::move(parts[i].content)));
+      at += size;
+    }
     tree.nodes.push_back(trees_.folder(folder, std::move(inside)));
+  }
+
+  repo::Node part_in_folder(const std::string& folder, ImageList::Part part) {
+    repo::Tree inside;
+    inside.nodes.push_back(
+        trees_.file(folder + "/" + std::string(view::kImageName), part.size, std::move(part.content)));
+    return trees_.folder(folder, std::move(inside));
   }
 
   // "files", or "part1/files": the filesystem's root folder keeps its own metadata.

@@ -28,6 +28,14 @@ enum class Mounting {
   always,  // whatever the engine, and on partitions inside volumes, too
 };
 
+// What one tree of a backup may list: all of it is in memory when it is read. Tests set less.
+struct TreeLimits {
+  // IDs of an image: 67 bytes each, 256 MiB in all. With more, each part has a tree of its own, ...
+  std::size_t image_ids = 4'000'000;
+  std::size_t least_part_ids = 1U << 18, most_part_ids = 1U << 20;  // ... with about so many
+  std::size_t folder_bytes = repo::kLongestTree;
+};
+
 struct BackupOptions {
   std::vector<engine::VolumeName> volumes;
   bool from_snapshot = false;             // volumes name existing snapshots
@@ -44,6 +52,7 @@ struct BackupOptions {
   std::string hostname, username, program_version;
   OnReadError on_read_error = OnReadError::fail;
   repo::WriterOptions writer;
+  TreeLimits limits;
   unsigned threads = 0;  // 0: one for each core
   bool dry_run = false;  // reads and cuts, stores nothing
   // Called when all but the backup's own object is durable; nothing is listed when it throws.

@@ -6,11 +6,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <set>
+
 #include "backup/fake_engine_test.h"
 #include "base/units.h"
 #include "block/file_device.h"
 #include "block/layers.h"
 #include "os/file.h"
+#include "os/process.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 #include "view/zero_blob.h"
@@ -184,6 +188,62 @@ TEST_F(Backup, an_image_beyond_a_part_is_stored_in_parts) {
   for (const std::uint64_t offset :
        {std::uint64_t{0}, kMiB - 100, view::kImagePartSize - 10000, size - 100000})
     EXPECT_EQ(as_text(block::read(*image, offset, 20000)), as_text(block::read(*device, offset, 20000)));
+}
+
+// As with millions of small files: more IDs than one tree shall list.
+TEST_F(Backup, an_image_whose_list_is_too_long_for_one_tree_has_a_tree_for_each_part) {
+  const BackupSummary ordinary = run();
+  options_.limits = {.image_ids = 10, .least_part_ids = 2, .most_part_ids = 4};
+  const BackupSummary first = run();
+  EXPECT_EQ(first.totals.data_blobs, 0U);
+  const auto stored = volumes(first).at(0);
+  EXPECT_GE(stored.parts.size(), 3U);
+  EXPECT_TRUE(holds(stored, root_));
+  const auto tree_of = [&](std::size_t backup) { return repository_->snapshots().at(backup).snapshot.tree; };
+  EXPECT_FALSE(view::find_node(*indexed(*repository_), repository_->snapshots().at(1).snapshot,
+                               "/vg0/root/image.raw"));
+  const BackupSummary second = run();
+  EXPECT_EQ(second.totals.tree_blobs + second.totals.data_blobs, 0U);
+  EXPECT_EQ(tree_of(2), tree_of(1));
+  root_.data()[20 * kMiB] ^= 1;  // in the last part: its tree, and the four above it
+  engine_.volumes.begin()->second.device = std::make_shared<block::MemoryDevice>(root_);
+  const BackupSummary third = run();
+  EXPECT_EQ(third.totals.data_blobs, 1U);
+  EXPECT_LE(third.totals.tree_blobs, 6U);
+  EXPECT_TRUE(holds(volumes(third).at(0), root_));
+  // Just as many as there may be: what it always was.
+  std::size_t ids = 0;
+  for (const auto& part : stored.parts) ids += part.size();
+  options_.limits.image_ids = ids;
+  const auto whole = volumes(run()).at(0);
+  EXPECT_EQ(whole.parts.size(), 1U);
+  EXPECT_EQ(whole.parts[0].size(), volumes(ordinary).at(0).parts[0].size());
+  EXPECT_TRUE(holds(whole, root_));
+}
+
+TEST_F(Backup, parts_in_folders_are_what_restic_restores) {
+  const os::TemporaryFolder folder;
+  const std::string place = (folder.path() / "repo").native();
+  repo::Repository::CreateOptions create;
+  create.scrypt = crypto::ScryptParameters{1024, 8, 1};
+  repository_ = repo::Repository::create(store::open_location(place), "secret", create);
+  options_.limits = {.image_ids = 10, .least_part_ids = 2, .most_part_ids = 4};
+  run();
+  const auto restic = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"restic", "--no-cache", "-r", place});
+    return os::run_command(words, {.environment = {"RESTIC_PASSWORD=secret"}});
+  };
+  const auto checked = restic({"check", "--read-data"});
+  EXPECT_EQ(checked.exit_code, 0) << checked.err;
+  const auto restored = restic({"restore", "latest", "--target", folder.path() / "back"});
+  ASSERT_EQ(restored.exit_code, 0) << restored.err;
+  std::set<std::filesystem::path> parts;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "back/vg0/root/image"))
+    parts.insert(entry.path() / "image.raw");
+  EXPECT_GE(parts.size(), 3U);
+  std::string joined;
+  for (const auto& part : parts) joined += os::read_text(part);
+  EXPECT_TRUE(joined == as_text(root_));
 }
 
 TEST_F(Backup, an_empty_tebibyte_is_a_short_list_that_is_stored_once) {

@@ -200,8 +200,8 @@ class Builder::Worker {
       if (node.type != repo::NodeType::file || add_content(node, entry.node))
         tree.nodes.push_back(std::move(node));
     }
+    const std::string json = fitting_json(tree, folder.node);
     count_files(tree, folder);
-    const std::string json = repo::to_json(std::move(tree));
     const repo::BlobId id = save(repo::BlobType::tree, as_bytes(json));
     ++(!folder.before         ? counts_.dirs_new
        : *folder.before == id ? counts_.dirs_unmodified
@@ -261,6 +261,19 @@ class Builder::Worker {
   }
 
  private:
+  std::string fitting_json(repo::Tree& tree, fs::NodeIndex folder) {
+    const std::size_t all = tree.nodes.size();
+    std::vector<std::string> left_out;
+    std::string json = repo::to_json(tree, all_.input_.longest_tree, left_out);
+    if (!left_out.empty())
+      tell(folder,
+           fmt::format(
+               "{} of its {} entries, the first of them {}, are left out: with them it would have more "
+               "than {}, which is all that one folder of a backup can hold; the image has them",
+               left_out.size(), all, printable(left_out.front()), format_size(all_.input_.longest_tree)));
+    return json;
+  }
+
   void count_files(const repo::Tree& tree, const Folder& folder) {
     const auto old = all_.load(folder.before);
     for (const repo::Node& node : tree.nodes) {

@@ -24,6 +24,7 @@ struct FileTreeInput {
   unsigned workers = 1;
   const repo::IndexedRepository& repository;
   const repo::Node* parent = nullptr;  // the same folder in the backup that this one follows
+  std::size_t longest_tree = repo::kLongestTree;
 };
 
 struct FileTreeResult {

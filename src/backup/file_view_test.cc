@@ -52,6 +52,7 @@ class FileViewTest : public ::testing::Test {
     options.threads = 2;
     options.writer = small_packs();
     options.quick = quick;
+    options.limits = limits_;
     SilentProgress progress;
     return run_backup(engine, *indexed(*repository_), options, progress, [] {}, {});
   }
@@ -70,6 +71,7 @@ class FileViewTest : public ::testing::Test {
     return found;
   }
 
+  TreeLimits limits_;
   const os::TemporaryFolder folder_;
   const std::unique_ptr<repo::Repository> repository_ = memory_repository();
 };
@@ -150,6 +152,27 @@ TEST_F(FileViewTest, more_holes_than_a_folder_can_list_leave_the_file_out_by_nam
   const auto files = stored_files();
   EXPECT_TRUE(files.contains("/vg0/root/files/other/three"));
   EXPECT_EQ(files.count("/vg0/root/files/one") + files.count("/vg0/root/files/two"), 1U);
+}
+
+TEST_F(FileViewTest, a_folder_of_more_than_a_tree_can_hold_is_stored_as_far_as_it_goes) {
+  stdfs::create_directories(path("tree/large"));
+  stdfs::create_directories(path("tree/small"));
+  for (int i = 10; i < 60; ++i) put(path("tree/large") / ("file" + std::to_string(i)), 10, i);
+  put(path("tree/small/file"), 10, 1);
+  run({"mke2fs", "-q", "-F", "-t", "ext4", "-O", "^inline_data", "-d", path("tree").string(),
+       path("disk").string(), "8M"});
+  limits_.folder_bytes = 10000;
+  const BackupSummary summary = back_up(path("disk"));
+  EXPECT_TRUE(summary.incomplete);
+  const view::FileViewFacts& facts = summary.volumes.at(0).facts.file_views.at(0);
+  ASSERT_EQ(facts.findings.size(), 1U);
+  EXPECT_EQ(facts.findings[0].path, "/large");
+  EXPECT_THAT(facts.findings[0].what, HasSubstr("of its 50 entries, the first of them file"));
+  const auto files = stored_files();
+  EXPECT_TRUE(files.contains("/vg0/root/files/small/file"));
+  EXPECT_TRUE(files.contains("/vg0/root/files/large/file10"));
+  EXPECT_FALSE(files.contains("/vg0/root/files/large/file59"));
+  EXPECT_EQ(stored_image().size(), 8 * kMib);
 }
 
 }  // namespace

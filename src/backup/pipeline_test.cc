@@ -363,6 +363,49 @@ TEST(ImageList, a_part_ends_at_its_border) {
   EXPECT_EQ(parts[1].content, std::vector(2, zeros));
 }
 
+TEST(ImageList, a_long_one_has_parts_that_a_new_chunk_does_not_move) {
+  const TreeLimits limits{.image_ids = 2000, .least_part_ids = 64, .most_part_ids = 256};
+  std::vector<StoredChunk> chunks;
+  for (std::uint64_t i = 0; i < 2100; ++i) {
+    chunks.push_back({0, 4096, 1, {crypto::sha256(as_bytes(std::to_string(i)))}});
+    if (i % 50 == 0) chunks.push_back({0, kZeroChunk, 20, view::zero_blob_id()});
+  }
+  const auto parts_of = [&](const TreeLimits& within, bool is_long) {
+    ImageList list(within);
+    std::uint64_t at = 0;
+    for (StoredChunk chunk : chunks) {
+      chunk.offset = at;
+      list.take(chunk);
+      at += std::uint64_t{chunk.length} * chunk.repeat;
+    }
+    auto parts = list.take_parts();
+    EXPECT_EQ(list.is_long(), is_long);
+    return parts;
+  };
+  const auto joined = parts_of({}, false), before = parts_of(limits, true);
+  ASSERT_EQ(joined.size(), 1U);
+  std::vector<repo::BlobId> all;
+  std::uint64_t size = 0;
+  for (const auto& part : before) {
+    EXPECT_LE(part.content.size(), 256U + kZerosInLong + 4);
+    if (&part != &before.back()) {
+      EXPECT_GE(part.content.size(), 64U);
+    }
+    all.insert(all.end(), part.content.begin(), part.content.end());
+    size += part.size;
+  }
+  EXPECT_EQ(all, joined[0].content);
+  EXPECT_EQ(size, joined[0].size);
+  EXPECT_GT(before.size(), 10U);
+  chunks.insert(chunks.begin() + 10, StoredChunk{0, 4096, 1, {crypto::sha256(as_bytes("new"))}});
+  std::set<std::vector<repo::BlobId>> old;
+  for (const auto& part : before) old.insert(part.content);
+  std::size_t moved = 0;
+  for (const auto& part : parts_of(limits, true)) moved += old.contains(part.content) ? 0 : 1;
+  EXPECT_GE(moved, 1U);
+  EXPECT_LE(moved, 4U);
+}
+
 TEST(ImageList, zeros_become_long_after_at_least_one_short_one) {
   const repo::BlobId data{crypto::sha256(as_bytes("data"))};
   for (const auto& [chunks, short_ones] :

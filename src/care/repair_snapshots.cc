@@ -1,6 +1,7 @@
 #include "care/repair_snapshots.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <map>
@@ -86,6 +87,13 @@ bool is_image(const std::string& folder, const std::string& name) {
   return name == view::kImageName || folder.ends_with("/" + std::string(view::kImageFolder));
 }
 
+// Of a folder that holds one part of an image: the byte of the volume with which it begins.
+std::optional<std::uint64_t> begin_of_part(const std::string& folder) {
+  const std::size_t slash = folder.rfind('/');
+  if (slash == folder.npos || !is_image(folder.substr(0, slash), "")) return std::nullopt;
+  return view::parse_part_folder_name(std::string_view(folder).substr(slash + 1));
+}
+
 class Rewriter {
  public:
   Rewriter(const repo::IndexedRepository& repository, const Stock& stock, repo::BlobWriter::Lane& lane,
@@ -151,13 +159,16 @@ class Rewriter {
     const std::size_t losses_before = result_.losses.size();
     Tree fresh;
     Rewritten result{id, {}};
-    for (Node& node : old->nodes) {
+    for (std::size_t i = 0; i < old->nodes.size(); ++i) {
+      Node& node = old->nodes[i];
       const std::string where = path + "/" + node.name;
       if (node.type == NodeType::unknown) {
         lose(where, "is of an unknown type, and goes");
         continue;
       }
-      if (node.type == NodeType::dir) folder(node, where, depth, result);
+      if (node.type == NodeType::dir && node.name == view::kImageFolder) image_end_ = told_size(*old);
+      if (node.type == NodeType::dir)
+        folder(node, where, depth, i + 1 < old->nodes.size() ? old->nodes[i + 1].name : "", result);
       if (node.type == NodeType::file && !file(node, path, where, result)) continue;
       fresh.nodes.push_back(std::move(node));
     }
@@ -171,16 +182,50 @@ class Rewriter {
     return result;
   }
 
-  void folder(Node& node, const std::string& where, std::size_t depth, Rewritten& parent) {
+  void folder(Node& node, const std::string& where, std::size_t depth, const std::string& next,
+              Rewritten& parent) {
     auto below = node.subtree ? tree(*node.subtree, where, depth + 1) : std::nullopt;
+    if (!below) below = zeros_of_part(node, where, next);
     if (!below) {
       lose(where, "cannot be read, and is empty now");
       below = Rewritten{save(BlobType::tree, as_bytes(repo::to_json(Tree{}))), {}};
     }
     node.subtree = below->id;
-    // The parts of an image lie one folder deeper than its volume.json.
-    if (node.name == view::kImageFolder)
+    // The parts of an image lie one folder deeper than its volume.json, or two.
+    if (node.name == view::kImageFolder || begin_of_part(where))
       std::ranges::move(below->image_losses, std::back_inserter(parent.image_losses));
+  }
+
+  // What becomes of a part of an image whose tree is lost: the next one begins where it ended.
+  std::optional<Rewritten> zeros_of_part(const Node& folder, const std::string& where,
+                                         const std::string& next) {
+    const auto begin = begin_of_part(where);
+    const auto end = next.empty() ? image_end_ : view::parse_part_folder_name(next);
+    if (!begin || !end || *end <= *begin || *end - *begin > view::kImagePartSize) return std::nullopt;
+    Node part;
+    part.name = view::kImageName;
+    part.mode = S_IFREG | 0600;
+    part.mtime = part.atime = part.ctime = folder.mtime;
+    part.links = 1;
+    part.size = *end - *begin;
+    append_zeros(part.content, part.size);
+    lose(where, fmt::format("cannot be read: {} at byte {} of the volume are zeros now",
+                            format_size(part.size), *begin));
+    return Rewritten{save(BlobType::tree, as_bytes(repo::to_json(Tree{{std::move(part)}}))),
+                     {{{*begin, *end - *begin}, "lost in the repository"}}};
+  }
+
+  // By the volume.json in a volume's folder.
+  std::optional<std::uint64_t> told_size(const Tree& volume) const {
+    const auto facts = std::ranges::find(volume.nodes, view::kFactsName, &Node::name);
+    if (facts == volume.nodes.end()) return std::nullopt;
+    try {
+      std::string json;
+      for (const BlobId& id : facts->content) json += as_text(repository_.load_blob(BlobType::data, id));
+      return view::VolumeFacts::parse(json).size;
+    } catch (const Error&) {
+      return std::nullopt;
+    }
   }
 
   // False when the file goes.
@@ -211,7 +256,7 @@ class Rewriter {
   }
 
   bool image(Node& node, const std::string& where, Rewritten& parent) {
-    const std::uint64_t base = first_byte(node.name);
+    const std::uint64_t base = first_byte(where, node.name);
     std::vector<BlobId> content;
     std::vector<Extent> holes;
     std::uint64_t at = 0;
@@ -245,8 +290,8 @@ class Rewriter {
     return false;
   }
 
-  static std::uint64_t first_byte(const std::string& name) {
-    if (name == view::kImageName) return 0;
+  static std::uint64_t first_byte(const std::string& where, const std::string& name) {
+    if (name == view::kImageName) return begin_of_part(where.substr(0, where.rfind('/'))).value_or(0);
     for (std::size_t part = 0; part < 100000; ++part)
       if (view::part_name(part) == name) return part * view::kImagePartSize;
     return 0;
@@ -305,6 +350,7 @@ class Rewriter {
   const bool dry_run_;
   const std::stop_token& stop_;
   LostLengths lengths_;
+  std::optional<std::uint64_t> image_end_;  // of the image at hand
   RepairedBackup result_;
   crypto::Cipher cipher_;
   std::unordered_map<BlobId, bool> learned_, clean_, stored_again_;

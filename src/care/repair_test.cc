@@ -133,6 +133,53 @@ TEST_F(RepairPacks, several_lost_blobs_cost_an_image_no_more_than_themselves) {
   EXPECT_TRUE(image() == expected);
 }
 
+TEST(RepairSnapshots, what_is_lost_of_parts_in_folders_is_zeros_in_its_place) {
+  constexpr std::size_t kPart = 100000, kBlob = 10000;
+  const auto repository = memory_repository();
+  const Bytes image = random_bytes(4 * kPart, 1);
+  const ByteView lost = image.view(kPart + kBlob, kBlob);
+  {
+    HandMadeBackup alone(*repository);
+    alone.save(alone.tree({alone.file("in a pack of its own", lost)}));
+  }
+  HandMadeBackup backup(*repository);
+  std::vector<repo::Node> parts;
+  for (std::size_t at = 0; at < image.size(); at += kPart)
+    parts.push_back(folder_node(view::part_folder_name(at),
+                                backup.tree({backup.file("image.raw", image.view(at, kPart), kBlob)})));
+  view::VolumeFacts facts;
+  facts.size = image.size();
+  const auto lv = backup.tree(
+      {folder_node("image", backup.tree(parts)), backup.file("volume.json", as_bytes(facts.to_json()))});
+  backup.save(backup.tree({folder_node("vg0", backup.tree({folder_node("root", lv)}))}));
+  {
+    const auto known = indexed(*repository);
+    for (const std::size_t part : {2U, 3U}) {
+      const auto tree = known->index().find(BlobType::tree, *parts[part].subtree);
+      flip(*repository, {store::FileType::pack, tree->pack.hex()}, tree->offset + 20);
+    }
+    const auto data = known->index().find(BlobType::data, repo::BlobId{crypto::sha256(lost)});
+    repository->backend().remove({store::FileType::pack, data->pack.hex()});
+  }
+  SilentProgress progress;
+  repair_snapshots(*repository, repository->snapshots(), {.forget = true}, progress, {});
+  const auto known = indexed(*repository);
+  std::vector<view::StoredVolume> volumes;
+  for (const auto& repaired : repository->snapshots())
+    std::ranges::move(view::stored_volumes(*known, repaired.snapshot), std::back_inserter(volumes));
+  ASSERT_THAT(volumes, SizeIs(1));
+  std::string expected(as_text(image));
+  std::fill_n(expected.begin() + kPart + kBlob, kBlob, '\0');
+  std::fill_n(expected.begin() + 2 * kPart, 2 * kPart, '\0');
+  const auto device = view::open_image(known, volumes[0]);
+  ASSERT_EQ(device->size(), expected.size());
+  EXPECT_TRUE(as_text(block::read(*device, 0, expected.size())) == expected);
+  std::vector<Extent> told;
+  for (const view::LostRange& range : volumes[0].facts.value().lost) told.push_back(range.extent);
+  EXPECT_THAT(told, ::testing::ElementsAre(Extent{kPart + kBlob, kBlob}, Extent{2 * kPart, kPart},
+                                           Extent{3 * kPart, kPart}));
+}
+
 TEST_F(RepairPacks, what_is_lost_is_stored_again_by_who_still_has_it) {
   damage(3);
   damage(20);

@@ -88,6 +88,7 @@ class World {
     options.hostname = "host";
     options.program_version = "respaldo test";
     options.threads = 2;
+    if (long_lists_) options.limits = {.image_ids = 20, .least_part_ids = 4, .most_part_ids = 16};
     options.raw = random_() % 4 == 0;
     options.all_blocks = random_() % 3 == 0;
     options.keep_base = random_() % 5 != 0;
@@ -330,6 +331,7 @@ class World {
   void reopen() { engine_ = engine::make_image_engine({image_}); }
 
   std::mt19937_64 random_;
+  const bool long_lists_ = random_() % 2 == 0;  // more IDs than one tree shall list
   os::TemporaryFolder folder_;
   os::Path image_;
   std::int64_t clock_ = 1700000000;

@@ -17,7 +17,7 @@ namespace respaldo::repo {
 
 namespace {
 
-constexpr std::size_t kLongestDataBlob = 16U << 20, kLongestTreeBlob = 1U << 30;
+constexpr std::size_t kLongestDataBlob = 16U << 20;
 // An index file is written at least so often: what an interrupted run has stored until then is known to the
 // next one, and not stored again.
 constexpr std::chrono::seconds kIndexInterval{20};
@@ -185,7 +185,7 @@ SaveResult BlobWriter::Lane::save(BlobType type, ByteView plain) {
 }
 
 SaveResult BlobWriter::Lane::save(BlobType type, const BlobId& id, ByteView plain) {
-  if (plain.empty() || plain.size() > (type == BlobType::tree ? kLongestTreeBlob : kLongestDataBlob))
+  if (plain.empty() || plain.size() > (type == BlobType::tree ? kLongestTree : kLongestDataBlob))
     throw Error(ErrorKind::internal, fmt::format("a blob of {} bytes cannot be stored", plain.size()));
   BlobWriter::Impl& shared = impl_->shared;
   IdSet& fresh = type == BlobType::tree ? shared.fresh_trees : shared.fresh_data;

@@ -34,7 +34,7 @@ constexpr std::uint64_t kLongestKeyFile = 1U << 20, kLongestConfig = 1U << 20;
 // times its length.
 constexpr std::uint64_t kLongestDocument = 256U << 20;
 // Plain bytes of a blob. restic cuts data at 8 MiB; trees grow with the entries of a folder.
-constexpr std::uint64_t kLongestData = 256U << 20, kLongestTree = 1U << 30;
+constexpr std::uint64_t kLongestData = 256U << 20;
 constexpr std::uint64_t kLargeIndex = 4U << 20;                   // stored bytes
 constexpr unsigned kIndexReaders = 4;                             // each holds one file, unpacked
 constexpr std::size_t kJsonPadding = simdjson::SIMDJSON_PADDING;  // whoever reads JSON need not copy it

@@ -202,17 +202,30 @@ Node parse_node(simdjson::dom::object object) {
 }  // namespace
 
 std::string to_json(Tree tree) {
+  std::vector<std::string> left_out;
+  return to_json(tree, SIZE_MAX, left_out);
+}
+
+std::string to_json(Tree& tree, std::size_t longest, std::vector<std::string>& left_out) {
+  constexpr std::string_view kBegin = "{\"nodes\":[", kEnd = "]}\n";
   std::sort(tree.nodes.begin(), tree.nodes.end(),
             [](const Node& a, const Node& b) { return a.name < b.name; });
-  std::string json = "{\"nodes\":[";
+  std::string json(kBegin);
   for (std::size_t i = 0; i < tree.nodes.size(); ++i) {
     if (i > 0 && tree.nodes[i].name == tree.nodes[i - 1].name)
       throw Error(ErrorKind::internal,
                   fmt::format("two entries are named {}", printable(tree.nodes[i].name)));
-    if (i > 0) json += ',';
+    const std::size_t before = json.size();
+    if (before > kBegin.size()) json += ',';
     NodeWriter(json).write(tree.nodes[i]);
+    if (json.size() + kEnd.size() <= longest) continue;
+    json.resize(before);
+    left_out.push_back(tree.nodes[i].name);
   }
-  return json + "]}\n";
+  if (!left_out.empty())
+    std::erase_if(tree.nodes,
+                  [&](const Node& node) { return std::ranges::binary_search(left_out, node.name); });
+  return json.append(kEnd);
 }
 
 Tree parse_tree(ByteView json) {

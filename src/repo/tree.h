@@ -49,9 +49,13 @@ struct Tree {
   std::vector<Node> nodes;
 };
 
+inline constexpr std::size_t kLongestTree = 1U << 30;  // bytes of JSON that are stored and read
+
 // Canonical JSON: byte for byte what restic writes. Sorts nodes by raw name; Error(internal) when two have
 // one name.
 std::string to_json(Tree tree);
+// Of at most `longest` bytes: nodes that do not fit leave the tree, their names go to `left_out`. Sorts the others.
+std::string to_json(Tree& tree, std::size_t longest, std::vector<std::string>& left_out);
 // Bounded and checked: Error(corrupt) for what is not a tree. Names are NOT judged here (restore does): they
 // may be "..", contain '/', or be empty. Unknown node types become NodeType::unknown.
 Tree parse_tree(ByteView json);

@@ -2,9 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "serve/backup_tree.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
+#include "view/volume_view.h"
 #include "view/zero_blob.h"
 
 namespace respaldo::serve {
@@ -137,6 +140,22 @@ TEST_F(Tree, JoinsAnImageInParts) {
             as_text(image.view(100000, 100000)));
   EXPECT_THAT(names(below_latest({"vg0", "broken"})), ElementsAre("image"));
   EXPECT_THAT(told, Contains(HasSubstr("image.00001 is missing")));
+}
+
+TEST_F(Tree, JoinsAnImageWhosePartsHaveFoldersOfTheirOwn) {
+  testing::HandMadeBackup backup(*repository);
+  const Bytes image = testing::random_bytes(300000, 1);
+  std::vector<Node> parts;
+  for (const auto& [at, length] : std::map<std::uint64_t, std::size_t>{{0, 100000}, {100000, 150000}, {250000, 50000}})
+    parts.push_back(testing::folder_node(view::part_folder_name(at),
+                                         backup.tree({backup.file("image.raw", image.view(at, length))})));
+  const auto lv = backup.tree({testing::folder_node("image", backup.tree(parts))});
+  backup.save(backup.tree({testing::folder_node("vg0", backup.tree({testing::folder_node("root", lv)}))}));
+  EXPECT_THAT(names(below_latest({"vg0", "root"})), ElementsAre("image", "image.raw"));
+  EXPECT_EQ(content(below_latest({"vg0", "root", "image.raw"})), as_text(image));
+  EXPECT_EQ(content(below_latest({"vg0", "root", "image", view::part_folder_name(250000), "image.raw"})),
+            as_text(image.view(250000, 50000)));
+  EXPECT_THAT(told, ::testing::IsEmpty());
 }
 
 TEST_F(Tree, ZerosAreNeverLoadedAndAreHoles) {

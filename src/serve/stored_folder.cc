@@ -14,28 +14,19 @@ namespace {
 
 constexpr std::uint64_t kLargestFile = std::uint64_t{1} << 62;
 
-// image.00000, image.00001, ... as one file with the attributes of the first. Absent when the folder is
-// something else.
-std::optional<repo::Node> join_parts(const StoredFolder& folder) {
-  if (folder.nodes.empty() || folder.nodes.front().name != view::part_name(0)) return std::nullopt;
-  // By number: image.100000 comes after image.99999.
-  std::vector<const repo::Node*> parts;
-  for (std::size_t number = 0; number < folder.nodes.size(); ++number) {
-    const std::string name = view::part_name(number);
-    const auto part = folder.find(name);
-    if (!part || folder.at(*part).type != repo::NodeType::file)
-      throw Error(ErrorKind::corrupt, fmt::format("the image's part {} is missing", name));
-    parts.push_back(&folder.at(*part));
-  }
-  repo::Node joined = *parts.front();
+// The parts as one file with the attributes of the first. Absent when there are none.
+std::optional<repo::Node> join(std::vector<repo::Node> parts) {
+  if (parts.empty()) return std::nullopt;
+  repo::Node joined = std::move(parts.front());
   joined.name = std::string(view::kImageName);
   joined.links = 1;
   joined.inode = 0;
   for (std::size_t number = 1; number < parts.size(); ++number) {
-    if (parts[number]->size > kLargestFile || joined.size > kLargestFile - parts[number]->size)
+    const repo::Node part = std::move(parts[number]);
+    if (part.size > kLargestFile || joined.size > kLargestFile - part.size)
       throw Error(ErrorKind::corrupt, "the image claims to be absurdly large");
-    joined.size += parts[number]->size;
-    joined.content.insert(joined.content.end(), parts[number]->content.begin(), parts[number]->content.end());
+    joined.size += part.size;
+    joined.content.insert(joined.content.end(), part.content.begin(), part.content.end());
   }
   return joined;
 }
@@ -86,7 +77,7 @@ StoredFolder load_folder(const repo::IndexedRepository& repository, const repo::
   const auto parts = folder.find(view::kImageFolder);
   if (!parts || !folder.at(*parts).subtree) return folder;
   try {
-    folder.joined = join_parts(load_folder(repository, *folder.at(*parts).subtree, false));
+    folder.joined = join(view::image_parts(repository, repository.load_tree(*folder.at(*parts).subtree)));
   } catch (const Error& error) {
     folder.problem = error.what();
   }

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -34,21 +35,41 @@ void add_part(StoredVolume& volume, repo::Node&& node) {
   volume.parts.push_back(std::move(node.content));
 }
 
-// image/image.00000, image.00001, ...: all of them, in order, none missing between.
-void add_parts(StoredVolume& volume, repo::Tree&& folder) {
+void require_part(bool there, const std::string& name) {
+  if (!there)
+    throw Error(ErrorKind::corrupt, fmt::format("the image's part {} is missing", name),
+                "run: respaldo check");
+}
+
+// image.00000, image.00001, ...: by number, since image.100000 comes after image.99999.
+std::vector<repo::Node> numbered_parts(repo::Tree&& folder) {
   std::ranges::sort(folder.nodes, [](const repo::Node& a, const repo::Node& b) {
     return std::pair(a.name.size(), std::string_view(a.name)) <
            std::pair(b.name.size(), std::string_view(b.name));
   });
-  for (repo::Node& node : folder.nodes) {
-    const std::string expected = part_name(volume.parts.size());
-    if (node.type != repo::NodeType::file || node.name != expected)
-      throw Error(ErrorKind::corrupt,
-                  fmt::format("{}: the image's parts should go on with {}, but there is {}",
-                              printable(volume.str()), expected, printable(node.name)),
-                  "run: respaldo check");
-    add_part(volume, std::move(node));
+  for (std::size_t number = 0; number < folder.nodes.size(); ++number) {
+    const repo::Node& node = folder.nodes[number];
+    require_part(node.type == repo::NodeType::file && node.name == part_name(number), part_name(number));
   }
+  return std::move(folder.nodes);
+}
+
+std::vector<repo::Node> parts_in_folders(const repo::IndexedRepository& repository, repo::Tree&& folder) {
+  std::ranges::sort(folder.nodes, {}, &repo::Node::name);
+  std::vector<repo::Node> parts;
+  std::uint64_t at = 0;
+  for (const repo::Node& node : folder.nodes) {
+    const std::string name = part_folder_name(at);
+    require_part(is_folder(node) && node.name == name, name);
+    repo::Tree tree = repository.load_tree(*node.subtree);
+    require_part(tree.nodes.size() == 1 && tree.nodes[0].name == kImageName &&
+                     tree.nodes[0].type == repo::NodeType::file && tree.nodes[0].size <= kLargestImage,
+                 name);
+    at += tree.nodes[0].size;
+    require_part(at <= kLargestImage, part_folder_name(kLargestImage));
+    parts.push_back(std::move(tree.nodes[0]));
+  }
+  return parts;
 }
 
 // Facts are welcome, not necessary: an image whose volume.json is damaged can still be restored.
@@ -85,6 +106,21 @@ bool is_named(const StoredVolume& volume, std::string_view name) {
 
 std::string part_name(std::size_t number) { return fmt::format("image.{:05}", number); }
 
+std::string part_folder_name(std::uint64_t first_byte) { return fmt::format("{:019}", first_byte); }
+
+std::optional<std::uint64_t> parse_part_folder_name(std::string_view name) {
+  std::uint64_t first_byte = 0;
+  const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), first_byte);
+  if (problem != std::errc() || name != part_folder_name(first_byte)) return std::nullopt;
+  return first_byte;
+}
+
+std::vector<repo::Node> image_parts(const repo::IndexedRepository& repository, repo::Tree folder) {
+  if (child(folder, part_name(0)) != nullptr) return numbered_parts(std::move(folder));
+  if (child(folder, part_folder_name(0)) != nullptr) return parts_in_folders(repository, std::move(folder));
+  return {};
+}
+
 std::vector<StoredVolume> stored_volumes(const repo::IndexedRepository& repository,
                                          const repo::Snapshot& snapshot) {
   std::vector<StoredVolume> volumes;
@@ -106,8 +142,11 @@ std::vector<StoredVolume> stored_volumes(const repo::IndexedRepository& reposito
         if (node.name == kImageName && node.type == repo::NodeType::file) {
           add_part(volume, std::move(node));
         } else if (node.name == kImageFolder && is_folder(node) && child(tree, kImageName) == nullptr) {
-          repo::Tree folder = repository.load_tree(*node.subtree);
-          if (child(folder, part_name(0)) != nullptr) add_parts(volume, std::move(folder));
+          in_context([&] { return printable(volume.str()); },
+                     [&] {
+                       for (repo::Node& part : image_parts(repository, repository.load_tree(*node.subtree)))
+                         add_part(volume, std::move(part));
+                     });
         }
       }
       volume.has_image = !volume.parts.empty();

@@ -18,6 +18,10 @@ inline constexpr std::uint64_t kImagePartSize = std::uint64_t{64} << 30;
 inline constexpr std::string_view kImageName = "image.raw", kImageFolder = "image", kFilesName = "files",
                                   kFactsName = "volume.json", kGroupConfigName = "vg.conf";
 std::string part_name(std::size_t number);  // of the files in kImageFolder: "image.00000"
+// Where the list of blobs is too long for one tree, each part lies in a folder of its own instead, which is named by the
+// byte of the volume that it begins with: image/0000000068719476736/image.raw.
+std::string part_folder_name(std::uint64_t first_byte);
+std::optional<std::uint64_t> parse_part_folder_name(std::string_view name);
 
 // Ranges of the volume that are not in the backup, and are zeros in it: they could not be read when it was made, or a
 // repair of the repository gave them up.
@@ -72,7 +76,7 @@ struct StoredVolume {
   std::string tree_path;         // "/vg0/root"
   std::uint64_t image_size = 0;  // sum of the parts
   bool has_image = false, has_files = false;
-  std::vector<std::vector<repo::BlobId>> parts;  // content lists of image.raw, or of image/image.00000...
+  std::vector<std::vector<repo::BlobId>> parts;  // content lists of image.raw, or of the parts in image/
   std::optional<VolumeFacts> facts;  // absent, too, when volume.json is damaged: the image may still be whole
   std::string str() const { return vg + "/" + lv; }
 };
@@ -84,6 +88,10 @@ std::vector<StoredVolume> stored_volumes(const repo::IndexedRepository& reposito
 // The one that the user names (VG/LV, /dev/VG/LV, /dev/mapper/VG-LV); without a name, the only one.
 // Error(usage) listing them otherwise, Error(not_found) when there is none at all.
 StoredVolume select_volume(std::vector<StoredVolume> volumes, std::optional<std::string_view> name);
+
+// The parts of an image in order: the files in the tree of an image's folder, or in folders of it. None when it holds
+// something else; Error(corrupt) when one is missing.
+std::vector<repo::Node> image_parts(const repo::IndexedRepository& repository, repo::Tree folder);
 
 // Offsets and lengths of all image chunks (lengths from the index). Error(corrupt) when the sum is not
 // image_size.

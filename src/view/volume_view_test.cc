@@ -133,6 +133,45 @@ TEST(StoredVolumes, parts_follow_each_other_and_a_missing_one_is_corrupt) {
   }
 }
 
+TEST(StoredVolumes, parts_in_folders_follow_each_other_by_the_byte_that_names_them) {
+  for (const std::string bad : {"", "gap", "no first", "two files"}) {
+    const auto repository = memory_repository();
+    HandMadeBackup backup(*repository);
+    std::vector<repo::Node> parts;
+    for (const std::uint64_t number : {0U, 1U, 2U}) {
+      if ((bad == "gap" && number == 1) || (bad == "no first" && number == 0)) continue;
+      std::vector<repo::Node> inside{backup.file("image.raw", random_bytes(1000 + number, number))};
+      if (bad == "two files" && number == 2) inside.push_back(backup.file("more", as_bytes("x")));
+      parts.push_back(folder_node(part_folder_name(number * 1000 + number / 2), backup.tree(inside)));
+    }
+    const auto lv = backup.tree({folder_node("image", backup.tree(parts))});
+    backup.save(backup.tree({folder_node("vg0", backup.tree({folder_node("root", lv)}))}));
+    const auto repo = indexed(*repository);
+    if (bad.empty()) {
+      const auto volume = stored_volumes(*repo, only_backup(*repository)).at(0);
+      EXPECT_EQ(volume.image_size, 3003U);
+      const auto device = open_image(repo, volume);
+      EXPECT_EQ(as_text(block::read(*device, 0, 1000)), as_text(random_bytes(1000, 0)));
+      EXPECT_EQ(as_text(block::read(*device, 1000, 1001)), as_text(random_bytes(1001, 1)));
+      EXPECT_EQ(as_text(block::read(*device, 2001, 1002)), as_text(random_bytes(1002, 2)));
+    } else if (bad == "no first") {
+      EXPECT_THAT(stored_volumes(*repo, only_backup(*repository)), IsEmpty());
+    } else {
+      const Error error = error_of([&] { stored_volumes(*repo, only_backup(*repository)); });
+      EXPECT_EQ(error.kind(), ErrorKind::corrupt);
+      EXPECT_THAT(error.what(),
+                  HasSubstr(bad == "gap" ? "0000000000000001000 is missing" : "0000000000000002001"));
+    }
+  }
+}
+
+TEST(PartFolderName, is_read_back_as_it_was_written_and_no_other_way) {
+  for (const std::uint64_t byte : {std::uint64_t{0}, std::uint64_t{64} << 30, std::uint64_t{1} << 62})
+    EXPECT_EQ(parse_part_folder_name(part_folder_name(byte)), byte);
+  for (const char* name : {"", "1", "image.00000", "00000000000000000000", "-000000000000000001"})
+    EXPECT_FALSE(parse_part_folder_name(name)) << name;
+}
+
 TEST(SelectVolume, takes_every_spelling_and_lists_what_there_is) {
   StoredVolume a, b;
   a.vg = "vg-0";
