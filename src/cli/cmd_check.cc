@@ -204,6 +204,14 @@ void tell(app::Context& context, const parity::RepairReport& report) {
 
 Json repair_json(const parity::RepairReport& report) {
   Json json = Json::array();
+  std::string packs;
+  for (const parity::RepairItem& item : report.items)
+    if (item.outcome == parity::Outcome::beyond && item.object.type == store::FileType::pack && !item.damaged.empty())
+      packs += " " + item.object.name.substr(0, 8);
+  if (!packs.empty())
+    context.print(fmt::format("what is beyond help: `respaldo repair packs{}` saves what can still be read, then `respaldo "
+                              "repair snapshots` makes the backups whole without the rest",
+                              packs));
   for (const parity::RepairItem& item : report.items) {
     Json damaged = Json::array();
     for (const Extent& extent : item.damaged.extents())
@@ -228,11 +236,12 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
   }
   const verify::CheckReport report =
       verify::check_repository(context.repository(), options, context.progress(), context.stop());
-  app::record_check(
-      state_folder(context), context.repository().config().id,
-      {.time = repo::now().seconds, .read_data = options.read_data, .ok = report.ok() && repaired.ok()});
+  // What is beyond help is damage, even where the check does not read it again.
+  const bool ok = report.ok() && repaired.ok();
+  app::record_check(state_folder(context), context.repository().config().id,
+                    {.time = repo::now().seconds, .read_data = options.read_data, .ok = ok});
   if (context.options().json) {
-    Json json = {{"ok", report.ok()},     {"backups", report.snapshots},     {"packs", report.packs},
+    Json json = {{"ok", ok},              {"backups", report.snapshots},     {"packs", report.packs},
                  {"blobs", report.blobs}, {"bytes_read", report.bytes_read}, {"findings", Json::array()}};
     if (heal) json["repaired"] = repair_json(repaired);
     for (const verify::Finding& finding : report.findings)
@@ -251,9 +260,9 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
       context.print(
           fmt::format("{} backups, {} packs, {} blobs{}: {}", report.snapshots, report.packs, report.blobs,
                       options.read_data ? fmt::format(", {} read", format_size(report.bytes_read)) : "",
-                      report.ok() ? "no errors were found" : "ERRORS WERE FOUND"));
+                      ok ? "no errors were found" : "ERRORS WERE FOUND"));
   }
-  return report.ok() && repaired.ok() ? app::ExitCode::ok : app::ExitCode::damaged;
+  return ok ? app::ExitCode::ok : app::ExitCode::damaged;
 }
 
 }  // namespace
