@@ -44,6 +44,17 @@ TEST_F(Disk, a_second_backup_adds_nothing) {
   EXPECT_EQ(must_json({"list"}).size(), 2);
 }
 
+TEST_F(Disk, tags_are_separated_by_commas) {
+  must({"backup", "vg0/home", "--tag", "a, b", "--tag", "b,c"});
+  EXPECT_EQ(must_json({"list"})[0]["tags"], (nlohmann::json{"a", "b", "c"}));
+  EXPECT_EQ(must_json({"list", "--tag", "a,c"}).size(), 1);
+  EXPECT_EQ(must_json({"list", "--tag", "a,d"}).size(), 0);
+  for (const char* tag : {"", "a,", ","}) EXPECT_EQ(respaldo({"backup", "vg0/home", "--tag", tag}).code, 2) << tag;
+  EXPECT_EQ(must_json({"list"}).size(), 1);
+  must({"forget", "--tag", "a,c", "--unsafe-allow-remove-all"});
+  EXPECT_EQ(must_json({"list"}).size(), 0);
+}
+
 TEST_F(Disk, what_was_saved_can_be_looked_at) {
   must({"backup", "vg0/root", "vg0/home", "--tag", "a", "--tag", "b", "--host", "server"});
   const auto list = must_json({"list"});
