@@ -95,6 +95,12 @@ TEST_F(Program, passwords_come_from_file_command_environment_or_prompt) {
   EXPECT_EQ(run({"--password-command", "false", "list"}).code, 2);
 }
 
+TEST_F(Program, doctor_looks_at_no_images) {
+  const Outcome outcome = run({"--disk", make_image("disk.img", 1U << 20), "doctor"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("not at disk images"));
+}
+
 TEST_F(Program, init_makes_a_repository_once) {
   const Outcome made = respaldo({"--json", "init"});
   EXPECT_EQ(made.code, 0) << made.err;

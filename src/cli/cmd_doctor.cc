@@ -238,7 +238,12 @@ Action configure_doctor(CLI::App& app) {
       ->type_name("DAYS")
       ->capture_default_str();
   app.add_flag("--strict", options->strict, "exit code 20 for warnings, too");
-  return [options](app::Context& context) { return doctor(context, *options); };
+  return [options](app::Context& context) {
+    if (!context.options().disks.empty())
+      throw Error(ErrorKind::usage, "`doctor` looks at the volumes of this host, not at disk images",
+                  "`respaldo --disk IMG layout` shows what is on an image");
+    return doctor(context, *options);
+  };
 }
 
 }  // namespace respaldo::cli
