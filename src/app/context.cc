@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "app/no_repository.h"
 #include "app/progress.h"
 #include "base/printable.h"
 #include "base/words.h"
@@ -203,10 +204,7 @@ repo::Repository& Context::repository() {
   if (!impl_->repository) {
     auto [backend, cache] = open_store_with_cache();
     // Before the password is asked for.
-    if (!backend->stat({store::FileType::config, ""}))
-      throw NoRepository(Error(ErrorKind::not_found,
-                               fmt::format("there is no repository at {}", shown_location()),
-                               "make one with `respaldo init`, or correct the path"));
+    require_repository(*backend, shown_location(), "make one with `respaldo init`, or correct the path");
     if (impl_->write_log) backend = store::with_write_log(std::move(backend), impl_->write_log);
     backend = parity::open_with_parity(std::move(backend));
     if (auto* parity = parity::parity_of(*backend); parity != nullptr) {

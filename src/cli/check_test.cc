@@ -43,5 +43,37 @@ TEST_F(CheckCommand, what_is_beyond_help_is_no_success) {
   EXPECT_EQ(nlohmann::json::parse(json.out).at("ok"), false);
 }
 
+TEST_F(CheckCommand, a_lost_configuration_is_told_and_comes_back_out_of_parity) {
+  enable_parity();
+  fs::remove(repository() + "/config");
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"list"}, {"init"}, {"parity"}, {"backup", "vg0/root"}}) {
+    const Outcome outcome = respaldo(words);
+    EXPECT_EQ(outcome.code, 1) << words[0];
+    EXPECT_THAT(outcome.err,
+                AllOf(HasSubstr("has lost its configuration"), HasSubstr("`respaldo check --repair`"),
+                      Not(HasSubstr("init`"))));
+  }
+  must({"check", "--repair"});
+  EXPECT_EQ(must_json({"list"}).size(), 1U);
+
+  for (const fs::path& key : files("keys")) fs::remove(key);
+  EXPECT_THAT(respaldo({"list"}).err, AllOf(HasSubstr("no keys at all"), HasSubstr("`respaldo check --repair`")));
+  must({"check", "--repair"});
+  EXPECT_EQ(must_json({"list"}).size(), 1U);
+}
+
+TEST_F(CheckCommand, without_parity_a_lost_configuration_is_told_as_well) {
+  fs::remove(repository() + "/config");
+  for (const char* word : {"list", "init"})
+    EXPECT_THAT(respaldo({word}).err, AllOf(HasSubstr("has lost its configuration"), HasSubstr("from a copy"))) << word;
+  // What an `init` that was killed leaves is none.
+  for (const char* folder : {"snapshots", "index"})
+    for (const fs::path& file : files(folder)) fs::remove(file);
+  const Outcome outcome = respaldo({"list"});
+  EXPECT_EQ(outcome.code, 10);
+  EXPECT_THAT(outcome.err, HasSubstr("there is no repository"));
+}
+
 }  // namespace
 }  // namespace respaldo::cli

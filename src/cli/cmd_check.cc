@@ -145,6 +145,9 @@ parity::RepairReport repair_entrance(app::Context& context) {
     join(report, parity::repair_entrance(*raw, true));
   }
   return report;
+  if (!raw->stat({store::FileType::config, ""}))
+    throw Error(ErrorKind::corrupt, "the repository has lost its configuration, and parity cannot bring it back",
+                "bring the file `config` back from a copy of the repository");
 }
 
 parity::RepairReport repair(app::Context& context, unsigned threads) {
