@@ -33,6 +33,10 @@ std::string trimmed(std::string text) {
   return text;
 }
 
+std::string password_from_file(const std::string& file) {
+  return trimmed(in_context([] { return "reading the password file"; }, [&] { return os::read_text(file, 1U << 20); }));
+}
+
 std::string password_from_command(const std::string& line) {
   const auto words = split_words(line, "the password command");
   if (words.empty()) throw Error(ErrorKind::usage, "the password command is empty");
@@ -218,7 +222,13 @@ repo::Repository& Context::repository() {
     std::string secret = password();
     const crypto::SecretText kept(secret);
     crypto::wipe(secret.data(), secret.size());
-    impl_->repository = open_repository(std::move(backend), cache, kept.view());
+    try {
+      impl_->repository = open_repository(std::move(backend), cache, kept.view());
+    } catch (Error& error) {
+      // restic has repositories that an empty password opens.
+      if (error.kind() == ErrorKind::wrong_key && kept.view().empty()) error.add_context("the password is empty");
+      throw;
+    }
     if (auto* parity = parity::parity_of(impl_->repository->backend()); parity != nullptr)
       parity->ask_named_packs([this] { return care::named_packs(*impl_->repository, stop()); });
   }
@@ -262,10 +272,10 @@ std::vector<os::Path> Context::images() const {
 
 std::string Context::password() {
   const auto& o = impl_->options;
-  if (!o.password_file.empty()) return trimmed(os::read_text(o.password_file, 1U << 20));
+  if (!o.password_file.empty()) return password_from_file(o.password_file);
   if (!o.password_command.empty()) return password_from_command(o.password_command);
   if (auto value = impl_->environment("PASSWORD")) return *value;
-  if (auto file = impl_->environment("PASSWORD_FILE")) return trimmed(os::read_text(*file, 1U << 20));
+  if (auto file = impl_->environment("PASSWORD_FILE")) return password_from_file(*file);
   if (auto command = impl_->environment("PASSWORD_COMMAND")) return password_from_command(*command);
   if (impl_->world.in_is_terminal)
     if (auto answer = impl_->world.ask("password of the repository: ", true)) return *answer;
@@ -274,7 +284,7 @@ std::string Context::password() {
 }
 
 std::string Context::new_password(std::string_view question, const std::string& file) {
-  if (!file.empty()) return trimmed(os::read_text(file, 1U << 20));
+  if (!file.empty()) return password_from_file(file);
   if (!impl_->world.in_is_terminal)
     throw Error(ErrorKind::usage, "no new password is given",
                 "name a file that holds it with --new-password-file");

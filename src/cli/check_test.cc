@@ -75,5 +75,12 @@ TEST_F(CheckCommand, without_parity_a_lost_configuration_is_told_as_well) {
   EXPECT_THAT(outcome.err, HasSubstr("there is no repository"));
 }
 
+TEST_F(CheckCommand, packs_in_no_index_are_told_in_one_line) {
+  EXPECT_THAT(must({"check"}), Not(HasSubstr("in no index")));
+  for (const fs::path& file : files("index")) fs::remove(file);
+  for (const fs::path& file : files("snapshots")) fs::remove(file);
+  EXPECT_THAT(must({"check"}), AllOf(HasSubstr(" packs ("), HasSubstr("are in no index: `respaldo prune` removes them\n")));
+}
+
 }  // namespace
 }  // namespace respaldo::cli

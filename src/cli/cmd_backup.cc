@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/hook_options.h"
 #include "cli/shared.h"
+#include "cli/threads_option.h"
 #include "machine/sysfs.h"
 #include "repo/host.h"
 #include "store/open.h"
@@ -37,7 +38,6 @@ int compression_level(const std::string& word) {
   throw Error(ErrorKind::usage, fmt::format("'{}' is not a compression", word), "use auto, fast or max");
 }
 
-backup::BackupOptions translate(const Options& options) {
 // As restic reads them. A tag that holds a comma, or none, could never be named again.
 std::vector<std::string> tags_of(const std::vector<std::string>& words) {
   std::vector<std::string> tags;
@@ -51,6 +51,7 @@ std::vector<std::string> tags_of(const std::vector<std::string>& words) {
   return tags;
 }
 
+backup::BackupOptions translate(const Options& options) {
   backup::BackupOptions result;
   for (const std::string& volume : options.volumes)
     result.volumes.push_back(engine::VolumeName::parse(volume));
@@ -388,8 +389,7 @@ Action configure_backup(CLI::App& app) {
                "read everything back from the medium, past the page cache, before the backup is listed");
   app.add_flag("--verify-all", options->verify_all,
                "read back every new blob before it is stored, not one in eight");
-  app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
-      ->capture_default_str();
+  add_threads_option(app, options->threads);
   app.add_flag("-n,--dry-run", options->dry_run, "read and count, save nothing");
   add_hook_options(app, options->hooks);
   return [options](app::Context& context) { return run(context, *options); };

@@ -9,6 +9,7 @@
 #include "care/named_packs.h"
 #include "cli/command.h"
 #include "cli/shared.h"
+#include "cli/threads_option.h"
 #include "journal/names.h"
 #include "parity/parity_backend.h"
 #include "parity/repair.h"
@@ -144,10 +145,10 @@ parity::RepairReport repair_entrance(app::Context& context) {
     if (error.kind() != ErrorKind::corrupt) throw;
     join(report, parity::repair_entrance(*raw, true));
   }
-  return report;
   if (!raw->stat({store::FileType::config, ""}))
     throw Error(ErrorKind::corrupt, "the repository has lost its configuration, and parity cannot bring it back",
                 "bring the file `config` back from a copy of the repository");
+  return report;
 }
 
 parity::RepairReport repair(app::Context& context, unsigned threads) {
@@ -203,10 +204,6 @@ void tell(app::Context& context, const parity::RepairReport& report) {
         fmt::format("{} objects, {} read: {} healed, {} parity made anew, {} beyond help", report.objects,
                     format_size(report.bytes_read), report.count(parity::Outcome::healed),
                     report.count(parity::Outcome::parity_rebuilt), report.count(parity::Outcome::beyond)));
-}
-
-Json repair_json(const parity::RepairReport& report) {
-  Json json = Json::array();
   std::string packs;
   for (const parity::RepairItem& item : report.items)
     if (item.outcome == parity::Outcome::beyond && item.object.type == store::FileType::pack && !item.damaged.empty())
@@ -215,6 +212,10 @@ Json repair_json(const parity::RepairReport& report) {
     context.print(fmt::format("what is beyond help: `respaldo repair packs{}` saves what can still be read, then `respaldo "
                               "repair snapshots` makes the backups whole without the rest",
                               packs));
+}
+
+Json repair_json(const parity::RepairReport& report) {
+  Json json = Json::array();
   for (const parity::RepairItem& item : report.items) {
     Json damaged = Json::array();
     for (const Extent& extent : item.damaged.extents())
@@ -259,6 +260,12 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
       context.print(fmt::format("{}: {}", severity_name(finding.severity), printable(finding.message)));
       if (!finding.advice.empty()) context.print("  " + printable(finding.advice));
     }
+    if (context.options().verbosity > 0 && report.unreferenced_packs > 0) {
+      const bool one = report.unreferenced_packs == 1;
+      context.print(fmt::format("{} {} ({}) {} in no index: `respaldo prune` removes {}", report.unreferenced_packs,
+                                one ? "pack" : "packs", format_size(report.unreferenced_bytes), one ? "is" : "are",
+                                one ? "it" : "them"));
+    }
     if (context.options().verbosity > 0)
       context.print(
           fmt::format("{} backups, {} packs, {} blobs{}: {}", report.snapshots, report.packs, report.blobs,
@@ -283,8 +290,7 @@ Action configure_check(CLI::App& app) {
       ->type_name("BACKUP");
   app.add_flag("--repair", options->repair,
                "first read everything and heal damage out of parity, as far as it reaches");
-  app.add_option("--threads", options->check.threads, "worker threads; 0: one for each core")
-      ->capture_default_str();
+  add_threads_option(app, options->check.threads);
   return [options](app::Context& context) {
     if (!options->device.empty()) return compare_with_device(context, *options);
     if (!options->backup.empty())

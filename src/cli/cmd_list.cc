@@ -62,8 +62,10 @@ app::ExitCode list(app::Context& context, const ListOptions& options) {
   context.look_ahead(false);
   std::vector<std::string> damaged;
   std::vector<repo::NamedSnapshot> all = context.repository().snapshots(&damaged);
+  const std::size_t there = all.size();
   std::erase_if(all, [&](const repo::NamedSnapshot& named) { return !wanted(named.snapshot, options); });
   for (const std::string& problem : damaged) context.warn(problem);
+  warn_if_none_fits(context, there, all.size());
   if (context.options().json) {
     Json json = Json::array();
     for (const repo::NamedSnapshot& named : all) json.push_back(snapshot_json(named));

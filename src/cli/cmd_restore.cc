@@ -14,6 +14,7 @@
 #include "cli/restore_image.h"
 #include "cli/restore_volume.h"
 #include "cli/shared.h"
+#include "cli/threads_option.h"
 #include "restore/image_restore.h"
 
 namespace respaldo::cli {
@@ -156,8 +157,7 @@ Action configure_restore(CLI::App& app) {
   app.add_option("--pv", options->pv, "the physical volume that a volume made by --create lies on")->type_name("PV");
   app.add_flag("--in-place", options->in_place, "read the target and write only what differs");
   app.add_flag("--verify", options->verify, "read the target again afterwards and compare it with the backup");
-  app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
-      ->capture_default_str();
+  add_threads_option(app, options->threads);
   app.add_flag("-y,--yes", options->yes, "do not ask before overwriting");
   return [options](app::Context& context) { return restore_volume(context, *options); };
 }

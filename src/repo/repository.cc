@@ -543,7 +543,8 @@ NamedSnapshot find_snapshot(const std::vector<NamedSnapshot>& all, std::string_v
     if (found != nullptr) return *found;
     throw Error(ErrorKind::not_found,
                 path.empty() ? std::string("the repository holds no backup")
-                             : fmt::format("the repository holds no backup of {}", printable(path.substr(1))),
+                             : fmt::format("the repository holds no backup of {}",
+                                           printable(path.substr(path.starts_with("/dev/") ? 5 : 1))),
                 "`respaldo list` shows what there is");
   }
   std::vector<const NamedSnapshot*> matches;
