@@ -125,7 +125,8 @@ Action configure_mount(CLI::App& app) {
   };
   several("--host", options->hosts, "only backups of this host; may be given several times")
       ->type_name("NAME");
-  several("--tag", options->tags, "only backups with this tag, or with all of these (a,b); with all of them when given several times")
+  several("--tag", options->tags,
+          "only backups with this tag, or with all of these (a,b); with all of them when given several times")
       ->type_name("TAGS");
   several("--path", options->paths, "only backups of this volume (VG/LV) or path")->type_name("PATH");
   app.add_flag("--foreground", options->foreground, "do not go into the background");
