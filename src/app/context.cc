@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "app/no_repository.h"
 #include "app/progress.h"
 #include "base/printable.h"
 #include "base/words.h"
@@ -30,6 +31,10 @@ std::string trimmed(std::string text) {
   text.erase(0, std::min(text.find_first_not_of(kSpace), text.size()));
   text.erase(text.find_last_not_of(kSpace) + 1);
   return text;
+}
+
+std::string password_from_file(const std::string& file) {
+  return trimmed(in_context([] { return "reading the password file"; }, [&] { return os::read_text(file, 1U << 20); }));
 }
 
 std::string password_from_command(const std::string& line) {
@@ -226,10 +231,7 @@ repo::Repository& Context::repository() {
       known = known_key(secret->view());
     }
     // Before the password is asked for.
-    if (!backend->stat({store::FileType::config, ""}))
-      throw NoRepository(Error(ErrorKind::not_found,
-                               fmt::format("there is no repository at {}", shown_location()),
-                               "make one with `respaldo init`, or correct the path"));
+    require_repository(*backend, shown_location(), "make one with `respaldo init`, or correct the path");
     if (impl_->write_log) backend = store::with_write_log(std::move(backend), impl_->write_log);
     backend = parity::open_with_parity(std::move(backend));
     if (auto* parity = parity::parity_of(*backend); parity != nullptr) {
@@ -244,7 +246,13 @@ repo::Repository& Context::repository() {
       secret = secret_password();
       known = known_key(secret->view());
     }
-    impl_->repository = open_repository(std::move(backend), cache, secret->view(), std::move(known));
+    try {
+      impl_->repository = open_repository(std::move(backend), cache, secret->view(), std::move(known));
+    } catch (Error& error) {
+      // restic has repositories that an empty password opens.
+      if (error.kind() == ErrorKind::wrong_key && secret->empty()) error.add_context("the password is empty");
+      throw;
+    }
     if (auto* parity = parity::parity_of(impl_->repository->backend()); parity != nullptr)
       parity->ask_named_packs([this] { return care::named_packs(*impl_->repository, stop()); });
   }
@@ -288,10 +296,10 @@ std::vector<os::Path> Context::images() const {
 
 std::string Context::password() {
   const auto& o = impl_->options;
-  if (!o.password_file.empty()) return trimmed(os::read_text(o.password_file, 1U << 20));
+  if (!o.password_file.empty()) return password_from_file(o.password_file);
   if (!o.password_command.empty()) return password_from_command(o.password_command);
   if (auto value = impl_->environment("PASSWORD")) return *value;
-  if (auto file = impl_->environment("PASSWORD_FILE")) return trimmed(os::read_text(*file, 1U << 20));
+  if (auto file = impl_->environment("PASSWORD_FILE")) return password_from_file(*file);
   if (auto command = impl_->environment("PASSWORD_COMMAND")) return password_from_command(*command);
   if (impl_->world.in_is_terminal)
     if (auto answer = impl_->world.ask("password of the repository: ", true)) return *answer;
@@ -313,7 +321,7 @@ bool Context::has_password_at_hand() const {
 }
 
 std::string Context::new_password(std::string_view question, const std::string& file) {
-  if (!file.empty()) return trimmed(os::read_text(file, 1U << 20));
+  if (!file.empty()) return password_from_file(file);
   if (!impl_->world.in_is_terminal)
     throw Error(ErrorKind::usage, "no new password is given",
                 "name a file that holds it with --new-password-file");

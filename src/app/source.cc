@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <span>
 
+#include "app/no_repository.h"
 #include "base/error.h"
 #include "crypto/secret.h"
 
@@ -71,10 +72,7 @@ std::unique_ptr<repo::Repository> open_source(Context& context, const SourceOpti
       [&] {
         try {
           auto opened = source.open_store_with_cache();
-          if (!opened.first->stat({store::FileType::config, ""}))
-            throw NoRepository(Error(ErrorKind::not_found,
-                                     fmt::format("there is no repository at {}", source.shown_location()),
-                                     "correct --from-repo"));
+          require_repository(*opened.first, source.shown_location(), "correct --from-repo");
           return opened;
         } catch (Error& error) {
           if (error.kind() == ErrorKind::usage && error.hint().empty())

@@ -63,6 +63,11 @@ std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSna
   return selected;
 }
 
+void warn_if_none_fits(app::Context& context, std::size_t there, std::size_t fitting) {
+  if (there > 0 && fitting == 0 && !context.options().json)
+    context.warn("no backup fits: `respaldo list` shows hosts, volumes and tags");
+}
+
 Json backup_json(const repo::NamedSnapshot& backup) {
   const repo::Snapshot& s = backup.snapshot;
   return {{"id", backup.id.hex()},

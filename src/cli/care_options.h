@@ -29,6 +29,9 @@ std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSna
                                                 const std::vector<std::string>& ids,
                                                 const care::BackupFilter& filter);
 
+// A warning when a filter leaves nothing of what there is: it may be misspelt. JSON shows it by itself.
+void warn_if_none_fits(app::Context& context, std::size_t there, std::size_t fitting);
+
 Json backup_json(const repo::NamedSnapshot& backup);  // id, short_id, time, hostname, paths, tags
 // "4f2c8a01  2026-11-23 18:40:34  host  vg0/root  [nightly]"
 std::string backup_line(const repo::NamedSnapshot& backup);

@@ -12,6 +12,7 @@
 #include "cli/cmd_migrate.h"
 #include "base/words.h"
 #include "cli/command.h"
+#include "cli/output_closed.h"
 #include "engine/image/image_engine.h"
 #include "os/signals.h"
 
@@ -125,10 +126,14 @@ const std::vector<Command> kCommands = {
     {"version", "Help", "Show the version.", "respaldo version", configure_version},
 };
 
+// An empty value is a variable of a script that is not set: what would be used instead is not what was meant.
+std::string not_empty(const std::string& value) { return value.empty() ? "the value is empty" : ""; }
+
 void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, bool& quiet) {
   app.add_option("-r,--repo", options.repository,
                  "the repository: a folder, or a place at sftp:, rest: or s3: [$RESPALDO_REPOSITORY, $RESTIC_REPOSITORY]")
-      ->type_name("REPO");
+      ->type_name("REPO")
+      ->check(not_empty);
   app.add_option("--disk", options.disks,
                  "a disk image or block device that holds LVM; may be given several times")
       ->type_name("IMG")
@@ -136,9 +141,11 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("-p,--password-file", options.password_file, "a file that holds the password")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(not_empty);
   app.add_option("--password-command", options.password_command, "a command that prints the password")
-      ->type_name("COMMAND");
+      ->type_name("COMMAND")
+      ->check(not_empty);
   app.add_option("--retry-lock", options.lock_patience_seconds,
                  "wait so many seconds for a locked repository")
       ->type_name("SECONDS");
@@ -198,7 +205,7 @@ std::string similar(const std::string& word) {
 struct Parsed {
   CommonOptions options;
   Action action;
-  bool backs_up = false;
+  bool backs_up = false, looks = false;
   std::optional<ExitCode> done;  // help was printed, or the words are wrong
 };
 
@@ -255,6 +262,7 @@ Parsed parse(const World& world) {
   for (auto& [sub, action] : line.actions)
     if (sub->parsed()) {
       parsed.backs_up = sub->get_name() == "backup";
+      parsed.looks = sub->get_group().starts_with("Look ");
       parsed.action = std::move(action);
     }
   // The actions own what their options point to; the parser may go.
@@ -297,7 +305,8 @@ int run(World world) {
     app::Context context(std::move(world), std::move(parsed.options));
     code = parsed.action(context);
   } catch (const Error& error) {
-    print_error(outside, options, error);
+    // `list | head` has all that it wanted; whoever changes something says that it did not come to the end.
+    if (!parsed.looks || dynamic_cast<const OutputClosed*>(&error) == nullptr) print_error(outside, options, error);
     code = app::exit_code_for(error);
   } catch (const Cancelled&) {
     print_error(outside, options, Error(ErrorKind::usage, parsed.backs_up ? "interrupted; no backup was saved"

@@ -1,5 +1,6 @@
 // Words in, words and exit codes out: help, wrong usage, no repository, wrong passwords.
 #include "cli/command.h"
+#include "cli/output_closed.h"
 #include "cli/program_test.h"
 #include "repo/lock.h"
 
@@ -93,6 +94,48 @@ TEST_F(Program, passwords_come_from_file_command_environment_or_prompt) {
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("--password-file"));
   EXPECT_EQ(run({"--password-command", "false", "list"}).code, 2);
+}
+
+TEST_F(Program, a_password_file_is_named_for_what_it_is) {
+  make_repository();
+  std::ofstream(path("empty")) << "\n";
+  Outcome outcome = run({"-r", repository(), "-p", path("empty"), "list"});
+  EXPECT_EQ(outcome.code, 12);
+  EXPECT_THAT(outcome.err, HasSubstr("the password is empty"));
+  EXPECT_THAT(run({"-r", repository(), "-p", "/nosuch", "list"}).err, HasSubstr("reading the password file"));
+}
+
+TEST_F(Program, values_that_are_no_values_are_refused) {
+  make_repository();
+  environment["RESPALDO_REPOSITORY"] = repository();
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"-r", "", "list"}, {"--repo=", "list"}, {"-p", "", "list"}, {"--password-command", "", "list"},
+        {"check", "--threads", "99999"}, {"check", "--threads", "-1"}})
+    EXPECT_EQ(run(words).code, 2) << words[0] << " " << words[1];
+  EXPECT_EQ(run({"check", "--threads", "3"}).code, 0);
+}
+
+TEST_F(Program, nobody_is_told_that_a_list_was_cut_short) {
+  make_repository();
+  app::World world;
+  world.arguments = {"-r", repository(), "list"};
+  world.environment = [](const char* name) {
+    return std::string_view(name) == "RESPALDO_PASSWORD" ? std::optional<std::string>("secret") : std::nullopt;
+  };
+  std::string told;
+  world.out = [](std::string_view) { throw OutputClosed(os::system_error(EPIPE, "write", "standard output")); };
+  world.err = [&](std::string_view text) { told += text; };
+  EXPECT_EQ(cli::run(world), 1);
+  EXPECT_EQ(told, "");
+  world.arguments = {"-r", repository(), "forget", "--keep-last", "1"};
+  EXPECT_EQ(cli::run(world), 1);
+  EXPECT_THAT(told, HasSubstr("standard output"));
+}
+
+TEST_F(Program, doctor_looks_at_no_images) {
+  const Outcome outcome = run({"--disk", make_image("disk.img", 1U << 20), "doctor"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("not at disk images"));
 }
 
 TEST_F(Program, init_makes_a_repository_once) {

@@ -2,13 +2,16 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/printable.h"
 #include "base/units.h"
+#include "care/policy.h"
 #include "cli/command.h"
 #include "cli/hook_options.h"
 #include "cli/shared.h"
+#include "cli/threads_option.h"
 #include "machine/sysfs.h"
 #include "repo/host.h"
 #include "store/open.h"
@@ -36,6 +39,19 @@ int compression_level(const std::string& word) {
   throw Error(ErrorKind::usage, fmt::format("'{}' is not a compression", word), "use auto, fast or max");
 }
 
+// As restic reads them. A tag that holds a comma, or none, could never be named again.
+std::vector<std::string> tags_of(const std::vector<std::string>& words) {
+  std::vector<std::string> tags;
+  for (const std::string& word : words)
+    for (std::string& tag : care::parse_tag_list(word)) {
+      if (tag.empty())
+        throw Error(ErrorKind::usage, fmt::format("--tag '{}' has an empty tag", printable(word)),
+                    "commas separate tags: --tag nightly,server");
+      if (std::ranges::find(tags, tag) == tags.end()) tags.push_back(std::move(tag));
+    }
+  return tags;
+}
+
 backup::BackupOptions translate(const Options& options) {
   backup::BackupOptions result;
   for (const std::string& volume : options.volumes)
@@ -61,7 +77,7 @@ backup::BackupOptions translate(const Options& options) {
   result.full = options.full;
   result.keep_base = options.keep_base;
   result.quick = options.quick;
-  result.tags = options.tags;
+  result.tags = tags_of(options.tags);
   result.hostname = options.host.empty() ? repo::this_host() : options.host;
   result.username = repo::this_user();
   result.program_version = fmt::format("respaldo {}", app::kVersion);
@@ -367,10 +383,10 @@ Action configure_backup(CLI::App& app) {
       "where no base is there: trust the inodes of ext2, ext3 and ext4 (times, size, place), as file "
       "backup tools do, and read only files that look changed");
   app.add_flag("--full", options->full, "read everything, even if a base is there");
-  app.add_option("--tag", options->tags, "a tag for the backup; may be given several times")
+  app.add_option("--tag", options->tags, "a tag for the backup, or several (a,b); may be given several times")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->expected(1)
-      ->type_name("TAG");
+      ->type_name("TAGS");
   app.add_option("--host", options->host, "host name to record instead of this machine's")->type_name("NAME");
   app.add_option("--on-read-error", options->on_read_error,
                  "fail, or skip: save the rest and say what is lost")
@@ -385,8 +401,7 @@ Action configure_backup(CLI::App& app) {
                "read everything back from the medium, past the page cache, before the backup is listed");
   app.add_flag("--verify-all", options->verify_all,
                "read back every new blob before it is stored, not one in eight");
-  app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
-      ->capture_default_str();
+  add_threads_option(app, options->threads);
   app.add_flag("-n,--dry-run", options->dry_run, "read and count, save nothing");
   add_hook_options(app, options->hooks);
   return [options](app::Context& context) { return run(context, *options); };

@@ -9,6 +9,7 @@
 #include "care/named_packs.h"
 #include "cli/command.h"
 #include "cli/shared.h"
+#include "cli/threads_option.h"
 #include "journal/names.h"
 #include "parity/parity_backend.h"
 #include "parity/repair.h"
@@ -144,6 +145,9 @@ parity::RepairReport repair_entrance(app::Context& context) {
     if (error.kind() != ErrorKind::corrupt) throw;
     join(report, parity::repair_entrance(*raw, true));
   }
+  if (!raw->stat({store::FileType::config, ""}))
+    throw Error(ErrorKind::corrupt, "the repository has lost its configuration, and parity cannot bring it back",
+                "bring the file `config` back from a copy of the repository");
   return report;
 }
 
@@ -200,6 +204,14 @@ void tell(app::Context& context, const parity::RepairReport& report) {
         fmt::format("{} objects, {} read: {} healed, {} parity made anew, {} beyond help", report.objects,
                     format_size(report.bytes_read), report.count(parity::Outcome::healed),
                     report.count(parity::Outcome::parity_rebuilt), report.count(parity::Outcome::beyond)));
+  std::string packs;
+  for (const parity::RepairItem& item : report.items)
+    if (item.outcome == parity::Outcome::beyond && item.object.type == store::FileType::pack && !item.damaged.empty())
+      packs += " " + item.object.name.substr(0, 8);
+  if (!packs.empty())
+    context.print(fmt::format("what is beyond help: `respaldo repair packs{}` saves what can still be read, then `respaldo "
+                              "repair snapshots` makes the backups whole without the rest",
+                              packs));
 }
 
 Json repair_json(const parity::RepairReport& report) {
@@ -228,11 +240,12 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
   }
   const verify::CheckReport report =
       verify::check_repository(context.repository(), options, context.progress(), context.stop());
-  app::record_check(
-      state_folder(context), context.repository().config().id,
-      {.time = repo::now().seconds, .read_data = options.read_data, .ok = report.ok() && repaired.ok()});
+  // What is beyond help is damage, even where the check does not read it again.
+  const bool ok = report.ok() && repaired.ok();
+  app::record_check(state_folder(context), context.repository().config().id,
+                    {.time = repo::now().seconds, .read_data = options.read_data, .ok = ok});
   if (context.options().json) {
-    Json json = {{"ok", report.ok()},     {"backups", report.snapshots},     {"packs", report.packs},
+    Json json = {{"ok", ok},              {"backups", report.snapshots},     {"packs", report.packs},
                  {"blobs", report.blobs}, {"bytes_read", report.bytes_read}, {"findings", Json::array()}};
     if (heal) json["repaired"] = repair_json(repaired);
     for (const verify::Finding& finding : report.findings)
@@ -247,13 +260,19 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
       context.print(fmt::format("{}: {}", severity_name(finding.severity), printable(finding.message)));
       if (!finding.advice.empty()) context.print("  " + printable(finding.advice));
     }
+    if (context.options().verbosity > 0 && report.unreferenced_packs > 0) {
+      const bool one = report.unreferenced_packs == 1;
+      context.print(fmt::format("{} {} ({}) {} in no index: `respaldo prune` removes {}", report.unreferenced_packs,
+                                one ? "pack" : "packs", format_size(report.unreferenced_bytes), one ? "is" : "are",
+                                one ? "it" : "them"));
+    }
     if (context.options().verbosity > 0)
       context.print(
           fmt::format("{} backups, {} packs, {} blobs{}: {}", report.snapshots, report.packs, report.blobs,
                       options.read_data ? fmt::format(", {} read", format_size(report.bytes_read)) : "",
-                      report.ok() ? "no errors were found" : "ERRORS WERE FOUND"));
+                      ok ? "no errors were found" : "ERRORS WERE FOUND"));
   }
-  return report.ok() && repaired.ok() ? app::ExitCode::ok : app::ExitCode::damaged;
+  return ok ? app::ExitCode::ok : app::ExitCode::damaged;
 }
 
 }  // namespace
@@ -271,8 +290,7 @@ Action configure_check(CLI::App& app) {
       ->type_name("BACKUP");
   app.add_flag("--repair", options->repair,
                "first read everything and heal damage out of parity, as far as it reaches");
-  app.add_option("--threads", options->check.threads, "worker threads; 0: one for each core")
-      ->capture_default_str();
+  add_threads_option(app, options->check.threads);
   return [options](app::Context& context) {
     if (!options->device.empty()) return compare_with_device(context, *options);
     if (!options->backup.empty())

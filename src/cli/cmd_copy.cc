@@ -3,6 +3,7 @@
 #include "care/copy.h"
 #include "cli/care_commands.h"
 #include "cli/care_options.h"
+#include "cli/threads_option.h"
 
 #include <thread>
 
@@ -37,6 +38,7 @@ app::ExitCode copy(app::Context& context, const Options& options) {
   const auto all = source->snapshots(&damaged);
   for (const std::string& problem : damaged) context.warn(problem);
   const auto selected = select_backups(all, options.ids, filter);
+  warn_if_none_fits(context, all.size(), selected.size());
   const repo::IndexedRepository from(*source,
                                      source->load_index(context.progress(), nullptr, context.stop()));
   const repo::IndexedRepository to(target, target.load_stored_index(context.progress(), context.stop()));
@@ -84,8 +86,7 @@ Action configure_copy(CLI::App& app) {
                  "a command that prints the source's password")
       ->type_name("COMMAND");
   add_filter_options(app, options->filter);
-  app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
-      ->capture_default_str();
+  add_threads_option(app, options->threads);
   return [options](app::Context& context) { return copy(context, *options); };
 }
 

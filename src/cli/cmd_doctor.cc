@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "app/check_record.h"
+#include "app/no_repository.h"
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/layout.h"
@@ -158,9 +159,7 @@ void check_repository(app::Context& context, const Options& options, const std::
                      "use --password-file, --password-command, or $RESPALDO_PASSWORD"});
   try {
     if (!context.has_password()) {
-      if (!context.open_store()->stat({store::FileType::config, ""}))
-        throw Error(ErrorKind::not_found, fmt::format("there is no repository at {}", location),
-                    "make one with `respaldo init`, or mount its disk");
+      app::require_repository(*context.open_store(), location, "make one with `respaldo init`, or mount its disk");
       found.push_back(
           {Severity::ok, "repository", "", fmt::format("there is a repository at {}", location), ""});
       return;
@@ -238,7 +237,12 @@ Action configure_doctor(CLI::App& app) {
       ->type_name("DAYS")
       ->capture_default_str();
   app.add_flag("--strict", options->strict, "exit code 20 for warnings, too");
-  return [options](app::Context& context) { return doctor(context, *options); };
+  return [options](app::Context& context) {
+    if (!context.options().disks.empty())
+      throw Error(ErrorKind::usage, "`doctor` looks at the volumes of this host, not at disk images",
+                  "`respaldo --disk IMG layout` shows what is on an image");
+    return doctor(context, *options);
+  };
 }
 
 }  // namespace respaldo::cli

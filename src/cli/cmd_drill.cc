@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/shared.h"
+#include "cli/threads_option.h"
 #include "drill/drill.h"
 
 namespace respaldo::cli {
@@ -262,8 +263,7 @@ Action configure_drill(CLI::App& app) {
       ->type_name("N%|all")
       ->capture_default_str();
   app.add_option("--host", options->host, "only backups of this host")->type_name("NAME");
-  app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
-      ->capture_default_str();
+  add_threads_option(app, options->threads);
   return [options](app::Context& context) { return run(context, *options); };
 }
 

@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "block/file_device.h"
 #include "cli/command.h"
+#include "cli/overwrite.h"
 #include "cli/shared.h"
 #include "engine/quiet_reads.h"
 #include "os/thread_group.h"
@@ -18,6 +19,7 @@ constexpr std::uint64_t kStep = 4 * kMiB, kHole = 64 * kKiB;
 
 struct Options {
   std::string volume, output;
+  bool yes = false;
 };
 
 // Zeros become holes.
@@ -41,6 +43,7 @@ app::ExitCode dump_volume(app::Context& context, const Options& options) {
   const bool named = !options.output.empty() && options.output != "-";
   const std::optional<os::UniqueFd> stream = named ? open_stream(options.output) : std::nullopt;
   const bool to_file = named && !stream;
+  const auto claim = to_file ? claim_to_overwrite(context, options.output, options.yes) : nullptr;
   engine::QuietReads* quiet = engine::quiet_reads(context.engine());
   const std::unique_ptr<engine::SnapshotLease> lease = quiet != nullptr ? quiet->hold_as_it_lies(name) : nullptr;
   const block::DevicePtr opened = lease ? nullptr : context.engine().open_read(name);
@@ -106,6 +109,7 @@ Action configure_dump(CLI::App& app) {
   app.add_option("volume", options->volume, "the volume or snapshot")->required()->type_name("VG/LV");
   app.add_option("-o,--output", options->output, "a file (made sparse) instead of standard output")
       ->type_name("FILE");
+  app.add_flag("-y,--yes", options->yes, "do not ask before overwriting");
   return [options](app::Context& context) { return dump_volume(context, *options); };
 }
 

@@ -7,6 +7,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/overwrite.h"
 #include "cli/restore_files.h"
 #include "cli/restore_image.h"
 #include "restore/image_restore.h"
@@ -62,17 +63,16 @@ void report(app::Context& context, const ExportOptions& options, const FileRoot&
 }
 
 app::ExitCode export_files(app::Context& context, const ExportOptions& options) {
+  restore::TarOptions how;
+  how.compression = restore::tar_compression(options.tar);
   struct stat st {};
   const bool exists = options.tar != "-" && ::stat(options.tar.c_str(), &st) == 0;
-  if (exists && S_ISREG(st.st_mode) &&
-      !context.confirm(fmt::format("overwrite {}?", printable(options.tar)), options.yes))
-    throw Error(ErrorKind::refused, "nothing was written");
+  const auto claim =
+      exists && S_ISREG(st.st_mode) ? claim_to_overwrite(context, options.tar, options.yes) : nullptr;
   const auto lock = lock_repository(context, repo::LockKind::shared);
   const FoundBackup found = find_backup(context, options.backup, Latest::certain);
   const FileRoot root = find_file_root(context, found, options.volume, options.paths);
-  restore::TarOptions how;
   how.paths = root.paths;
-  how.compression = restore::tar_compression(options.tar);
 
   std::optional<os::AtomicFile> file;  // it gets its name when it is whole
   std::optional<os::UniqueFd> stream;

@@ -110,6 +110,7 @@ app::ExitCode forget(app::Context& context, const Options& options) {
                              repo::is_before_first_release(backup.snapshot.time) ? "before there was a respaldo"
                                                                                  : "in the future",
                              printable(backup.snapshot.hostname), backup.id.short_hex()));
+  if (options.ids.empty()) warn_if_none_fits(context, all.size(), plan.groups.size());
   if (!context.options().json) print_plan(context, options, policy, plan);
   if (!options.dry_run && !plan.remove.empty()) {
     lock->require();

@@ -1,3 +1,4 @@
+#include "app/no_repository.h"
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "crypto/secret.h"
@@ -21,6 +22,7 @@ app::ExitCode init(app::Context& context, const Options& options) {
   if (backend->stat({store::FileType::config, ""}))
     throw Error(ErrorKind::refused, fmt::format("{} holds a repository already", location),
                 "use it as it is, or choose another folder");
+  app::require_not_lost(*backend, location);
   std::string password =
       context.has_password() && options.new_password_file.empty()
           ? context.password()

@@ -1,6 +1,8 @@
 // list and show.
 #include "base/printable.h"
 #include "base/units.h"
+#include "care/policy.h"
+#include "cli/care_options.h"
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "view/base_facts.h"
@@ -51,16 +53,19 @@ bool wanted(const repo::Snapshot& snapshot, const ListOptions& options) {
   if (!options.volume.empty() &&
       !has(snapshot.paths, "/dev/" + engine::VolumeName::parse(options.volume).str()))
     return false;
-  return std::all_of(options.tags.begin(), options.tags.end(),
-                     [&](const std::string& tag) { return has(snapshot.tags, tag); });
+  return std::ranges::all_of(options.tags, [&](const std::string& list) {
+    return care::has_tags(snapshot, care::parse_tag_list(list));
+  });
 }
 
 app::ExitCode list(app::Context& context, const ListOptions& options) {
   context.look_ahead(false);
   std::vector<std::string> damaged;
   std::vector<repo::NamedSnapshot> all = context.repository().snapshots(&damaged);
+  const std::size_t there = all.size();
   std::erase_if(all, [&](const repo::NamedSnapshot& named) { return !wanted(named.snapshot, options); });
   for (const std::string& problem : damaged) context.warn(problem);
+  warn_if_none_fits(context, there, all.size());
   if (context.options().json) {
     Json json = Json::array();
     for (const repo::NamedSnapshot& named : all) json.push_back(snapshot_json(named));
@@ -187,9 +192,10 @@ Action configure_list(CLI::App& app) {
   auto options = std::make_shared<ListOptions>();
   app.add_option("--volume", options->volume, "only backups of this volume")->type_name("VG/LV");
   app.add_option("--host", options->host, "only backups of this host")->type_name("NAME");
-  app.add_option("--tag", options->tags, "only backups with this tag")
+  app.add_option("--tag", options->tags, "only backups with this tag, or with all of these (a,b)")
       ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->type_name("TAGS");
   return [options](app::Context& context) { return list(context, *options); };
 }
 

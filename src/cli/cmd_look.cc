@@ -84,13 +84,43 @@ repo::Node require_node(app::Context& context, const FoundBackup& found, const s
   return std::move(*node);
 }
 
+struct Place {
+  std::string path;
+  repo::Node node;
+};
+
+// A path from the top of the backup; or, where a volume was named, from its folder or the top of its files.
+Place find_place(app::Context& context, const FoundBackup& found, const std::string& path) {
+  std::vector<std::string> paths = {path};
+  if (found.volume) {
+    const std::string volume = "/" + engine::VolumeName::parse(*found.volume).str();
+    const std::string below = path.starts_with('/') ? path : "/" + path;
+    paths.push_back(volume + below);
+    paths.push_back(fmt::format("{}/{}{}", volume, view::kFilesName, below));
+  }
+  std::vector<Place> places;
+  for (std::string& one : paths) {
+    auto node = view::find_node(*context.indexed(), found.backup.snapshot, one);
+    if (!node) continue;
+    if (path.starts_with('/')) return {std::move(one), std::move(*node)};
+    places.push_back({std::move(one), std::move(*node)});
+  }
+  if (places.empty()) return {path, require_node(context, found, path)};
+  if (places.size() > 1)
+    throw Error(ErrorKind::usage,
+                fmt::format("{} may be {} or {}", printable(path), printable(places[0].path), printable(places[1].path)),
+                "write the whole path, with a / before it");
+  return std::move(places.front());
+}
+
 app::ExitCode ls(app::Context& context, const LsOptions& options) {
   context.look_ahead(true);
   const FoundBackup found = find_backup(context, options.backup, Latest::of_readable);
   std::string path = options.path;
   if (found.volume && path == "/") path = "/" + engine::VolumeName::parse(*found.volume).str();
   Lister lister(context, options);
-  return lister.list(require_node(context, found, path), path) ? app::ExitCode::ok : app::ExitCode::failed;
+  const Place place = find_place(context, found, path);
+  return lister.list(place.node, place.path) ? app::ExitCode::ok : app::ExitCode::failed;
 }
 
 // Error(corrupt) unless the blobs of a file add up to its size.
@@ -114,7 +144,7 @@ void require_size(const repo::Index& index, const repo::Node& node, const std::s
 app::ExitCode cat(app::Context& context, const std::string& backup, const std::string& path) {
   context.look_ahead(true);
   const FoundBackup found = find_backup(context, backup, Latest::certain);
-  const repo::Node node = require_node(context, found, path);
+  const repo::Node node = find_place(context, found, path).node;
   if (node.type != repo::NodeType::file)
     throw Error(ErrorKind::usage,
                 fmt::format("{} is not a file but a {}", printable(path), type_name(node.type)));

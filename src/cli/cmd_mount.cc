@@ -7,6 +7,7 @@
 
 #include "base/printable.h"
 #include "base/units.h"
+#include "care/policy.h"
 #include "cli/background.h"
 #include "cli/command.h"
 #include "cli/shared.h"
@@ -30,7 +31,8 @@ bool has(const std::vector<std::string>& all, const std::string& one) {
 // Any of the hosts, all of the tags, all of the paths (volumes may be written VG/LV).
 bool wanted(const repo::Snapshot& snapshot, const Options& options) {
   return (options.hosts.empty() || has(options.hosts, snapshot.hostname)) &&
-         std::ranges::all_of(options.tags, [&](const auto& tag) { return has(snapshot.tags, tag); }) &&
+         std::ranges::all_of(options.tags,
+                             [&](const auto& list) { return care::has_tags(snapshot, care::parse_tag_list(list)); }) &&
          std::ranges::all_of(options.paths, [&](const auto& path) {
            return has(snapshot.paths, path) || has(snapshot.paths, "/dev/" + path);
          });
@@ -123,8 +125,9 @@ Action configure_mount(CLI::App& app) {
   };
   several("--host", options->hosts, "only backups of this host; may be given several times")
       ->type_name("NAME");
-  several("--tag", options->tags, "only backups with this tag; with all of them when given several times")
-      ->type_name("TAG");
+  several("--tag", options->tags,
+          "only backups with this tag, or with all of these (a,b); with all of them when given several times")
+      ->type_name("TAGS");
   several("--path", options->paths, "only backups of this volume (VG/LV) or path")->type_name("PATH");
   app.add_flag("--foreground", options->foreground, "do not go into the background");
   app.add_flag("--allow-other", options->allow_other,

@@ -1,6 +1,7 @@
 // parity status, enable, update, disable, restore.
 #include <algorithm>
 
+#include "app/no_repository.h"
 #include "base/units.h"
 #include "care/named_packs.h"
 #include "cli/command.h"
@@ -33,9 +34,7 @@ parity::Settings settings_of(store::Backend& backend) {
 // Needs no password: names and sizes tell it.
 app::ExitCode status(app::Context& context) {
   const auto backend = context.open_store();
-  if (!backend->stat({store::FileType::config, ""}))
-    throw app::NoRepository(
-        Error(ErrorKind::not_found, fmt::format("there is no repository at {}", backend->location())));
+  app::require_repository(*backend, backend->location(), "make one with `respaldo init`, or correct the path");
   const auto found = parity::load_settings(*backend);
   const parity::Coverage coverage = parity::look_at_coverage(*backend);
   const bool complete = found && !found->damaged && coverage.complete(found->settings);

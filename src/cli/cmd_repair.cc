@@ -64,6 +64,7 @@ app::ExitCode repair_snapshots(app::Context& context, const Options& options) {
   std::vector<std::string> damaged;
   const auto all = context.repository().snapshots(&damaged);
   const auto selected = select_backups(all, options.ids, filter);
+  warn_if_none_fits(context, all.size(), selected.size());
   // Who names some backups gives up no others.
   const bool everything = options.ids.empty() && filter.empty();
   const care::RepairSnapshotsReport report =

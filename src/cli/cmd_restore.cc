@@ -9,10 +9,12 @@
 #include "base/units.h"
 #include "block/file_device.h"
 #include "cli/command.h"
+#include "cli/overwrite.h"
 #include "cli/restore_files.h"
 #include "cli/restore_image.h"
 #include "cli/restore_volume.h"
 #include "cli/shared.h"
+#include "cli/threads_option.h"
 #include "restore/image_restore.h"
 
 namespace respaldo::cli {
@@ -67,14 +69,11 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
   if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
     throw Error(ErrorKind::usage,
                 fmt::format("{} is neither a file nor a block device", printable(options.to_file)));
-  if (!context.confirm(fmt::format("overwrite {}?", printable(options.to_file)), options.yes))
-    throw Error(ErrorKind::refused, "nothing was written");
-  if (S_ISREG(st.st_mode) && !options.in_place)
+  const auto claim = claim_to_overwrite(context, options.to_file, options.yes);
+  if (!claim || (S_ISREG(st.st_mode) && !options.in_place))
     return to_new_file(context, options, volume);
-  // A device that is mounted, or part of something active, is refused by the kernel.
-  const int flags = O_RDWR | O_CLOEXEC | (S_ISBLK(st.st_mode) ? O_EXCL : 0);
-  block::FileDevice target(options.to_file, os::open_file(options.to_file, flags),
-                           block::FileDevice::Access::read_write);
+  const block::WritableDevicePtr claimed = claim->writable_disk(0);
+  block::WritableDevice& target = *claimed;
   restore::ImageRestoreOptions how;
   how.in_place = options.in_place;
   how.threads = options.threads;
@@ -158,8 +157,7 @@ Action configure_restore(CLI::App& app) {
   app.add_option("--pv", options->pv, "the physical volume that a volume made by --create lies on")->type_name("PV");
   app.add_flag("--in-place", options->in_place, "read the target and write only what differs");
   app.add_flag("--verify", options->verify, "read the target again afterwards and compare it with the backup");
-  app.add_option("--threads", options->threads, "worker threads; 0: one for each core")
-      ->capture_default_str();
+  add_threads_option(app, options->threads);
   app.add_flag("-y,--yes", options->yes, "do not ask before overwriting");
   return [options](app::Context& context) { return restore_volume(context, *options); };
 }

@@ -26,13 +26,23 @@ repo::Node node_at(app::Context& context, const FoundBackup& found, const std::s
   return std::move(*node);
 }
 
+// As `ls` and `find` show paths: from the top of the backup. What the volume itself holds under such a name comes first.
+std::string below_root(app::Context& context, const FoundBackup& found, const std::string& root, const std::string& path) {
+  const std::string shown = path.starts_with('/') ? path : "/" + path;
+  if (shown != root && !shown.starts_with(root + "/")) return path;
+  if (view::find_node(*context.indexed(), found.backup.snapshot, root + shown)) return path;
+  return shown.substr(root.size());
+}
+
 FileRoot root_of_volume(app::Context& context, const FoundBackup& found, const view::StoredVolume& volume,
                         const std::vector<std::string>& paths) {
   FileRoot root;
   root.what = volume.str();
   root.paths = paths;
+  const std::string top = volume.has_files ? volume.tree_path + "/" + std::string(view::kFilesName) : volume.tree_path;
+  for (std::string& path : root.paths) path = below_root(context, found, top, path);
   if (volume.has_files) {
-    root.node = node_at(context, found, volume.tree_path + "/" + std::string(view::kFilesName));
+    root.node = node_at(context, found, top);
     return root;
   }
   root.node = node_at(context, found, volume.tree_path);

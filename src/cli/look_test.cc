@@ -40,5 +40,30 @@ TEST_F(Look, JsonIsWholeWhateverIsDamaged) {
   EXPECT_EQ(lost.out, "");
 }
 
+TEST_F(Program, paths_of_a_volume_that_is_named_need_not_begin_with_it) {
+  make_repository();
+  {
+    const auto opened = repo::Repository::open(store::open_location(repository()), "secret");
+    testing::HandMadeBackup backup(*opened);
+    const auto folder = [&](const std::string& name, std::vector<repo::Node> nodes) {
+      return testing::folder_node(name, backup.tree(std::move(nodes)));
+    };
+    const auto file = [&](const std::string& name, std::string_view text) { return backup.file(name, as_bytes(text)); };
+    // The files hold names that are in the backup, too.
+    const auto files = folder("files", {folder("etc", {file("fstab", "inner")}), file("volume.json", "not facts")});
+    backup.save(backup.tree({folder("vg0", {folder("root", {files, file("image.raw", "i"), file("volume.json", "{}")})})}));
+  }
+  const auto text = [&](const char* backup, const char* path) { return std::string(as_text(respaldo({"cat", backup, path}).raw)); };
+  for (const char* path : {"etc/fstab", "/etc/fstab", "files/etc/fstab", "/vg0/root/files/etc/fstab", "vg0/root/files/etc/fstab"})
+    EXPECT_EQ(text("latest:vg0/root", path), "inner") << path;
+  EXPECT_EQ(must({"ls", "latest:vg0/root", "etc"}), "/vg0/root/files/etc/fstab\n");
+  EXPECT_EQ(respaldo({"cat", "latest", "etc/fstab"}).code, 1);
+  const Outcome either = respaldo({"cat", "latest:vg0/root", "volume.json"});
+  EXPECT_EQ(either.code, 2);
+  EXPECT_THAT(either.err, HasSubstr("may be /vg0/root/volume.json or /vg0/root/files/volume.json"));
+  EXPECT_EQ(text("latest:vg0/root", "/vg0/root/volume.json"), "{}");
+  EXPECT_THAT(respaldo({"cat", "latest:vg0/root", "etc/none"}).err, HasSubstr("holds no etc/none"));
+}
+
 }  // namespace
 }  // namespace respaldo::cli

@@ -2,11 +2,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
 #include "app/journal.h"
 #include "cli/cli.h"
+#include "cli/output_closed.h"
 #include "os/file.h"
 #include "os/prompt.h"
 #include "os/signals.h"
@@ -28,7 +30,14 @@ int main(int argc, char** argv) {
     if (value == nullptr) return std::nullopt;
     return value;
   };
-  world.out = [](std::string_view text) { write_to(1, text, "standard output"); };
+  world.out = [](std::string_view text) {
+    try {
+      write_to(1, text, "standard output");
+    } catch (const respaldo::Error& error) {
+      if (error.error_number() == EPIPE) throw respaldo::cli::OutputClosed(error);
+      throw;
+    }
+  };
   world.err_is_journal = respaldo::app::is_journal(2, world.environment("JOURNAL_STREAM"));
   world.err = [journal = world.err_is_journal](std::string_view text) {
     try {

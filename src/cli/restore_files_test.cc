@@ -94,11 +94,24 @@ TEST_F(RestoreFiles, PartitionsInsideAVolumeKeepTheirFolders) {
                {folder("disk", {image(), facts("disk"), folder("part1", {folder("files", {file("a", "1")})}),
                                 folder("part2", {folder("files", {file("b", "2")})}),
                                 folder("particular", {folder("files", {file("c", "3")})})})})});
+  EXPECT_EQ(restore({"latest", "/vg0/disk/part2/files/b"}).code, 0);
+  fs::remove_all(path("out"));
   EXPECT_EQ(restore({"latest", "part2/files/b"}).code, 0);
   EXPECT_EQ(names("out"), "part2 part2/files part2/files/b");
   EXPECT_EQ(restore({"latest"}).code, 0);
   EXPECT_EQ(names("out"), "part1 part1/files part1/files/a part2 part2/files part2/files/b");
   EXPECT_EQ(restore({"latest", "a"}).code, 1);
+}
+
+TEST_F(RestoreFiles, PathsMayBeAsTheyAreShown) {
+  const auto twice = folder("vg0", {folder("root", {folder("files", {file("own", "o")})})});
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {folder("etc", {file("fstab", "f")}), twice})})})});
+  EXPECT_EQ(restore({"latest", "/vg0/root/files/etc/fstab"}).code, 0);
+  EXPECT_EQ(names("out"), "etc etc/fstab");
+  // The volume holds such a path itself.
+  EXPECT_EQ(restore({"latest", "vg0/root/files/own"}).code, 0);
+  EXPECT_EQ(text_of(path("out/vg0/root/files/own")), "o");
+  EXPECT_EQ(restore({"latest", "/vg0/other/files/etc"}).code, 1);
 }
 
 TEST_F(RestoreFiles, BackupsOfResticStartAtTheirRoot) {

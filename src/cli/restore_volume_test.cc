@@ -14,7 +14,7 @@ class RestoreVolume : public ProgramWithDisk {
   RestoreVolume() { must({"-q", "backup", "vg0/root"}); }
   Bytes read_volume(const std::string& name) {
     const std::string file = path("read-back");
-    must({"-q", "dump", name, "-o", file});
+    must({"-q", "dump", name, "-o", file, "--yes"});
     return contents(file);
   }
   std::string volumes() { return must({"lvm", "lvs", "--noheadings", "-o", "lv_name,lv_tags"}); }

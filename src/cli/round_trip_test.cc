@@ -44,6 +44,40 @@ TEST_F(Disk, a_second_backup_adds_nothing) {
   EXPECT_EQ(must_json({"list"}).size(), 2);
 }
 
+TEST_F(Disk, tags_are_separated_by_commas) {
+  must({"backup", "vg0/home", "--tag", "a, b", "--tag", "b,c"});
+  EXPECT_EQ(must_json({"list"})[0]["tags"], (nlohmann::json{"a", "b", "c"}));
+  EXPECT_EQ(must_json({"list", "--tag", "a,c"}).size(), 1);
+  EXPECT_EQ(must_json({"list", "--tag", "a,d"}).size(), 0);
+  for (const char* tag : {"", "a,", ","}) EXPECT_EQ(respaldo({"backup", "vg0/home", "--tag", tag}).code, 2) << tag;
+  EXPECT_EQ(must_json({"list"}).size(), 1);
+  must({"forget", "--tag", "a,c", "--unsafe-allow-remove-all"});
+  EXPECT_EQ(must_json({"list"}).size(), 0);
+}
+
+TEST_F(Disk, a_filter_that_nothing_fits_is_told) {
+  must({"backup", "vg0/home", "--tag", "a"});
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"list", "--tag", "zzz"},
+                                                {"list", "--volume", "vg0/nosuch"},
+                                                {"forget", "--keep-last", "1", "--volume", "vg0/nosuch"},
+                                                {"repair", "snapshots", "--host", "nosuch"}}) {
+    const Outcome outcome = respaldo(words);
+    EXPECT_EQ(outcome.code, 0) << words[0];
+    EXPECT_THAT(outcome.err, HasSubstr("no backup fits")) << words[0];
+  }
+  EXPECT_EQ(respaldo({"list", "--tag", "a"}).err, "");
+}
+
+TEST_F(Disk, one_volume_is_named) {
+  must({"backup", "vg0/home", "vg0/root"});
+  const Outcome outcome = respaldo({"restore", "latest:vg0/root", "--volume", "vg0/home", "--to-file", path("x")});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--volume says vg0/home"));
+  EXPECT_FALSE(std::filesystem::exists(path("x")));
+  must({"restore", "latest:vg0/root", "--volume", "/dev/vg0/root", "--to-file", path("x")});
+  EXPECT_THAT(respaldo({"ls", "latest:vg0/rot"}).err, HasSubstr("no backup of vg0/rot"));
+}
+
 TEST_F(Disk, what_was_saved_can_be_looked_at) {
   must({"backup", "vg0/root", "vg0/home", "--tag", "a", "--tag", "b", "--host", "server"});
   const auto list = must_json({"list"});

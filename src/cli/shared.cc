@@ -105,6 +105,10 @@ FoundBackup find_backup(app::Context& context, const std::string& selector, Late
 
 view::StoredVolume find_volume(app::Context& context, const FoundBackup& found, const std::string& option) {
   std::optional<std::string> name = found.volume;
+  if (name && !option.empty() && engine::VolumeName::parse(*name) != engine::VolumeName::parse(option))
+    throw Error(ErrorKind::usage,
+                fmt::format("the backup is given with :{}, and --volume says {}", printable(*name), printable(option)),
+                "name one volume");
   if (!option.empty()) name = option;
   auto volumes = view::stored_volumes(*context.indexed(), found.backup.snapshot);
   return view::select_volume(std::move(volumes),

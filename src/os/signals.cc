@@ -22,6 +22,7 @@ std::stop_source& source() {
 void install_stop_signals() {
   ::signal(SIGHUP, SIG_IGN);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // `ulimit -f`: the write fails with EFBIG, and all is undone as after any failure
   ::signal(SIGCHLD, SIG_DFL);  // ignored by who started us, it would hide how programs ended
   sigset_t set;
   sigemptyset(&set);

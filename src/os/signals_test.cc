@@ -17,6 +17,7 @@ using namespace std::chrono_literals;
   install_stop_signals();
   ::raise(SIGPIPE);
   ::raise(SIGHUP);
+  ::raise(SIGXFSZ);
   if (stop_signals().stop_requested() || stop_signal_received() != 0) ::_exit(90);
   ::kill(::getpid(), first);
   for (int i = 0; i < 500 && !stop_signals().stop_requested(); ++i) std::this_thread::sleep_for(10ms);

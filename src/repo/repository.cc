@@ -186,7 +186,10 @@ std::unique_ptr<Repository> Repository::open(std::unique_ptr<store::Backend> bac
         ErrorKind::wrong_key,
         fmt::format("no key of the repository at {} opens with this password{}",
                     printable(backend->location()), files.empty() ? "; it has no keys at all" : damaged),
-        "check the password; `key list` with a good one shows the keys");
+        files.empty() || !damaged.empty()
+            ? "`respaldo check --repair` brings keys back where there is parity; else take the folder `keys` from a copy "
+              "of the repository"
+            : "check the password; `key list` with a good one shows the keys");
   impl->backend = std::move(backend);
   auto repository = std::unique_ptr<Repository>(new Repository(std::move(impl)));
   Impl& self = *repository->impl_;
@@ -194,7 +197,8 @@ std::unique_ptr<Repository> Repository::open(std::unique_ptr<store::Backend> bac
   const auto plain = crypto::Cipher(self.master).open(sealed);
   if (!plain)
     throw Error(ErrorKind::corrupt, "the repository's configuration is damaged",
-                "restore the file `config` from a copy of the repository");
+                "`respaldo check --repair` heals it where there is parity; else bring the file `config` back from a copy of "
+                "the repository");
   self.config = parse_config(*plain);
   return repository;
 }
@@ -563,7 +567,8 @@ NamedSnapshot find_snapshot(const std::vector<NamedSnapshot>& all, std::string_v
     if (found != nullptr) return *found;
     throw Error(ErrorKind::not_found,
                 path.empty() ? std::string("the repository holds no backup")
-                             : fmt::format("the repository holds no backup of {}", printable(path.substr(1))),
+                             : fmt::format("the repository holds no backup of {}",
+                                           printable(path.substr(path.starts_with("/dev/") ? 5 : 1))),
                 "`respaldo list` shows what there is");
   }
   std::vector<const NamedSnapshot*> matches;

@@ -14,7 +14,8 @@
 namespace respaldo::restore {
 
 enum class TarCompression { none, gzip, zstd, xz };
-// By the name's end: .tar.gz, .tgz, .tar.zst, .tar.xz; everything else is not compressed.
+// By the name's end: .tar.gz, .tgz, .tar.zst, .tar.xz. Error(usage) when it promises another compression; everything else
+// is not compressed.
 TarCompression tar_compression(std::string_view file_name);
 
 struct TarOptions {

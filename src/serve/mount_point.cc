@@ -1,6 +1,8 @@
 #include "serve/mount_point.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <chrono>
@@ -10,6 +12,16 @@
 #include "os/process.h"
 
 namespace respaldo::serve {
+
+namespace {
+
+bool is_mount_point(const os::Path& folder) {
+  struct statx st {};
+  return ::statx(AT_FDCWD, folder.c_str(), AT_NO_AUTOMOUNT, STATX_TYPE, &st) == 0 &&
+         (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+}  // namespace
 
 os::Path mount_point(const os::Path& folder, std::string_view whose) {
   struct stat st {};
@@ -23,7 +35,15 @@ os::Path mount_point(const os::Path& folder, std::string_view whose) {
   }
   if (!S_ISDIR(st.st_mode))
     throw Error(ErrorKind::usage, fmt::format("{} is not a folder", printable(folder.native())));
-  return std::filesystem::canonical(folder);
+  const os::Path point = std::filesystem::canonical(folder);
+  if (is_mount_point(point))
+    throw Error(ErrorKind::refused, fmt::format("something is mounted on {} already", printable(point.native())),
+                "unmount it first, or give another folder");
+  std::error_code unreadable;
+  if (!std::filesystem::is_empty(point, unreadable) && !unreadable)
+    throw Error(ErrorKind::refused, fmt::format("{} is not empty: what is in it would be hidden", printable(point.native())),
+                "give an empty folder");
+  return point;
 }
 
 void unmount_when_stopped(const os::Path& point, Progress& progress, std::stop_token stop,

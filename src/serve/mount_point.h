@@ -10,8 +10,8 @@
 
 namespace respaldo::serve {
 
-// The absolute path of a folder to mount on. Error(not_found, usage, or busy: the mount of a process that has
-// died, `whose` names it: "an activation").
+// The absolute path of an empty folder to mount on. Error(not_found, usage, refused when something is in it or mounted on
+// it, or busy: the mount of a process that has died, `whose` names it: "an activation").
 os::Path mount_point(const os::Path& folder, std::string_view whose);
 
 // Unmounts when asked to stop, as soon as nobody uses the files (saying so while it waits). Returns then, or

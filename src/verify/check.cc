@@ -44,7 +44,9 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
   report.packs = indexed.index().pack_count();
   os::throw_if_stopped(stop);
   DamagedPlaces places;
-  check_pack_list(repository, indexed.index(), places, findings);
+  const UnreferencedPacks unreferenced = check_pack_list(repository, indexed.index(), places, findings);
+  report.unreferenced_packs = unreferenced.count;
+  report.unreferenced_bytes = unreferenced.bytes;
 
   damaged.clear();
   const auto backups = repository.snapshots(&damaged);

@@ -38,6 +38,7 @@ struct CheckOptions {
 struct CheckReport {
   std::vector<Finding> findings;
   std::uint64_t snapshots = 0, packs = 0, blobs = 0, bytes_read = 0;
+  std::uint64_t unreferenced_packs = 0, unreferenced_bytes = 0;  // in no index
   bool ok() const;  // no finding of severity error
 };
 

@@ -168,8 +168,8 @@ class PackReading {
 
 }  // namespace
 
-void check_pack_list(repo::Repository& repository, const repo::Index& index, DamagedPlaces& damaged,
-                     Findings& findings) {
+UnreferencedPacks check_pack_list(repo::Repository& repository, const repo::Index& index, DamagedPlaces& damaged,
+                                  Findings& findings) {
   auto stored = stored_packs(repository);
   const std::string heal = parity::heal_first(repository.backend());
   index.for_each_pack([&](const repo::PackContents& pack) {
@@ -200,11 +200,15 @@ void check_pack_list(repo::Repository& repository, const repo::Index& index, Dam
                    "`respaldo prune` sorts them");
     stored.erase(found);
   });
-  for (const auto& [id, size] : stored)
+  UnreferencedPacks unreferenced;
+  for (const auto& [id, size] : stored) {
+    ++unreferenced.count;
+    unreferenced.bytes += size;
     findings.add(Severity::info, "unreferenced_pack",
                  fmt::format("pack {} ({}) is in no index: left by an interrupted run", id.short_hex(),
                              format_size(size)),
                  "it does no harm; `respaldo prune` removes it");
+  }
   auto repeated = repo::repeated_packs(index);
   std::ranges::sort(repeated);
   repeated.erase(std::ranges::unique(repeated).begin(), repeated.end());
@@ -212,6 +216,7 @@ void check_pack_list(repo::Repository& repository, const repo::Index& index, Dam
     findings.add(Severity::info, "repeated_pack",
                  fmt::format("pack {} is told by several index files", id.short_hex()),
                  "it does no harm; `respaldo prune` tells it once");
+  return unreferenced;
 }
 
 std::unordered_map<repo::PackId, std::uint64_t> select(std::unordered_map<repo::PackId, std::uint64_t> stored,

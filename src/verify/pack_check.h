@@ -12,9 +12,13 @@
 
 namespace respaldo::verify {
 
+// Packs that no index names.
+struct UnreferencedPacks {
+  std::uint64_t count = 0, bytes = 0;
+};
 // Presence and size of every pack that the index names; packs that no index names, or several. Reads no data.
-void check_pack_list(repo::Repository& repository, const repo::Index& index, DamagedPlaces& damaged,
-                     Findings& findings);
+UnreferencedPacks check_pack_list(repo::Repository& repository, const repo::Index& index, DamagedPlaces& damaged,
+                                  Findings& findings);
 
 // What is to be read of so many files, by name and size.
 std::unordered_map<repo::PackId, std::uint64_t> select(std::unordered_map<repo::PackId, std::uint64_t> stored,

@@ -41,6 +41,11 @@ class Disk(Images):
         result = self(*command, expect=code)
         need(words in result.stderr, f"{command}: does not say '{words}': {result.stderr}")
 
+    def need_not_overwritten(self, words):
+        for command in (["restore", "latest:vg0/root", "--to-file"], ["export", "latest:vg0/root", "--raw"]):
+            result = run([RESPALDO, "-r", self.repository, *command, self.image, "--yes"], expect=LOCKED)
+            need(words in result.stderr, f"{command}: {result.stderr}")
+
     def scribble(self):
         write_at(self.image, 120 * MIB, random_bytes(4096))
 
@@ -121,11 +126,13 @@ def inside_a_volume(work):
 def virtual_machine(work):
     disk = Disk(work)
     disk.backup("vg0/root")
+    (work / "point").mkdir()
     with qemu(disk.image, 100, 101, 103, 201, 203):
         for command in (["-r", disk.repository, "backup", "vg0/root"], ["dump", "vg0/root", "-o", work / "dump"],
                         ["-r", disk.repository, "restore", "latest:vg0/root", "--to", "vg0/root", "--yes"],
-                        ["activate", work]):
+                        ["activate", work / "point"]):
             disk.refused("disk.img is in use by another program", *command)
+        disk.need_not_overwritten("disk.img is in use by another program")
         disk("layout")
         need("root" in disk.lvm("lvs").stdout, "lvs")
     # A hook may end it: nothing before asks for a disk that nobody uses.
@@ -156,6 +163,7 @@ def activation(work):
     hold = work / "hold"
     with disk.activated() as point:
         volume = point / "vg0/root"
+        disk.need_not_overwritten(f"disk.img is served at {point}")
         for words in ([], ["--in-place"]):
             with open(volume, "rb"):
                 result = disk.restore(*words, expect=LOCKED)

@@ -141,7 +141,7 @@ def main():
 
     images("-r", "repo", "backup", "--all-blocks", "vg0/ext4")
     run([RESPALDO, "-r", "repo", "restore", "latest:vg0/ext4", "--to-file", "whole"])
-    images("dump", "vg0/ext4", "-o", "volume")
+    images("dump", "vg0/ext4", "-y", "-o", "volume")
     need(file_sum("whole") == file_sum("volume"), "--all-blocks: the image is not the volume")
     os.chdir("/")
     shutil.rmtree(folder)
@@ -154,7 +154,7 @@ def without(manifest_file, out, *paths):
 
 def used_blocks_differ(images, volume, image):
     """Compares all blocks that dumpe2fs does not call free; the count of those that differ."""
-    images("dump", volume, "-o", "volume")
+    images("dump", volume, "-y", "-o", "volume")
     text = run(["dumpe2fs", "volume"]).stdout
     block = next(int(line.split()[-1]) for line in text.splitlines() if line.startswith("Block size:"))
     cluster = next((int(line.split()[-1]) for line in text.splitlines() if line.startswith("Cluster size:")), block)

@@ -6,7 +6,7 @@ for missing in 0 1 2 3; do
 done
 for missing in "4" "6 8" "4 5" "7 8"; do
   images "$LVM_IMAGES" $missing
-  "$RESPALDO" "${images[@]}" dump six/raid6 -o raid6.img 2>message
+  "$RESPALDO" "${images[@]}" dump six/raid6 -y -o raid6.img 2>message
   grep -qx "$(sha256sum <raid6.img | cut -d' ' -f1) six/raid6" "$LVM_IMAGES/sums"
 done
 # A volume in several segments needs all of them, one that does not touch the disk needs nothing of it.
@@ -15,4 +15,4 @@ if "$RESPALDO" "${images[@]}" dump vg0/a-b.c+d -o linear.img 2>message; then exi
 grep -qi "missing" message
 same "$LVM_IMAGES/sums" vg0/plug
 images "$LVM_IMAGES" 4 5 6
-if "$RESPALDO" "${images[@]}" dump six/raid6 -o raid6.img 2>message; then exit 1; fi
+if "$RESPALDO" "${images[@]}" dump six/raid6 -y -o raid6.img 2>message; then exit 1; fi
