@@ -44,4 +44,8 @@ void VolumeEngine::remove_snapshot(const VolumeName& snapshot) {
   throw Error(ErrorKind::unsupported, fmt::format("{} cannot be removed here", snapshot.str()));
 }
 
+SnapshotLease::Growth VolumeEngine::extend_snapshot(const VolumeName& snapshot, std::uint64_t bytes) {
+  return acquire_snapshot(snapshot)->grow(bytes);
+}
+
 }  // namespace respaldo::engine

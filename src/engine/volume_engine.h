@@ -127,6 +127,8 @@ class VolumeEngine {
   // `name` empty: one is made up. Gives the snapshot's name.
   virtual VolumeName create_snapshot(const VolumeName& origin, const std::string& name, const AcquireOptions& options);
   virtual void remove_snapshot(const VolumeName& snapshot);  // Error(refused) for what is no snapshot
+  // Gives its COW store more room, as SnapshotLease::grow.
+  virtual SnapshotLease::Growth extend_snapshot(const VolumeName& snapshot, std::uint64_t bytes);
 };
 
 }  // namespace respaldo::engine

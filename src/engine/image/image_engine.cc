@@ -258,6 +258,10 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
   }
   void remove_snapshot(const VolumeName& snapshot) override { remove_hand_snapshot(images_, snapshot); }
 
+  SnapshotLease::Growth extend_snapshot(const VolumeName& snapshot, std::uint64_t bytes) override {
+    return extend_hand_snapshot(images_, snapshot, bytes);
+  }
+
   CleanReport clean(bool dry_run) override { return clean_images(images_, dry_run); }
   bool is_half_made(const VolumeName& name) override {
     return with<bool>(

@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "block/file_device.h"
 #include "engine/image/base_client.h"
+#include "engine/image/hand_snapshots.h"
 #include "engine/image/leases.h"
 
 namespace respaldo::engine {
@@ -55,6 +56,9 @@ class ServedLease final : public SnapshotLease, public BaseKeeper {
   std::string_view how() const override { return ours_ ? "snapshot" : "given"; }
   std::string snapshot_name() const override { return snapshot_.str(); }
   std::optional<CowFigures> cow() const override { return client_.status(snapshot_); }
+  Growth grow(std::uint64_t bytes, const std::stop_token&) override {
+    return extend_served_snapshot(client_, snapshot_, bytes, std::nullopt);
+  }
   void require_valid() const override {
     if (!client_.status(snapshot_).valid)
       throw Error(
