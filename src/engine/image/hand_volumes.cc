@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <sstream>
 
 #include "base/printable.h"
 #include "base/units.h"
@@ -68,6 +69,24 @@ class ImageVolume final : public NewVolume {
   bool kept_ = false;
 };
 
+// Of the volumes of an activation.
+std::vector<VolumeName> served_leftovers(const ActivationClient& client) {
+  const auto reply = client.lvm({"lvs", "--noheadings", "--separator", " ", "-o", "vg_name,lv_name,lv_tags"});
+  must(reply, "lvs");
+  std::vector<VolumeName> found;
+  std::istringstream lines(reply.out);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    VolumeName name;
+    std::string tag;
+    words >> name.vg >> name.lv;
+    std::vector<std::string> tags;
+    while (std::getline(words >> std::ws, tag, ',')) tags.push_back(tag);
+    if (is_leftover(tags)) found.push_back(std::move(name));
+  }
+  return found;
+}
+
 Error already_there(const VolumeName& name) {
   return Error(ErrorKind::refused, fmt::format("there is a volume {} already", printable(name.str())));
 }
@@ -97,6 +116,7 @@ std::uint64_t make_quietly(DiskSet& disks, const NewVolumeRequest& request) {
 
 std::uint64_t make_served(const ActivationClient& client, const NewVolumeRequest& request) {
   const VolumeName& name = request.name;
+  if (is_served_leftover(client, name)) client.remove(name);
   for (const VolumeInfo& info : client.list())
     if (info.name == name) throw already_there(name);
   const auto reply =
@@ -115,6 +135,11 @@ std::uint64_t make_served(const ActivationClient& client, const NewVolumeRequest
 }
 
 }  // namespace
+
+bool is_served_leftover(const ActivationClient& client, const VolumeName& name) {
+  const auto all = served_leftovers(client);
+  return std::ranges::find(all, name) != all.end();
+}
 
 std::unique_ptr<NewVolume> make_image_volume(const std::vector<os::Path>& images, const NewVolumeRequest& request) {
   std::uint64_t size = 0;
@@ -169,6 +194,24 @@ MergeOutcome merge_image_snapshot(const std::vector<os::Path>& images, const Mer
   return MergeOutcome::done;
 }
 
+namespace {
+
+CleanReport clean_served(const ActivationClient& client, bool dry_run) {
+  CleanReport report;
+  for (const VolumeName& name : served_leftovers(client)) {
+    CleanReport::Item item{fmt::format("volume {}", printable(name.str())), ""};
+    try {
+      if (!dry_run) client.remove(name);
+    } catch (const Error& error) {
+      item.problem = error.what();
+    }
+    report.items.push_back(std::move(item));
+  }
+  return report;
+}
+
+}  // namespace
+
 CleanReport clean_images(const std::vector<os::Path>& images, bool dry_run) {
   CleanReport report;
   std::vector<VolumeName> found;
@@ -178,8 +221,8 @@ CleanReport clean_images(const std::vector<os::Path>& images, bool dry_run) {
       for (const lvm::LogicalVolume& lv : group.vg.lvs)
         if (is_leftover(lv.tags)) found.push_back({group.vg.name, lv.name});
     if (found.empty()) return report;
-  } catch (const HeldByActivation&) {
-    return report;
+  } catch (const HeldByActivation& held) {
+    return clean_served(ActivationClient(held.address()), dry_run);
   }
   std::unique_ptr<DiskSet> disks;
   if (!dry_run) disks = DiskSet::open(images, LockMode::exclusive);

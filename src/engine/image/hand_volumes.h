@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/image/activation_client.h"
 #include "engine/image/image_engine.h"
 #include "engine/volume_changes.h"
 
@@ -17,7 +18,8 @@ MergePlan plan_image_merge(const std::vector<os::Path>& images, const VolumeInfo
 MergeOutcome merge_image_snapshot(const std::vector<os::Path>& images, const MergePlan& plan, Progress& progress,
                                   const std::stop_token& stop);
 
-// Volumes that processes which died had made for themselves. While an activation serves the images nothing is cleaned.
+// Volumes that processes which died had made for themselves.
+bool is_served_leftover(const ActivationClient& client, const VolumeName& name);
 CleanReport clean_images(const std::vector<os::Path>& images, bool dry_run);
 
 }  // namespace respaldo::engine

@@ -266,7 +266,7 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
   bool is_half_made(const VolumeName& name) override {
     return with<bool>(
         [&](const std::shared_ptr<DiskSet>& disks) { return is_leftover(locate(*disks, name).lv->tags); },
-        [](const ActivationClient&) { return false; });
+        [&](const ActivationClient& client) { return is_served_leftover(client, name); });
   }
   std::unique_ptr<NewVolume> make_volume(const NewVolumeRequest& request) override {
     return make_image_volume(images_, request);
@@ -347,8 +347,7 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
           if (info.origin && info.cow) return lease_of_given(client, name);
           std::optional<std::uint64_t> size = options.cow_size;
           if (options.cow_share) size = store_size(client, info, *options.cow_share);
-          const VolumeName snapshot = client.snapshot(name, size, options.run_tag);
-          return lease_of_own(client, name, snapshot, options.run_tag);
+          return lease_of_own(client, name, size, options);
         },
         mode);
   }
