@@ -62,7 +62,7 @@ VolumeInfo info_of(const DiskSet& disks, const DiskSet::Group& group, const lvm:
   info.uuid = lv.id.dashed();
   info.vg_uuid = group.vg.id.dashed();
   info.size = group.vg.lv_bytes(lv);
-  info.kind = lv.segments.empty() ? "" : lv.segments.front().type;
+  info.kind = lv.kind();
   std::set<std::string> seen, missing;
   collect_missing(group, lv, seen, missing);
   info.missing_pvs.assign(missing.begin(), missing.end());
