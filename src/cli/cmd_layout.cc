@@ -85,7 +85,7 @@ class Surveyor {
                  {"uuid", lv.id.dashed()},
                  {"size", group.vg.lv_bytes(lv)},
                  {"extents", lv.extents()},
-                 {"kind", lv.segments.empty() ? "" : lv.segments.front().type}};
+                 {"kind", lv.kind()}};
     if (!lv.tags.empty()) json["tags"] = lv.tags;
     const auto binding = group.vg.snapshot_binding(lv);
     if (binding) {

@@ -66,6 +66,13 @@ app::ExitCode create(app::Context& context, const Options& options) {
   return app::ExitCode::ok;
 }
 
+// Served images do not tell it of themselves.
+std::string problem_of(const VolumeInfo& info) {
+  if (info.unreadable.empty() && info.cow && !info.cow->valid)
+    return "the snapshot is invalid: its COW store overflowed";
+  return info.unreadable;
+}
+
 app::ExitCode list(app::Context& context, const Options&) {
   const std::vector<VolumeInfo> all = context.engine().list();
   for (const std::string& warning : context.engine().warnings()) context.warn(warning);
@@ -81,7 +88,7 @@ app::ExitCode list(app::Context& context, const Options&) {
                   {"size", info.size},
                   {"in_use", info.in_use}};
       one["cow"] = info.cow ? cow_json(*info.cow) : Json();
-      if (!info.unreadable.empty()) one["problem"] = info.unreadable;
+      if (const std::string problem = problem_of(info); !problem.empty()) one["problem"] = problem;
       json.push_back(std::move(one));
       continue;
     }
@@ -92,7 +99,8 @@ app::ExitCode list(app::Context& context, const Options&) {
           fmt::format("  {:.2f}% of {} used", info.cow->percent_x100 / 100.0, format_size(info.cow->size));
     else if (!info.cow)
       line += "  thin";
-    if (!info.unreadable.empty()) line += fmt::format("  ({})", printable(info.unreadable));
+    if (const std::string problem = problem_of(info); !problem.empty())
+      line += fmt::format("  ({})", printable(problem));
     context.print(line);
   }
   if (context.options().json)
@@ -149,6 +157,17 @@ class Gauge {
   bool drawn_ = false;
 };
 
+// The lease speaks of a backup that is lost; here nothing was read.
+void require_alive(const engine::SnapshotLease& lease, const VolumeName& name) {
+  try {
+    lease.require_valid();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::overflow) throw;
+    throw Error(ErrorKind::overflow, fmt::format("snapshot {} is invalid: its COW store overflowed or failed", printable(name.str())),
+                fmt::format("remove it (`respaldo snapshot remove {}`), and make a new one with a larger size", printable(name.str())));
+  }
+}
+
 app::ExitCode watch(app::Context& context, const Options& options) {
   if (options.interval < 0.05 || options.interval > 3600)
     throw Error(ErrorKind::usage, "--interval is between 0.05 and 3600 seconds");
@@ -166,7 +185,7 @@ app::ExitCode watch(app::Context& context, const Options& options) {
   Gauge gauge(context);
   const auto begun = std::chrono::steady_clock::now();
   for (unsigned shown = 0; !context.stop().stop_requested();) {
-    lease->require_valid();
+    require_alive(*lease, name);
     const auto cow = lease->cow();
     if (!cow) continue;  // it has gone this moment, which the next look tells
     rate.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(), cow->used);
@@ -184,14 +203,17 @@ app::ExitCode extend(app::Context& context, const Options& options) {
   const VolumeName name = VolumeName::parse(options.volume);
   const std::uint64_t by =
       parse_size(options.by.starts_with('+') ? options.by.substr(1) : options.by, "--by", kMiB);
-  const auto lease = context.engine().acquire_snapshot(name, engine::SnapshotUse::watching);
-  if (!lease->cow())
+  const VolumeInfo before = context.engine().find(name);
+  if (!before.origin)
+    throw Error(ErrorKind::usage, fmt::format("{} is not a snapshot", printable(name.str())),
+                "`respaldo snapshot list` shows them");
+  if (!before.cow)
     throw Error(ErrorKind::unsupported, fmt::format("{} has no COW store to extend", printable(name.str())));
-  const auto growth = lease->grow(by);
+  const auto growth = context.engine().extend_snapshot(name, by);
   if (growth.added == 0)
     throw Error(ErrorKind::no_space,
                 fmt::format("{} cannot be extended: {}", printable(name.str()), growth.why));
-  const auto cow = lease->cow();
+  const auto cow = context.engine().find(name).cow;
   if (context.options().json) {
     context.print_json(
         dump({{"snapshot", name.str()}, {"added", growth.added}, {"cow", cow ? cow_json(*cow) : Json()}}));

@@ -22,7 +22,8 @@ void write_to(int fd, std::string_view text, const char* name) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  respaldo::os::install_stop_signals();
+  respaldo::os::install_stop_signals(
+      "\nrespaldo: ended at once; `respaldo clean` and `respaldo unlock` remove what is left\n");
   respaldo::app::World world;
   world.arguments.assign(argv + 1, argv + argc);
   world.environment = [](const char* name) -> std::optional<std::string> {

@@ -15,6 +15,14 @@ TEST_F(ProgramWithDisk, a_snapshot_is_made_listed_extended_read_and_removed) {
   EXPECT_EQ(list[0]["origin"], "vg0/root");
   EXPECT_EQ(list[0]["kind"], "thick");
   EXPECT_THAT(must({"snapshot", "watch", "vg0/before", "--count", "1"}), HasSubstr("of 8.00 MiB"));
+  const auto more = must_json({"snapshot", "extend", "vg0/before", "--by", "1M"});
+  EXPECT_EQ(more["added"], 4U << 20);
+  EXPECT_EQ(more["cow"]["size"], 12U << 20);
+  EXPECT_EQ(must_json({"snapshot", "extend", "vg0/before", "--by", "1G"})["cow"]["size"], 16U << 20) << "all that is of use";
+  const Outcome enough = respaldo({"snapshot", "extend", "vg0/before", "--by", "4M"});
+  EXPECT_EQ(enough.code, 1);
+  EXPECT_THAT(enough.err, HasSubstr("as large as can ever be used"));
+  EXPECT_EQ(respaldo({"snapshot", "extend", "vg0/root", "--by", "4M"}).code, 2);
   EXPECT_EQ(must_json({"backup", "--from-snapshot", "vg0/before"})["volumes"][0]["how"], "given");
   EXPECT_THAT(must({"clean"}), HasSubstr("nothing was left behind"));
   EXPECT_EQ(respaldo({"snapshot", "remove", "vg0/root", "--yes"}).code, 1);

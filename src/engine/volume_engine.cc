@@ -52,4 +52,8 @@ void require_same(const VolumeName& name, const std::string& uuid_spoken_of, con
               "nothing was changed; look at it, and run this command again");
 }
 
+SnapshotLease::Growth VolumeEngine::extend_snapshot(const VolumeName& snapshot, std::uint64_t bytes) {
+  return acquire_snapshot(snapshot, SnapshotUse::watching)->grow(bytes);
+}
+
 }  // namespace respaldo::engine

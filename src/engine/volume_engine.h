@@ -139,6 +139,8 @@ class VolumeEngine {
   virtual VolumeName create_snapshot(const VolumeName& origin, const std::string& name, const AcquireOptions& options);
   // Error(refused) for what is no snapshot, or has another UUID by now.
   virtual void remove_snapshot(const VolumeName& snapshot, const std::string& uuid);
+  // Gives its COW store more room, as SnapshotLease::grow.
+  virtual SnapshotLease::Growth extend_snapshot(const VolumeName& snapshot, std::uint64_t bytes);
 };
 
 // Error(refused) when a volume is another one than that of which somebody spoke.

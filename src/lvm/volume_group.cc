@@ -21,6 +21,11 @@ std::uint64_t LogicalVolume::extents() const {
   for (const Segment& segment : segments) sum += segment.count;
   return sum;
 }
+std::string LogicalVolume::kind() const {
+  if (segments.empty()) return {};
+  const auto* striped = std::get_if<StripedSegment>(&segments.front().body);
+  return striped != nullptr && striped->areas.size() == 1 ? "linear" : segments.front().type;
+}
 bool LogicalVolume::visible() const { return has(status, "VISIBLE"); }
 bool LogicalVolume::writable() const { return has(status, "WRITE") || has(flags, "WRITE_LOCKED"); }
 bool LogicalVolume::has_status(std::string_view s) const { return has(status, s); }

@@ -110,6 +110,8 @@ struct LogicalVolume {
   ConfigSection extra;
 
   std::uint64_t extents() const;
+  // Of the first segment, as lvm2 calls it: "linear" is "striped" over one in the text. Empty without segments.
+  std::string kind() const;
   bool visible() const;   // VISIBLE in status
   bool writable() const;  // WRITE in status or WRITE_LOCKED in flags
   bool has_status(std::string_view s) const;

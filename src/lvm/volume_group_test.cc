@@ -104,6 +104,18 @@ TEST(VolumeGroup, real_volumes_are_understood) {
   EXPECT_EQ(vg.find_lv("nothing"), nullptr);
 }
 
+TEST(VolumeGroup, striped_over_one_is_linear) {
+  LogicalVolume lv;
+  EXPECT_EQ(lv.kind(), "");
+  Segment segment;
+  segment.type = "striped";
+  segment.body = StripedSegment{.areas = {SegmentArea{}}};
+  lv.segments.push_back(segment);
+  EXPECT_EQ(lv.kind(), "linear");
+  std::get<StripedSegment>(lv.segments[0].body).areas.emplace_back();
+  EXPECT_EQ(lv.kind(), "striped");
+}
+
 TEST(VolumeGroup, snapshots_know_their_origin_and_origins_their_snapshots) {
   const VolumeGroup vg = VolumeGroup::parse(real_text("six.vg"));
   const LogicalVolume& origin = *vg.find_lv("origin");

@@ -19,7 +19,7 @@ std::stop_source& source() {
 }
 }  // namespace
 
-void install_stop_signals() {
+void install_stop_signals(std::string_view last_words) {
   ::signal(SIGHUP, SIG_IGN);
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // `ulimit -f`: the write fails with EFBIG, and all is undone as after any failure
@@ -31,12 +31,15 @@ void install_stop_signals() {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   source();
   // A thread of its own takes the signals, so that requesting a stop may run any callback.
-  std::thread([set] {
+  std::thread([set, last_words] {
     for (;;) {
       int signal = 0;
       if (sigwait(&set, &signal) != 0) continue;
       if (received.exchange(signal) != 0 && signal == SIGINT) {
         end_secrecy();
+        if (::write(STDERR_FILENO, last_words.data(), last_words.size()) < 0) {
+          // Nobody is left to tell.
+        }
         ::_exit(128 + SIGINT);
       }
       source().request_stop();

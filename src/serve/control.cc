@@ -113,9 +113,12 @@ json Control::snapshot(const VolumeName& origin, const json& request) {
     });
   }
   std::vector<std::string> argv = {"lvcreate", "-s", "-n", name, "-L", fmt::format("{}b", size)};
-  if (const std::string tag = request.value("tag", ""); !tag.empty()) {
+  std::vector<std::string> tags = request.value("tags", std::vector<std::string>());
+  // Of a client of an older version.
+  if (const std::string tag = request.value("tag", ""); tags.empty() && !tag.empty()) tags = {tag};
+  for (std::string& tag : tags) {
     argv.emplace_back("--addtag");
-    argv.push_back(tag);
+    argv.push_back(std::move(tag));
   }
   argv.push_back(origin.str());
   must(argv);

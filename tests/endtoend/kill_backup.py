@@ -5,6 +5,11 @@ from common import *
 KILLS = 50
 
 
+def none_left(images, when):
+    left = images.lvm("lvs", "--noheadings", "-o", "lv_name").stdout.split()
+    need(not [name for name in left if name.startswith("respaldo_")], f"{when} a snapshot is left: {left}")
+
+
 def main():
     with folder() as work:
         images = Images(work, "a.img", size=96 * MIB)
@@ -36,6 +41,8 @@ def main():
                     write_at(point / "vg0/data", RANDOM.randrange(31) * MIB, random_bytes(MIB))
                     expected = file_sum(point / "vg0/data")
                     code, was_killed, error = kill_after(backup, moment)
+                    images("clean")
+                    none_left(images, "while they are served")
             else:
                 fd = RANDOM.randrange(31) * MIB
                 with images.activated() as point:
@@ -60,9 +67,7 @@ def main():
                 known.add(b["id"])
             if n % 16 == 15:
                 restic(repository, "check", "--read-data")
-            for line in images.lvm("lvs", "--noheadings", "-o", "lv_name").stdout.split():
-                if line.startswith("respaldo_"):
-                    images.lvm("lvremove", "-f", f"vg0/{line}")
+            none_left(images, "afterwards")
             images.lvm("vgck", "vg0")
         run(backup)
         restic(repository, "check", "--read-data")

@@ -30,6 +30,10 @@ def main():
             need(file_sum(point / "vg0/snap") == before, "the snapshot does not show the old bytes")
             images("-q", "-r", repository, "backup", "--from-snapshot", "vg0/snap")
             need(len(backups(repository)) == 1, "the backup of a healthy snapshot is not listed")
+            # As long as the group has room, it can be extended. From here on it has none.
+            need("extended vg0/snap by 4.00 MiB" in images("snapshot", "extend", "vg0/snap", "--by", "4M").stdout, "extend")
+            need(file_sum(point / "vg0/snap") == before, "an extended snapshot does not show the old bytes")
+            images.lvm("lvcreate", "-l", "100%FREE", "-n", "filler", "vg0")
 
             # It overflows while a backup has it open.
             with held(images.command("-q", "-r", repository, "backup", "--from-snapshot", "vg0/snap"), "snapshots watched",
@@ -40,6 +44,11 @@ def main():
             need(slow.returncode == 21, f"a backup of an overflowing snapshot ended with {slow.returncode}: {error}")
             need("snap" in error, f"the error does not name the snapshot: {error}")
             need(len(backups(repository)) == 1, "a backup of a dead snapshot is listed")
+
+            [told] = json.loads(images("--json", "snapshot", "list").stdout)
+            need(not told["cow"]["valid"] and "overflowed" in told["problem"], f"a dead snapshot is listed as: {told}")
+            result = run(images.command("snapshot", "watch", "vg0/snap"), expect=21)
+            need("invalid" in result.stderr and "nothing was saved" not in result.stderr, result.stderr)
 
             # The origin has every byte; the snapshot is dead and says so.
             with open(point / "vg0/root", "rb") as f:
@@ -52,6 +61,7 @@ def main():
         need("100.00" in images.lvm("lvs", "-o", "snap_percent", "vg0/snap").stdout, "lvs does not show a full store")
         result = run(images.command("lvm", "lvconvert", "--merge", "vg0/snap"), expect=5)
         images.lvm("lvremove", "-f", "vg0/snap")
+        images.lvm("lvcreate", "-L", "20M", "-n", "more", "vg0")
         restic(repository, "check", "--read-data")
 
         # A running volume: respaldo's own snapshot is too small, and dies during the backup.

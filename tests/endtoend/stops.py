@@ -41,6 +41,15 @@ def main():
                     for backup_file in (repository / "snapshots").iterdir():  # it was done before the signal came
                         backup_file.unlink()
                 nothing_left("amid the reading", code, error)
+            # Who was killed could remove nothing: `clean` does, while the images are served.
+            with held(backup, "volume read", work / "hold") as process:
+                process.kill()
+                process.wait()
+            would = images("clean", "--dry-run").stdout
+            need("would remove volume vg0/respaldo_" in would, f"the snapshot of a run that was killed is not seen: {would}")
+            need("removed volume vg0/respaldo_" in images("clean").stdout, "it is not removed")
+            need("nothing was left behind" in images("clean").stdout, "it is not gone")
+            run([RESPALDO, "-r", repository, "unlock"])
         images("-q", "-r", repository, "backup", "vg0/data")
         target = work / "out"
         target.mkdir()

@@ -179,8 +179,10 @@ std::string ActivationClient::vg_config(const std::string& vg) const {
 }
 
 VolumeName ActivationClient::snapshot(const VolumeName& origin, std::optional<std::uint64_t> cow_size,
-                                      const std::string& tag) const {
-  json request = {{"op", "snapshot"}, {"volume", origin.str()}, {"tag", tag}};
+                                      const std::vector<std::string>& tags) const {
+  json request = {{"op", "snapshot"}, {"volume", origin.str()}, {"tags", tags}};
+  // All that an activation of an older version takes.
+  if (!tags.empty()) request["tag"] = tags.front();
   if (cow_size) request["cow_size"] = *cow_size;
   const json answer = call(request);
   return agreed([&] { return VolumeName::parse(answer.at("snapshot").get<std::string>()); });

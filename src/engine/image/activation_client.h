@@ -3,7 +3,7 @@
 //   {"op":"lvm","argv":["lvs","-a"]}                 -> {"exit":0,"out":"...","err":"..."}
 //   {"op":"list"}                                    -> {"volumes":[{...}]}
 //   {"op":"vg_config","vg":"vg0"}                    -> {"text":"..."}
-//   {"op":"snapshot","volume":"vg0/root","tag":"..","cow_size":N} -> {"snapshot":"vg0/respaldo_..."}
+//   {"op":"snapshot","volume":"vg0/root","tags":["..",".."],"cow_size":N} -> {"snapshot":"vg0/respaldo_..."}
 //   {"op":"status","volume":"vg0/snap"}              ->
 //   {"size":N,"chunk":N,"used":N,"percent_x100":N,"valid":true}
 //   {"op":"remove","volume":"vg0/snap"}              -> {}
@@ -35,7 +35,7 @@ class ActivationClient {
   std::vector<VolumeInfo> list() const;
   std::string vg_config(const std::string& vg) const;
   VolumeName snapshot(const VolumeName& origin, std::optional<std::uint64_t> cow_size,
-                      const std::string& tag) const;
+                      const std::vector<std::string>& tags) const;
   CowFigures status(const VolumeName& snapshot) const;
   void remove(const VolumeName& snapshot) const;
   // For whoever has just opened file_of(name): nobody else opens it until he closes it. Error(busy) when somebody else

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <sstream>
 
 #include "base/printable.h"
 #include "base/units.h"
@@ -91,6 +92,24 @@ class ImageVolume final : public NewVolume {
   bool kept_ = false;
 };
 
+// Of the volumes of an activation.
+std::vector<VolumeName> served_leftovers(const ActivationClient& client) {
+  const auto reply = client.lvm({"lvs", "--noheadings", "--separator", " ", "-o", "vg_name,lv_name,lv_tags"});
+  must(reply, "lvs");
+  std::vector<VolumeName> found;
+  std::istringstream lines(reply.out);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    VolumeName name;
+    std::string tag;
+    words >> name.vg >> name.lv;
+    std::vector<std::string> tags;
+    while (std::getline(words >> std::ws, tag, ',')) tags.push_back(tag);
+    if (is_leftover(tags)) found.push_back(std::move(name));
+  }
+  return found;
+}
+
 Error already_there(const VolumeName& name) {
   return Error(ErrorKind::refused, fmt::format("there is a volume {} already", printable(name.str())));
 }
@@ -120,6 +139,7 @@ std::uint64_t make_quietly(DiskSet& disks, const NewVolumeRequest& request) {
 
 std::uint64_t make_served(const ActivationClient& client, const NewVolumeRequest& request) {
   const VolumeName& name = request.name;
+  if (is_served_leftover(client, name)) client.remove(name);
   for (const VolumeInfo& info : client.list())
     if (info.name == name) throw already_there(name);
   const auto reply =
@@ -138,6 +158,11 @@ std::uint64_t make_served(const ActivationClient& client, const NewVolumeRequest
 }
 
 }  // namespace
+
+bool is_served_leftover(const ActivationClient& client, const VolumeName& name) {
+  const auto all = served_leftovers(client);
+  return std::ranges::find(all, name) != all.end();
+}
 
 std::unique_ptr<NewVolume> make_image_volume(const std::vector<os::Path>& images, const NewVolumeRequest& request) {
   std::uint64_t size = 0;
@@ -226,6 +251,31 @@ MergeOutcome merge_image_snapshot(const std::vector<os::Path>& images, const Mer
   return MergeOutcome::done;
 }
 
+namespace {
+
+CleanReport clean_served(const ActivationClient& client, const CleanOptions& options) {
+  CleanReport report;
+  for (const VolumeName& name : served_leftovers(client)) {
+    if (!options.named && !journal::is_volume_name(name.lv)) {
+      report.left.push_back(title(name));
+      continue;
+    }
+    CleanReport::Item item{title(name), ""};
+    try {
+      if (!options.dry_run) {
+        if (!is_served_leftover(client, name)) continue;  // somebody took it over
+        client.remove(name);
+      }
+    } catch (const Error& error) {
+      item.problem = error.what();
+    }
+    report.items.push_back(std::move(item));
+  }
+  return report;
+}
+
+}  // namespace
+
 CleanReport clean_images(const std::vector<os::Path>& images, const CleanOptions& options) {
   CleanReport report;
   try {
@@ -251,8 +301,8 @@ CleanReport clean_images(const std::vector<os::Path>& images, const CleanOptions
       }
       report.items.push_back(std::move(item));
     }
-  } catch (const HeldByActivation&) {
-    // It may be the one that uses them.
+  } catch (const HeldByActivation& held) {
+    return clean_served(ActivationClient(held.address()), options);
   }
   return report;
 }

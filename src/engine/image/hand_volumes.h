@@ -23,7 +23,8 @@ void adopt_image_volume(const std::vector<os::Path>& images, const VolumeName& n
 // Of a volume that the activation serves.
 std::vector<std::string> served_tags(const ActivationClient& client, const VolumeName& name);
 
-// Volumes that processes which died had made for themselves. While an activation serves the images nothing is cleaned.
+// Volumes that processes which died had made for themselves.
 CleanReport clean_images(const std::vector<os::Path>& images, const CleanOptions& options);
+bool is_served_leftover(const ActivationClient& client, const VolumeName& name);
 
 }  // namespace respaldo::engine

@@ -62,7 +62,7 @@ VolumeInfo info_of(const DiskSet& disks, const DiskSet::Group& group, const lvm:
   info.uuid = lv.id.dashed();
   info.vg_uuid = group.vg.id.dashed();
   info.size = group.vg.lv_bytes(lv);
-  info.kind = lv.segments.empty() ? "" : lv.segments.front().type;
+  info.kind = lv.kind();
   std::set<std::string> seen, missing;
   collect_missing(group, lv, seen, missing);
   info.missing_pvs.assign(missing.begin(), missing.end());
@@ -260,11 +260,15 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
     remove_hand_snapshot(images_, snapshot, uuid);
   }
 
+  SnapshotLease::Growth extend_snapshot(const VolumeName& snapshot, std::uint64_t bytes) override {
+    return extend_hand_snapshot(images_, snapshot, bytes);
+  }
+
   CleanReport clean(const CleanOptions& options) override { return clean_images(images_, options); }
   bool is_half_made(const VolumeName& name) override {
     return with<bool>(
         [&](const std::shared_ptr<DiskSet>& disks) { return is_leftover(locate(*disks, name).lv->tags); },
-        [](const ActivationClient&) { return false; });
+        [&](const ActivationClient& client) { return is_served_leftover(client, name); });
   }
   bool is_abandoned(const VolumeName& name) override {
     return engine::is_abandoned(
@@ -352,8 +356,7 @@ class ImageEngine final : public VolumeEngine, public BaseEngine, public VolumeC
           if (info.origin && info.cow) return lease_of_given(client, name);
           std::optional<std::uint64_t> size = options.cow_size;
           if (options.cow_share) size = store_size(client, info, *options.cow_share);
-          const VolumeName snapshot = client.snapshot(name, size, options.run_tag);
-          return lease_of_own(client, name, snapshot, options.run_tag);
+          return lease_of_own(client, name, size, options);
         },
         mode);
   }

@@ -28,7 +28,7 @@ void remove_quiet_snapshot(DiskSet& disks, const VolumeName& snapshot, const std
 
 // Inside a running activation: a snapshot made for the run (removed at the end), or one that is there.
 std::unique_ptr<SnapshotLease> lease_of_own(const ActivationClient& client, const VolumeName& origin,
-                                            const VolumeName& snapshot, const std::string& run_tag);
+                                            std::optional<std::uint64_t> cow_size, const AcquireOptions& options);
 std::unique_ptr<SnapshotLease> lease_of_given(const ActivationClient& client, const VolumeName& snapshot);
 
 }  // namespace respaldo::engine

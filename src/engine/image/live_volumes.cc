@@ -88,7 +88,7 @@ void LiveVolumes::Impl::map_group(const DiskSet::Group& group, std::map<std::str
     mapped.info = {{vg.name, lv.name}, size, false, {}};
     mapped.uuid = lv.id.dashed();
     mapped.vg_uuid = vg.id.dashed();
-    mapped.kind = origin ? "snapshot" : lv.segments.empty() ? "" : lv.segments.front().type;
+    mapped.kind = origin ? "snapshot" : lv.kind();
     mapped.origin = std::move(origin);
     mapped.last_write = &last_writes[mapped.info.name];
     return volumes[{vg.name, lv.name}] = std::move(mapped);

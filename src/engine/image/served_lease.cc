@@ -8,7 +8,9 @@
 #include "base/printable.h"
 #include "block/file_device.h"
 #include "engine/image/base_client.h"
+#include "engine/image/hand_snapshots.h"
 #include "engine/image/leases.h"
+#include "journal/names.h"
 
 namespace respaldo::engine {
 
@@ -34,12 +36,14 @@ class ServedBase final : public Base {
 
 class ServedLease final : public SnapshotLease, public BaseKeeper {
  public:
-  // `origin` is empty for a given snapshot.
-  ServedLease(ActivationClient client, VolumeName origin, VolumeName snapshot, std::string run_tag)
+  // `origin` is empty for a given snapshot; `tags` go when it becomes a base.
+  ServedLease(ActivationClient client, VolumeName origin, VolumeName snapshot, std::vector<std::string> tags,
+              std::optional<Amount> keep_free)
       : client_(std::move(client)),
         origin_(std::move(origin)),
         snapshot_(std::move(snapshot)),
-        run_tag_(std::move(run_tag)),
+        tags_(std::move(tags)),
+        keep_free_(std::move(keep_free)),
         ours_(!origin_.lv.empty()),
         remove_(ours_) {
     try {
@@ -55,6 +59,9 @@ class ServedLease final : public SnapshotLease, public BaseKeeper {
   std::string_view how() const override { return ours_ ? "snapshot" : "given"; }
   std::string snapshot_name() const override { return snapshot_.str(); }
   std::optional<CowFigures> cow() const override { return client_.status(snapshot_); }
+  Growth grow(std::uint64_t bytes, const std::stop_token&) override {
+    return extend_served_snapshot(client_, snapshot_, bytes, keep_free_);
+  }
   void require_valid() const override {
     if (!client_.status(snapshot_).valid)
       throw Error(
@@ -92,9 +99,11 @@ class ServedLease final : public SnapshotLease, public BaseKeeper {
   }
   std::string base_problem() const override { return "the snapshot was given"; }
   void keep_as_base(const std::string& token) override {
-    const auto reply =
-        client_.lvm({"lvchange", "--addtag", std::string(kBaseTag), "--addtag",
-                     std::string(kBaseTokenTagPrefix) + token, "--deltag", run_tag_, snapshot_.str()});
+    std::vector<std::string> words = {"lvchange", "--addtag", std::string(kBaseTag), "--addtag",
+                                      std::string(kBaseTokenTagPrefix) + token};
+    for (const std::string& tag : tags_) words.insert(words.end(), {"--deltag", tag});
+    words.push_back(snapshot_.str());
+    const auto reply = client_.lvm(words);
     if (reply.exit_code != 0)
       throw Error(ErrorKind::io,
                   fmt::format("{} could not be made a base: {}", snapshot_.str(), printable(reply.err)));
@@ -112,7 +121,8 @@ class ServedLease final : public SnapshotLease, public BaseKeeper {
 
   ActivationClient client_;
   const VolumeName origin_, snapshot_;
-  const std::string run_tag_;
+  const std::vector<std::string> tags_;
+  const std::optional<Amount> keep_free_;
   const bool ours_;
   bool remove_;
   std::unique_ptr<block::FileDevice> device_;
@@ -121,12 +131,15 @@ class ServedLease final : public SnapshotLease, public BaseKeeper {
 }  // namespace
 
 std::unique_ptr<SnapshotLease> lease_of_own(const ActivationClient& client, const VolumeName& origin,
-                                            const VolumeName& snapshot, const std::string& run_tag) {
-  return std::make_unique<ServedLease>(client, origin, snapshot, run_tag);
+                                            std::optional<std::uint64_t> cow_size, const AcquireOptions& options) {
+  // With the owner, so that `clean` finds it when we are killed.
+  std::vector<std::string> tags = {options.run_tag, std::string(journal::kTag), journal::Owner::self().tag()};
+  const VolumeName snapshot = client.snapshot(origin, cow_size, tags);
+  return std::make_unique<ServedLease>(client, origin, snapshot, std::move(tags), options.keep_free);
 }
 
 std::unique_ptr<SnapshotLease> lease_of_given(const ActivationClient& client, const VolumeName& snapshot) {
-  return std::make_unique<ServedLease>(client, VolumeName{}, snapshot, "");
+  return std::make_unique<ServedLease>(client, VolumeName{}, snapshot, std::vector<std::string>(), std::nullopt);
 }
 
 }  // namespace respaldo::engine
