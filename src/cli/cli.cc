@@ -142,6 +142,8 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
   app.add_option("--retry-lock", options.lock_patience_seconds,
                  "wait so many seconds for a locked repository")
       ->type_name("SECONDS");
+  app.add_flag("--no-lock", options.no_lock,
+               "read without a lock: nothing may be pruned meanwhile (commands that write refuse it)");
   app.add_option("--connections", options.store.connections,
                  "requests at once to a repository that is not a folder")
       ->type_name("N")

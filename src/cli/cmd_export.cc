@@ -25,7 +25,7 @@ struct ExportOptions {
 app::ExitCode export_image(app::Context& context, const ExportOptions& options) {
   if (options.raw != "-")
     return restore_image_to_file(context, options.backup, options.volume, options.raw, options.yes);
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const auto lock = lock_for_reading(context);
   const FoundBackup found = find_backup(context, options.backup, Latest::certain);
   const view::StoredVolume volume = find_volume(context, found, options.volume);
   warn_of_losses(context, volume);
@@ -67,7 +67,7 @@ app::ExitCode export_files(app::Context& context, const ExportOptions& options) 
   if (exists && S_ISREG(st.st_mode) &&
       !context.confirm(fmt::format("overwrite {}?", printable(options.tar)), options.yes))
     throw Error(ErrorKind::refused, "nothing was written");
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const auto lock = lock_for_reading(context);
   const FoundBackup found = find_backup(context, options.backup, Latest::certain);
   const FileRoot root = find_file_root(context, found, options.volume, options.paths);
   restore::TarOptions how;

@@ -242,7 +242,7 @@ class Reader {
     result.password_command = table.argv("password-command");
     result.options = options(
         table, "options", "",
-        {"repo", "password-file", "password-command", "disk", "json", "quiet", "verbose", "help", "config"});
+        {"repo", "password-file", "password-command", "disk", "json", "quiet", "verbose", "help", "config", "no-lock"});
     if (own.contains("password"))
       problems_.add(table.node("password"), "a password does not belong into the configuration",
                     "write it into a file of mode 0600, and name that with password-file");
