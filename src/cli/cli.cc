@@ -251,6 +251,10 @@ Parsed parse(const World& world) {
     print_error(world, line.options, Error(ErrorKind::usage, printable(what), hint));
     parsed.done = ExitCode::usage;
     return parsed;
+  } catch (const Error& error) {
+    print_error(world, line.options, error);
+    parsed.done = ExitCode::usage;
+    return parsed;
   }
   parsed.options = line.options;
   parsed.options.verbosity = line.quiet ? 0 : 1 + line.verbose;
@@ -266,6 +270,15 @@ Parsed parse(const World& world) {
 }  // namespace
 
 const std::vector<Command>& commands() { return kCommands; }
+
+CLI::Validator taken_by(std::function<void(const std::string&)> parse) {
+  return CLI::Validator(
+      [parse = std::move(parse)](std::string& value) {
+        parse(value);
+        return std::string();
+      },
+      "");
+}
 
 CommandLine::CommandLine() : app(kAbout, "respaldo") {
   app.footer(kFooter);

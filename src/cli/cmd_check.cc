@@ -264,7 +264,8 @@ Action configure_check(CLI::App& app) {
   app.add_flag("--read-data", options->check.read_data, "read, decrypt and verify every stored byte as well");
   app.add_option("--read-data-subset", options->subset,
                  "the same for one of T parts, or for a share or an amount by chance")
-      ->type_name("N/T|P%|SIZE");
+      ->type_name("N/T|P%|SIZE")
+      ->check(taken_by(verify::ReadSubset::parse));
   app.add_option("--device", options->device,
                  "instead: compare a backup's image with this volume, or with this snapshot of it")
       ->type_name("VG/LV");
