@@ -56,6 +56,7 @@ struct CommonOptions {
   bool json = false;
   int verbosity = 1;                              // 0 quiet, 1 normal, 2 verbose
   std::optional<unsigned> lock_patience_seconds;  // --retry-lock
+  bool no_lock = false;                           // --no-lock
   StoreFlags store;
 };
 

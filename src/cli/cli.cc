@@ -149,6 +149,8 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
   app.add_option("--retry-lock", options.lock_patience_seconds,
                  "wait so many seconds for a locked repository")
       ->type_name("SECONDS");
+  app.add_flag("--no-lock", options.no_lock,
+               "read without a lock: nothing may be pruned meanwhile (commands that write refuse it)");
   app.add_option("--connections", options.store.connections,
                  "requests at once to a repository that is not a folder")
       ->type_name("N")
@@ -256,6 +258,10 @@ Parsed parse(const World& world) {
     print_error(world, line.options, Error(ErrorKind::usage, printable(what), hint));
     parsed.done = ExitCode::usage;
     return parsed;
+  } catch (const Error& error) {
+    print_error(world, line.options, error);
+    parsed.done = ExitCode::usage;
+    return parsed;
   }
   parsed.options = line.options;
   parsed.options.verbosity = line.quiet ? 0 : 1 + line.verbose;
@@ -272,6 +278,15 @@ Parsed parse(const World& world) {
 }  // namespace
 
 const std::vector<Command>& commands() { return kCommands; }
+
+CLI::Validator taken_by(std::function<void(const std::string&)> parse) {
+  return CLI::Validator(
+      [parse = std::move(parse)](std::string& value) {
+        parse(value);
+        return std::string();
+      },
+      "");
+}
 
 CommandLine::CommandLine() : app(kAbout, "respaldo") {
   app.footer(kFooter);

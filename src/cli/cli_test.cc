@@ -208,6 +208,82 @@ TEST_F(Program, a_locked_repository_is_exit_code_11_until_it_is_unlocked) {
   EXPECT_EQ(respaldo({"check"}).code, 0);
 }
 
+// A disk that the kernel made read-only, or that is full: nothing can be made in /sys, not even by root.
+TEST_F(ProgramWithDisk, what_only_reads_goes_on_where_no_lock_can_be_saved) {
+  must({"backup", "vg0/root"});
+  std::filesystem::remove(repository() + "/locks");
+  std::filesystem::create_directory_symlink("/sys", repository() + "/locks");
+  const std::vector<std::vector<std::string>> readers = {
+      {"restore", "latest", "--to-file", path("x"), "--yes"}, {"export", "latest", "--raw", "-"},
+      {"drill", "--scratch", path("")},                       {"check"},
+      {"check", "--device", "vg0/root"}};
+  for (const auto& words : readers) {
+    Outcome outcome = respaldo(words);
+    EXPECT_EQ(outcome.code, 0) << words[0] << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("warning: reading without a lock")) << words[0];
+    std::vector<std::string> silent = words;
+    silent.insert(silent.begin(), "--no-lock");
+    outcome = respaldo(silent);
+    EXPECT_EQ(outcome.code, 0) << words[0] << outcome.err;
+    EXPECT_THAT(outcome.err, Not(HasSubstr("without a lock"))) << words[0];
+  }
+  EXPECT_TRUE(same(contents(path("x")), image_));
+  const std::string target = path("target");
+  const Outcome made = run({"-r", target, "init"});
+  EXPECT_EQ(made.code, 0) << made.err;
+  environment["RESPALDO_FROM_PASSWORD"] = "secret";
+  const Outcome copied = run({"-r", target, "--no-lock", "copy", "--from-repo", repository()});
+  EXPECT_EQ(copied.code, 0) << copied.err;
+
+  EXPECT_EQ(respaldo({"backup", "vg0/root"}).code, 1);
+  EXPECT_EQ(respaldo({"prune"}).code, 1);
+  const Outcome refused = respaldo({"--no-lock", "forget", "latest"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("only read"));
+}
+
+TEST_F(Program, the_configuration_is_judged_by_the_parsers_of_the_commands) {
+  const std::string file = path("respaldo.toml");
+  std::ofstream(file) << R"([repositories.disk]
+location = "/srv"
+[jobs.night]
+volumes = "vg0/root"
+disks = ["nosuch.img"]
+metrics = "relative.prom"
+keep = { within = "7x", last = "some" }
+backup = { cow = "bad", threads = "many", pack-size = "1", keep-free = "x" }
+check = { read-data-subset = "9/3" }
+prune = { max-unused = "foo", pack-size = "1" }
+)";
+  auto told = nlohmann::json::parse(run({"--json", "--config", file, "config", "check"}).out);
+  EXPECT_FALSE(told["ok"]);
+  std::map<unsigned, unsigned> lines;
+  for (const auto& problem : told["problems"]) ++lines[problem["line"].get<unsigned>()];
+  EXPECT_EQ(lines, (std::map<unsigned, unsigned>{{7, 2}, {8, 4}, {9, 1}, {10, 2}})) << told;
+
+  std::ofstream(file) << R"([repositories.disk]
+location = "/srv"
+[jobs.night]
+volumes = "vg0/root"
+disks = ["nosuch.img"]
+metrics = "relative.prom"
+keep = { within = "7d", last = "unlimited", tag = "gold" }
+backup = { cow = "auto", threads = 2, pack-size = "32M", keep-free = "1G", min-pool-free = "5%" }
+check = { read-data-subset = "2/3" }
+prune = { max-unused = "unlimited" }
+)";
+  told = nlohmann::json::parse(run({"--json", "--config", file, "config", "check"}).out);
+  EXPECT_TRUE(told["ok"]) << told;
+  const std::string warnings = told["warnings"].dump();
+  EXPECT_THAT(warnings, AllOf(HasSubstr("there is no nosuch.img"), HasSubstr("relative.prom depends on the folder")));
+}
+
+TEST_F(Program, a_value_that_cannot_be_right_is_refused_before_anything_is_opened) {
+  const Outcome outcome = respaldo({"backup", "vg0/root", "--cow", "0"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("--cow"), HasSubstr("hint: ")));
+}
+
 TEST_F(Program, version_is_told) {
   EXPECT_THAT(run({"version"}).out, StartsWith("respaldo "));
   EXPECT_EQ(nlohmann::json::parse(run({"--json", "version"}).out)["version"], app::kVersion);

@@ -52,23 +52,39 @@ std::vector<std::string> tags_of(const std::vector<std::string>& words) {
   return tags;
 }
 
+// Absent: the engine decides.
+std::optional<engine::Amount> parse_cow(const std::string& text) {
+  if (text.empty() || text == "auto") return std::nullopt;
+  const engine::Amount cow = engine::Amount::parse(text, "--cow", engine::Amount::Of::origin);
+  if (cow.value == 0) throw Error(ErrorKind::usage, "--cow: a COW store of that size holds nothing", "leave --cow out, or give a size");
+  return cow;
+}
+engine::Amount parse_keep_free(const std::string& text) {
+  return engine::Amount::parse(text, "--keep-free", engine::Amount::Of::vg);
+}
+engine::Amount parse_min_pool_free(const std::string& text) {
+  return engine::Amount::parse(text, "--min-pool-free", engine::Amount::Of::pool);
+}
+std::uint64_t parse_pack_size(const std::string& text) {
+  const std::uint64_t size = parse_size(text, "--pack-size", kMiB);
+  if (size < 4 * kMiB || size > 128 * kMiB)
+    throw Error(ErrorKind::usage, "--pack-size must lie between 4M and 128M");
+  return size;
+}
+
 backup::BackupOptions translate(const Options& options) {
   backup::BackupOptions result;
   for (const std::string& volume : options.volumes)
     result.volumes.push_back(engine::VolumeName::parse(volume));
   result.from_snapshot = options.from_snapshot;
-  using Of = engine::Amount::Of;
-  if (!options.cow.empty() && options.cow != "auto") {
-    const engine::Amount cow = engine::Amount::parse(options.cow, "--cow", Of::origin);
-    if (cow.of == Of::bytes)
-      result.cow_size = cow.value;
+  if (const auto cow = parse_cow(options.cow)) {
+    if (cow->of == engine::Amount::Of::bytes)
+      result.cow_size = cow->value;
     else
       result.cow_share = cow;
   }
-  if (!options.keep_free.empty())
-    result.keep_free = engine::Amount::parse(options.keep_free, "--keep-free", Of::vg);
-  if (!options.min_pool_free.empty())
-    result.guard.min_pool_free = engine::Amount::parse(options.min_pool_free, "--min-pool-free", Of::pool);
+  if (!options.keep_free.empty()) result.keep_free = parse_keep_free(options.keep_free);
+  if (!options.min_pool_free.empty()) result.guard.min_pool_free = parse_min_pool_free(options.min_pool_free);
   if (options.on_cow_full == "abort") result.guard.on_full = engine::GuardOptions::OnFull::abort;
   result.raw = options.raw;
   if (options.mount) result.mounting = backup::Mounting::always;
@@ -84,11 +100,7 @@ backup::BackupOptions translate(const Options& options) {
   result.on_read_error =
       options.on_read_error == "skip" ? backup::OnReadError::skip : backup::OnReadError::fail;
   result.writer.compression_level = compression_level(options.compression);
-  if (!options.pack_size.empty()) {
-    result.writer.pack_size = parse_size(options.pack_size, "--pack-size", kMiB);
-    if (result.writer.pack_size < 4 * kMiB || result.writer.pack_size > 128 * kMiB)
-      throw Error(ErrorKind::usage, "--pack-size must lie between 4M and 128M");
-  }
+  if (!options.pack_size.empty()) result.writer.pack_size = parse_pack_size(options.pack_size);
   if (options.verify_all) result.writer.verify_every = 1;
   result.threads = options.threads;
   result.dry_run = options.dry_run;
@@ -353,10 +365,12 @@ Action configure_backup(CLI::App& app) {
          "--cow", options->cow,
          "size of the snapshot's COW store: 10G, 20%ORIGIN, 50%FREE; auto: from the volume's own history, "
          "else a fifth of it")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->check(taken_by(parse_cow));
   app.add_option("--keep-free", options->keep_free,
                  "what snapshots never take of the volume group's free space: 1G, or 5% of the group")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->check(taken_by(parse_keep_free));
   app.add_option("--on-cow-full", options->on_cow_full,
                  "when a snapshot fills up and cannot be extended: continue (and fail if it overflows before "
                  "its end), "
@@ -365,7 +379,8 @@ Action configure_backup(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--min-pool-free", options->min_pool_free,
                  "give up when a thin pool has less free: 1G, or 5% of it [5%]")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->check(taken_by(parse_min_pool_free));
   app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
   auto* mount =
       app.add_flag("--mount", options->mount,
@@ -396,7 +411,8 @@ Action configure_backup(CLI::App& app) {
       ->check(CLI::IsMember({"auto", "fast", "max"}))
       ->capture_default_str();
   app.add_option("--pack-size", options->pack_size, "target size of pack files, 4M to 128M [16M]")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->check(taken_by(parse_pack_size));
   app.add_flag("--verify", options->verify,
                "read everything back from the medium, past the page cache, before the backup is listed");
   app.add_flag("--verify-all", options->verify_all,

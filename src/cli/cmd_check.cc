@@ -74,7 +74,7 @@ ExtentSet free_space_of(app::Context& context, const view::StoredVolume& stored,
 
 // The image of a backup beside the volume, held still by a snapshot where somebody may write it.
 app::ExitCode compare_with_device(app::Context& context, const Options& options) {
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const auto lock = lock_for_reading(context);
   const engine::VolumeName name = engine::VolumeName::parse(options.device);
   const engine::VolumeInfo info = context.engine().find(name);
   const std::string volume = info.origin ? name.vg + "/" + *info.origin : name.str();
@@ -233,7 +233,8 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
   context.bypass_cache();
   parity::RepairReport repaired;
   if (heal) repaired = repair_entrance(context);
-  const auto lock = lock_repository(context, repo::LockKind::exclusive);
+  const auto lock = heal ? lock_repository(context, repo::LockKind::exclusive)
+                         : lock_for_reading(context, repo::LockKind::exclusive);
   if (heal) {
     join(repaired, repair(context, options.threads));
     tell(context, repaired);
@@ -282,7 +283,8 @@ Action configure_check(CLI::App& app) {
   app.add_flag("--read-data", options->check.read_data, "read, decrypt and verify every stored byte as well");
   app.add_option("--read-data-subset", options->subset,
                  "the same for one of T parts, or for a share or an amount by chance")
-      ->type_name("N/T|P%|SIZE");
+      ->type_name("N/T|P%|SIZE")
+      ->check(taken_by(verify::ReadSubset::parse));
   app.add_option("--device", options->device,
                  "instead: compare a backup's image with this volume, or with this snapshot of it")
       ->type_name("VG/LV");

@@ -57,12 +57,23 @@ class Surroundings {
     if (!job.notify.email.empty() && !program_is_there(context_, "sendmail") &&
         !program_is_there(context_, "/usr/sbin/sendmail"))
       warn(fmt::format("{}: there is no sendmail to send mail with", who));
+    for (const std::string& disk : job.disks) {
+      absolute(disk, who);
+      if (::access(disk.c_str(), F_OK) != 0) warn(fmt::format("{}: there is no {}", who, printable(disk)));
+    }
     for (const std::string* file : {&job.metrics, &job.report}) {
       if (file->empty()) continue;
+      absolute(*file, who);
       const auto folder = os::Path(*file).parent_path();
       if (!folder.empty() && ::access(folder.c_str(), F_OK) != 0)
         warn(fmt::format("{}: there is no folder for {}", who, printable(*file)));
     }
+  }
+
+  // A timer starts jobs in /.
+  void absolute(const std::string& file, const std::string& who) {
+    if (!file.starts_with('/'))
+      warn(fmt::format("{}: {} depends on the folder that it is run in: write the whole path", who, printable(file)));
   }
 
   void program(const config::Argv& argv, const std::string& who) {

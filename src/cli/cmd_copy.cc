@@ -26,9 +26,10 @@ app::ExitCode copy(app::Context& context, const Options& options) {
   if (source->config().id == target.config().id)
     throw Error(ErrorKind::usage, "source and target are the same repository",
                 "--from-repo names the source");
+  const auto source_lock = lock_for_reading(context, *source);
+  // --no-lock is for the source.
   const std::chrono::seconds patience(context.options().lock_patience_seconds.value_or(0));
-  const auto source_lock = repo::RepoLock::acquire(*source, repo::LockKind::shared, patience, context.stop());
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const auto lock = repo::RepoLock::acquire(target, repo::LockKind::shared, patience, context.stop());
   if (source->config().polynomial != target.config().polynomial)
     context.progress().note(
         "the repositories cut files at different places: what restic itself backs up to both is not "

@@ -233,7 +233,7 @@ app::ExitCode run(app::Context& context, const Options& options) {
   how.seed = std::random_device()();  // another sample each time
   how.scratch =
       !options.scratch.empty() ? options.scratch : context.world().environment("TMPDIR").value_or("/tmp");
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const auto lock = lock_for_reading(context);
   const Chosen chosen = latest_of_each(context, options);
   bool good = chosen.unreadable == 0;
   Json results = Json::array();

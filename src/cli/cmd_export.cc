@@ -26,7 +26,7 @@ struct ExportOptions {
 app::ExitCode export_image(app::Context& context, const ExportOptions& options) {
   if (options.raw != "-")
     return restore_image_to_file(context, options.backup, options.volume, options.raw, options.yes);
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const auto lock = lock_for_reading(context);
   const FoundBackup found = find_backup(context, options.backup, Latest::certain);
   const view::StoredVolume volume = find_volume(context, found, options.volume);
   warn_of_losses(context, volume);
@@ -69,7 +69,7 @@ app::ExitCode export_files(app::Context& context, const ExportOptions& options) 
   const bool exists = options.tar != "-" && ::stat(options.tar.c_str(), &st) == 0;
   const auto claim =
       exists && S_ISREG(st.st_mode) ? claim_to_overwrite(context, options.tar, options.yes) : nullptr;
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const auto lock = lock_for_reading(context);
   const FoundBackup found = find_backup(context, options.backup, Latest::certain);
   const FileRoot root = find_file_root(context, found, options.volume, options.paths);
   how.paths = root.paths;

@@ -147,7 +147,11 @@ app::ExitCode forget(app::Context& context, const Options& options) {
 
 void add_policy_options(CLI::App& app, Options& o) {
   const auto count = [&](const char* name, std::string& word, const char* what) {
-    app.add_option(name, word, fmt::format("keep the newest N {}; `unlimited`: all", what))->type_name("N");
+    app.add_option(name, word, fmt::format("keep the newest N {}; `unlimited`: all", what))
+        ->type_name("N")
+        ->check(taken_by([](const std::string& n) {
+          if (!n.empty()) care::parse_keep_count(n);
+        }));
   };
   count("-l,--keep-last", o.last, "backups");
   count("-H,--keep-hourly", o.hourly, "hours' last backups");
@@ -157,7 +161,8 @@ void add_policy_options(CLI::App& app, Options& o) {
   count("-y,--keep-yearly", o.yearly, "years' last backups");
   const auto within = [&](const char* name, std::string& word, const char* what) {
     app.add_option(name, word, fmt::format("keep {} within this time (1y5m7d2h) before the newest", what))
-        ->type_name("TIME");
+        ->type_name("TIME")
+        ->check(taken_by(care::KeepDuration::parse));
   };
   within("--keep-within", o.within, "all backups");
   within("--keep-within-hourly", o.within_hourly, "one backup an hour");

@@ -54,8 +54,8 @@ app::ExitCode serve_backups(app::Context& context, const Options& options) {
   how.wanted = [&](const repo::Snapshot& snapshot) { return wanted(snapshot, options); };
   repo::Repository& repository = context.repository();
   if (options.password_fd >= 0) ::close(options.password_fd);
-  const auto lock = lock_repository(context, repo::LockKind::shared);
-  how.lock_lost = [&] { return lock->lost(); };
+  const auto lock = lock_for_reading(context);
+  how.lock_lost = [&] { return lock && lock->lost(); };
   std::optional<os::Path> log;
   how.ready = [&] {
     if (options.ready_fd >= 0) {
@@ -99,6 +99,7 @@ app::ExitCode start_daemon(app::Context& context, const Options& options) {
     add("-p", fmt::format("/proc/self/fd/{}", password->get()));
   }
   if (common.lock_patience_seconds) add("--retry-lock", std::to_string(*common.lock_patience_seconds));
+  if (common.no_lock) words.emplace_back("--no-lock");
   for (std::string& word : common.store.words()) words.push_back(std::move(word));
   words.insert(words.end(), {"mount", std::filesystem::absolute(options.folder).native(), "--foreground"});
   if (password) add("--password-fd", std::to_string(password->get()));

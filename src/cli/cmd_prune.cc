@@ -63,33 +63,45 @@ app::ExitCode prune(app::Context& context, const Options& options) {
 
 }  // namespace
 
+namespace {
+
+std::uint64_t parse_pack_size(const std::string& text) {
+  const std::uint64_t size = parse_size(text, "--pack-size");
+  if (size < 4 * kMiB || size > 128 * kMiB) throw Error(ErrorKind::usage, "--pack-size must be between 4M and 128M");
+  return size;
+}
+std::uint64_t parse_repack_size(const std::string& text) { return parse_size(text, "--max-repack-size"); }
+
+}  // namespace
+
 void add_prune_options(CLI::App& app, PruneWords& words) {
   app.add_option(
          "--max-unused", words.max_unused,
          "unused data that may stay in packs that are partly used: a share of the repository, a size, or "
          "`unlimited`")
       ->type_name("SIZE|N%|unlimited")
+      ->check(taken_by(care::UnusedLimit::parse))
       ->capture_default_str();
   app.add_option("--max-repack-size", words.max_repack_size,
                  "stop repacking after this much; the next prune goes on")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->check(taken_by(parse_repack_size));
   app.add_flag("--repack-cacheable-only", words.repack_cacheable_only,
                "repack only packs of trees, which are small");
   app.add_flag("--repack-uncompressed", words.repack_uncompressed, "compress what is stored uncompressed");
   app.add_option("--pack-size", words.pack_size, "size of new packs, 4M to 128M")
       ->type_name("SIZE")
+      ->check(taken_by(parse_pack_size))
       ->capture_default_str();
 }
 
 care::PruneOptions PruneWords::options() const {
   care::PruneOptions options;
   options.max_unused = care::UnusedLimit::parse(max_unused);
-  if (!max_repack_size.empty()) options.max_repack_size = parse_size(max_repack_size, "--max-repack-size");
+  if (!max_repack_size.empty()) options.max_repack_size = parse_repack_size(max_repack_size);
   options.repack_cacheable_only = repack_cacheable_only;
   options.repack_uncompressed = repack_uncompressed;
-  options.pack_size = parse_size(pack_size, "--pack-size");
-  if (options.pack_size < 4 * kMiB || options.pack_size > 128 * kMiB)
-    throw Error(ErrorKind::usage, "--pack-size must be between 4M and 128M");
+  options.pack_size = parse_pack_size(pack_size);
   return options;
 }
 

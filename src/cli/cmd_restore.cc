@@ -107,7 +107,7 @@ app::ExitCode restore_volume(app::Context& context, const RestoreOptions& option
     throw Error(ErrorKind::usage, "say where to restore to", "give either --to VG/LV or --to-file FILE");
   if (options.create && options.to.empty()) throw Error(ErrorKind::usage, "--create is for --to VG/LV");
   if (!options.pv.empty() && !options.create) throw Error(ErrorKind::usage, "--pv is for --create");
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const auto lock = lock_for_reading(context);
   const FoundBackup found = find_backup(context, options.backup, Latest::certain);
   const view::StoredVolume volume = find_volume(context, found, options.volume);
   if (!volume.has_image)

@@ -150,7 +150,7 @@ FileRoot find_file_root(app::Context& context, const FoundBackup& found, const s
 }
 
 app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& options) {
-  const auto lock = lock_repository(context, repo::LockKind::shared);
+  const auto lock = lock_for_reading(context);
   const FoundBackup found = find_backup(context, options.backup, Latest::certain);
   const FileRoot root = find_file_root(context, found, options.volume, options.paths);
   restore::FileRestoreOptions how;

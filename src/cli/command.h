@@ -24,6 +24,10 @@ struct Command {
 // In the order of --help.
 const std::vector<Command>& commands();
 
+// For an option's value: what `parse` throws is told as it is, by the command line before anything is done, and by
+// `config check` at the value's place.
+CLI::Validator taken_by(std::function<void(const std::string&)> parse);
+
 // The parser of the whole program: what `respaldo --help` shows, and what the manual pages and the completion
 // are made of. After app.parse() the other members hold what was given.
 struct CommandLine {

@@ -103,11 +103,11 @@ std::string quoted_line(const config::Argv& argv) {
 }
 
 config::Vocabulary vocabulary() {
-  const CommandLine line;
+  const auto line = std::make_shared<CommandLine>();  // its options judge values for as long as somebody asks
   config::Vocabulary words;
-  const auto read = [](const CLI::App& app) {
+  const auto read = [&](CLI::App& app) {
     std::map<std::string, config::OptionShape> options;
-    for (const CLI::Option* option : app.get_options()) {
+    for (CLI::Option* option : app.get_options()) {
       config::OptionShape shape;
       shape.takes_value = option->get_items_expected_max() > 0;
       // CLI11 tells the words that an option takes as "TEXT:{fail,skip}".
@@ -119,12 +119,21 @@ config::Vocabulary vocabulary() {
           shape.choices.push_back(type.substr(at, end - at));
           at = end + 1;
         }
+      shape.check = [line, option](const std::string& value) {
+        try {
+          option->clear();
+          option->add_result(value);
+          option->run_callback();
+        } catch (const CLI::ParseError& error) {
+          throw Error(ErrorKind::usage, printable(error.what()));
+        }
+      };
       for (const std::string& name : option->get_lnames()) options[name] = shape;
     }
     return options;
   };
-  words[""] = read(line.app);
-  for (const auto& [command, action] : line.actions) words[command->get_name()] = read(*command);
+  words[""] = read(line->app);
+  for (const auto& [command, action] : line->actions) words[command->get_name()] = read(*command);
   return words;
 }
 

@@ -55,11 +55,40 @@ std::string mode_text(repo::NodeType type, std::uint32_t mode) {
   return text;
 }
 
-std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind,
-                                                repo::Settling settling) {
-  return repo::RepoLock::acquire(context.repository(), kind,
+namespace {
+
+std::unique_ptr<repo::RepoLock> lock(app::Context& context, repo::Repository& repository, repo::LockKind kind,
+                                     repo::Settling settling) {
+  return repo::RepoLock::acquire(repository, kind,
                                  std::chrono::seconds(context.options().lock_patience_seconds.value_or(0)),
                                  context.stop(), settling);
+}
+
+}  // namespace
+
+std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind,
+                                                repo::Settling settling) {
+  if (context.options().no_lock)
+    throw Error(ErrorKind::usage, "--no-lock is for commands that only read; this one writes to the repository",
+                "leave it out");
+  return lock(context, context.repository(), kind, settling);
+}
+
+std::unique_ptr<repo::RepoLock> lock_for_reading(app::Context& context, repo::Repository& repository,
+                                                 repo::LockKind kind) {
+  if (context.options().no_lock) return nullptr;
+  try {
+    return lock(context, repository, kind, repo::Settling::wait);
+  } catch (const repo::LockNotSaved& error) {
+    context.warn(fmt::format("reading without a lock, which could not be saved ({}): a `prune` at the same time may "
+                             "take away what is read",
+                             error.what()));
+    return nullptr;
+  }
+}
+
+std::unique_ptr<repo::RepoLock> lock_for_reading(app::Context& context, repo::LockKind kind) {
+  return lock_for_reading(context, context.repository(), kind);
 }
 
 namespace {

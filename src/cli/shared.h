@@ -38,6 +38,12 @@ os::Path state_folder(app::Context& context);
 // The repository's lock for this command, with --retry-lock.
 std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind,
                                                 repo::Settling settling = repo::Settling::wait);
+// The same for commands that only read: null, with a warning, where the repository cannot be written to, and with
+// --no-lock. On the day of the disaster the disk with the backups may be full, or read-only since its errors.
+std::unique_ptr<repo::RepoLock> lock_for_reading(app::Context& context, repo::Repository& repository,
+                                                 repo::LockKind kind = repo::LockKind::shared);
+std::unique_ptr<repo::RepoLock> lock_for_reading(app::Context& context,
+                                                 repo::LockKind kind = repo::LockKind::shared);
 
 struct FoundBackup {
   repo::NamedSnapshot backup;

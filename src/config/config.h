@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,6 +23,8 @@ using Argv = std::vector<std::string>;  // a program and its arguments, run with
 struct OptionShape {
   bool takes_value = false;
   std::vector<std::string> choices;  // empty: any value
+  // Error for a value that the command would refuse; may be empty.
+  std::function<void(const std::string&)> check{};
 };
 using Vocabulary = std::map<std::string, std::map<std::string, OptionShape>>;
 

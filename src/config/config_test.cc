@@ -117,6 +117,21 @@ TEST(Config, options_that_respaldo_sets_itself_are_refused) {
         << key;
 }
 
+TEST(Config, what_a_command_would_refuse_is_told_at_its_place) {
+  Vocabulary vocabulary = kVocabulary;
+  vocabulary["backup"]["cow"].check = [](const std::string& text) {
+    if (text == "bad") throw Error(ErrorKind::usage, "'bad' is no size", "write 10G");
+  };
+  const auto told = parse(kRepository + "[jobs.a]\nvolumes = \"vg0/root\"\nbackup = { cow = \"bad\" }\n", "c", vocabulary).problems;
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].text("c"), "c:5:18: `cow`: 'bad' is no size");
+  EXPECT_EQ(told[0].hint, "write 10G");
+  EXPECT_THAT(problems_of("[repositories.disk]\noptions = {}\nlocation = \"\"\n"),
+              ElementsAre(HasSubstr("c:3:12: the repository `disk` has no location")));
+  EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/root\"\nkeep = { daily = 0 }\n"),
+              ElementsAre(HasSubstr("`keep` keeps nothing")));
+}
+
 TEST(Config, wrong_values_are_told_each_once) {
   const auto told = problems_of(R"([repositories.disk]
 location = "/srv"

@@ -161,7 +161,11 @@ class Table {
   }
   const std::string& name() const { return name_; }
   Problems& problems() { return problems_; }
-  const toml::node& here() const { return table_; }
+  // Where the key is, else where it is missing.
+  const toml::node* place_of(const std::string& key) {
+    const toml::node* found = node(key);
+    return found != nullptr ? found : &table_;
+  }
 
  private:
   void wrong(const toml::node* where, const std::string& key, const std::string& what) {
@@ -242,11 +246,11 @@ class Reader {
     result.password_command = table.argv("password-command");
     result.options = options(
         table, "options", "",
-        {"repo", "password-file", "password-command", "disk", "json", "quiet", "verbose", "help", "config"});
+        {"repo", "password-file", "password-command", "disk", "json", "quiet", "verbose", "help", "config", "no-lock"});
     if (own.contains("password"))
       problems_.add(table.node("password"), "a password does not belong into the configuration",
                     "write it into a file of mode 0600, and name that with password-file");
-    if (result.location.empty()) problems_.add(&own, fmt::format("{} has no location", table.name()));
+    if (result.location.empty()) problems_.add(table.place_of("location"), fmt::format("{} has no location", table.name()));
     if (!result.password_file.empty() && !result.password_command.empty())
       problems_.add(&own, fmt::format("{} has a password file and a password command", table.name()),
                     "keep one");
@@ -292,7 +296,7 @@ class Reader {
       job.repository = config_.repositories.begin()->first;
     if (!only_defaults && job.repository.empty()) {
       problems_.add(
-          &table.here(), fmt::format("{} names no repository", table.name()),
+          table.place_of("repository"), fmt::format("{} names no repository", table.name()),
           config_.repositories.empty() ? "describe one in [repositories.NAME]" : "add repository = \"NAME\"");
     } else if (!job.repository.empty() && !config_.repositories.contains(job.repository)) {
       std::vector<std::string> names;
@@ -304,7 +308,7 @@ class Reader {
                                   : fmt::format("did you mean {}?", quoted(close)));
     }
     if (!only_defaults && job.volumes.empty())
-      problems_.add(&table.here(), fmt::format("{} names no volumes", table.name()),
+      problems_.add(table.place_of("volumes"), fmt::format("{} names no volumes", table.name()),
                     "add volumes = [\"VG/LV\"]");
     if (job.hooks.before_snapshot.empty() != job.hooks.after_snapshot.empty() &&
         !job.hooks.before_snapshot.empty())
@@ -356,7 +360,7 @@ class Reader {
       for (const auto& [name, shape] : forget->second)
         if (name.starts_with(kPrefix)) known[name.substr(kPrefix.size())] = shape;
     auto words = read_options(*given, known, "keep", "keep-", {});
-    if (words.empty())
+    if (std::ranges::all_of(words, [](const std::string& word) { return word.ends_with("=0"); }))
       problems_.add(given, "`keep` keeps nothing",
                     "say what to keep, as in daily = 7; or leave the table out");
     return words;
@@ -418,7 +422,18 @@ class Reader {
     }
     if (!shape.choices.empty() && std::ranges::find(shape.choices, text) == shape.choices.end())
       problems_.add(&value, fmt::format("{} must be one of {}", quoted(key), fmt::join(shape.choices, ", ")));
+    else if (shape.check)
+      careful(value, key, [&] { shape.check(text); });
     words.push_back(option + "=" + text);
+  }
+
+  template <class Check>
+  void careful(const toml::node& value, const std::string& key, Check check) {
+    try {
+      check();
+    } catch (const Error& error) {
+      problems_.add(&value, fmt::format("{}: {}", quoted(key), error.message()), error.hint());
+    }
   }
 
   void hooks(Table& job, Hooks& hooks) {

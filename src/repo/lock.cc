@@ -205,13 +205,24 @@ RepoLock::~RepoLock() {
 
 namespace {
 
+std::string save_lock(Repository& repository, bool exclusive) {
+  try {
+    return repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
+  } catch (const Error& error) {
+    // With a number it was the store that failed (SFTP has one word for all), not the way to it.
+    const bool failed_there = error.kind() == ErrorKind::io && error.error_number() != 0;
+    if (error.kind() == ErrorKind::refused || error.kind() == ErrorKind::no_space || failed_there)
+      throw LockNotSaved(error);
+    throw;
+  }
+}
+
 // Where nothing can be removed, an exclusive lock would shut everybody out: whoever may not remove a lock of the
 // other kind does not get one.
 void require_removal(Repository& repository) {
   const std::string place = repository.backend().location();
   if (!place.starts_with("rest:") && !place.starts_with("s3:")) return;
-  const std::string name =
-      repository.save_unpacked(FileType::lock, lock_json(false), store::Durability::now);
+  const std::string name = save_lock(repository, false);
   try {
     repository.backend().remove({FileType::lock, name});
   } catch (const Error& error) {
@@ -235,8 +246,7 @@ std::unique_ptr<RepoLock> RepoLock::acquire(Repository& repository, LockKind kin
   for (;;) {
     auto other = conflict(repository, exclusive, {});
     if (!other) {
-      const std::string name =
-          repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
+      const std::string name = save_lock(repository, exclusive);
       auto impl = std::make_unique<Impl>(repository, exclusive, name);
       auto lock = std::unique_ptr<RepoLock>(new RepoLock(std::move(impl)));
       // Who locked before us is seen now, or had ended before anything is read that he changed. Who locks after us sees

@@ -23,6 +23,12 @@ struct LockInfo {
 
 enum class LockKind { shared, exclusive };
 
+// The store does not take our lock: it may not be written to, is full or broken. Who only reads may go on without.
+class LockNotSaved : public Error {
+ public:
+  explicit LockNotSaved(const Error& error) : Error(error) {}
+};
+
 // Two who write their locks at the same moment see each other a little later. `wait`: acquire() waits for
 // that. `behind`: it returns at once, and who holds the lock may read, but nothing that it writes may become
 // visible before settle().
@@ -32,7 +38,7 @@ enum class Settling { wait, behind };
 // 20 minutes, or somebody has removed it, lost() becomes true and writers must stop.
 class RepoLock {
  public:
-  // Error(busy) naming owner, host, pid and age; waits up to `patience` for it to go away.
+  // Error(busy) naming owner, host, pid and age; waits up to `patience` for it to go away. LockNotSaved.
   static std::unique_ptr<RepoLock> acquire(Repository& repository, LockKind kind,
                                            std::chrono::seconds patience = std::chrono::seconds(0),
                                            std::stop_token stop = {}, Settling settling = Settling::wait);

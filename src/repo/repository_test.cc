@@ -422,6 +422,26 @@ TEST_F(Repositories, who_locked_before_us_is_seen_before_anything_is_read) {
   exclusive->require();
 }
 
+TEST_F(Repositories, a_store_that_takes_no_lock_is_told_apart_from_one_that_is_out_of_reach) {
+  create();
+  struct Full : store::Forward {
+    using Forward::Forward;
+    void save(const store::Handle&, std::span<const ByteView>, store::Durability) override { throw error; }
+    Error error = Error(ErrorKind::no_space, "");
+  };
+  auto full = std::make_unique<Full>(store::open_location(path().native()));
+  Full& store = *full;
+  const auto repository = Repository::open(std::move(full), "respaldo");
+  for (const int number : {ENOSPC, EDQUOT, EROFS, EACCES, EPERM, EIO}) {
+    store.error = os::system_error(number, "open", "lock");
+    EXPECT_THROW(RepoLock::acquire(*repository, LockKind::shared), LockNotSaved) << number;
+    EXPECT_THROW(RepoLock::acquire(*repository, LockKind::exclusive), LockNotSaved) << number;
+  }
+  store.error = Error(ErrorKind::io, "no connection");
+  EXPECT_THROW(
+      try { RepoLock::acquire(*repository, LockKind::shared); } catch (const LockNotSaved&) {}, Error);
+}
+
 TEST_F(Repositories, who_lost_his_lock_learns_it_before_anything_counts) {
   const auto repository = create();
   const auto lock = RepoLock::acquire(*repository, LockKind::shared);
