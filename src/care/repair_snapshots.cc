@@ -124,7 +124,8 @@ class Rewriter {
  private:
   struct Rewritten {
     BlobId id;
-    std::vector<view::LostRange> image_losses;  // of the image whose folder this is
+    std::vector<view::LostRange> image_losses{};  // of the image whose folder this is
+    bool image_gone = false;
   };
 
   std::optional<Tree> load(const BlobId& id) {
@@ -158,7 +159,7 @@ class Rewriter {
     if (!old) return std::nullopt;
     const std::size_t losses_before = result_.losses.size();
     Tree fresh;
-    Rewritten result{id, {}};
+    Rewritten result{id};
     for (std::size_t i = 0; i < old->nodes.size(); ++i) {
       Node& node = old->nodes[i];
       const std::string where = path + "/" + node.name;
@@ -184,8 +185,14 @@ class Rewriter {
 
   void folder(Node& node, const std::string& where, std::size_t depth, const std::string& next,
               Rewritten& parent) {
+    const auto losses_before = static_cast<std::ptrdiff_t>(result_.losses.size());
     auto below = node.subtree ? tree(*node.subtree, where, depth + 1) : std::nullopt;
-    if (!below) below = zeros_of_part(node, where, next);
+    if (!below || below->image_gone)
+      if (auto zeros = zeros_of_part(node, where, next)) {
+        // Instead of what was said of its blobs.
+        result_.losses.erase(result_.losses.begin() + losses_before, result_.losses.end() - 1);
+        below = std::move(zeros);
+      }
     if (!below) {
       lose(where, "cannot be read, and is empty now");
       below = Rewritten{save(BlobType::tree, as_bytes(repo::to_json(Tree{}))), {}};
@@ -262,7 +269,7 @@ class Rewriter {
     std::uint64_t at = 0;
     for (const BlobId& id : node.content) {
       const auto length = lengths_.find(id);
-      if (!length) return drop_image(where);
+      if (!length) return drop_image(where, parent);
       if (stock_.has(BlobType::data, id)) {
         content.push_back(id);
       } else {
@@ -275,7 +282,7 @@ class Rewriter {
       at += *length;
       if (at > node.size) break;
     }
-    if (at != node.size) return drop_image(where);
+    if (at != node.size) return drop_image(where, parent);
     for (const Extent& hole : holes) {
       lose(where, fmt::format("{} at byte {} of the volume are lost, and zeros now", format_size(hole.length),
                               base + hole.offset));
@@ -285,7 +292,8 @@ class Rewriter {
     return true;
   }
 
-  bool drop_image(const std::string& where) {
+  bool drop_image(const std::string& where, Rewritten& parent) {
+    parent.image_gone = true;
     lose(where, "parts of it are lost, and nothing tells how long they were: it goes");
     return false;
   }

@@ -140,7 +140,8 @@ TEST(RepairSnapshots, what_is_lost_of_parts_in_folders_is_zeros_in_its_place) {
   const ByteView lost = image.view(kPart + kBlob, kBlob);
   {
     HandMadeBackup alone(*repository);
-    alone.save(alone.tree({alone.file("in a pack of its own", lost)}));
+    alone.save(alone.tree({alone.file("in a pack of its own", lost), alone.file("two of a part", image.view(2 * kBlob, kBlob)),
+                           alone.file("whose lengths nobody knows", image.view(5 * kBlob, kBlob))}));
   }
   HandMadeBackup backup(*repository);
   std::vector<repo::Node> parts;
@@ -162,6 +163,7 @@ TEST(RepairSnapshots, what_is_lost_of_parts_in_folders_is_zeros_in_its_place) {
     repository->backend().remove({store::FileType::pack, data->pack.hex()});
   }
   SilentProgress progress;
+  repair_index(*repository, {}, progress, {});
   repair_snapshots(*repository, repository->snapshots(), {.forget = true}, progress, {});
   const auto known = indexed(*repository);
   std::vector<view::StoredVolume> volumes;
@@ -169,6 +171,7 @@ TEST(RepairSnapshots, what_is_lost_of_parts_in_folders_is_zeros_in_its_place) {
     std::ranges::move(view::stored_volumes(*known, repaired.snapshot), std::back_inserter(volumes));
   ASSERT_THAT(volumes, SizeIs(1));
   std::string expected(as_text(image));
+  std::fill_n(expected.begin(), kPart, '\0');
   std::fill_n(expected.begin() + kPart + kBlob, kBlob, '\0');
   std::fill_n(expected.begin() + 2 * kPart, 2 * kPart, '\0');
   const auto device = view::open_image(known, volumes[0]);
@@ -176,7 +179,7 @@ TEST(RepairSnapshots, what_is_lost_of_parts_in_folders_is_zeros_in_its_place) {
   EXPECT_TRUE(as_text(block::read(*device, 0, expected.size())) == expected);
   std::vector<Extent> told;
   for (const view::LostRange& range : volumes[0].facts.value().lost) told.push_back(range.extent);
-  EXPECT_THAT(told, ::testing::ElementsAre(Extent{kPart + kBlob, kBlob}, Extent{2 * kPart, kPart},
+  EXPECT_THAT(told, ::testing::ElementsAre(Extent{0, kPart}, Extent{kPart + kBlob, kBlob}, Extent{2 * kPart, kPart},
                                            Extent{3 * kPart, kPart}));
 }
 

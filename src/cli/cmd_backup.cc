@@ -52,13 +52,6 @@ std::vector<std::string> tags_of(const std::vector<std::string>& words) {
   return tags;
 }
 
-// Absent: the engine decides.
-std::optional<engine::Amount> parse_cow(const std::string& text) {
-  if (text.empty() || text == "auto") return std::nullopt;
-  const engine::Amount cow = engine::Amount::parse(text, "--cow", engine::Amount::Of::origin);
-  if (cow.value == 0) throw Error(ErrorKind::usage, "--cow: a COW store of that size holds nothing", "leave --cow out, or give a size");
-  return cow;
-}
 engine::Amount parse_keep_free(const std::string& text) {
   return engine::Amount::parse(text, "--keep-free", engine::Amount::Of::vg);
 }

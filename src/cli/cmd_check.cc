@@ -230,6 +230,7 @@ Json repair_json(const parity::RepairReport& report) {
 }
 
 app::ExitCode check(app::Context& context, const verify::CheckOptions& options, bool heal) {
+  if (heal) require_writing(context);
   context.bypass_cache();
   parity::RepairReport repaired;
   if (heal) repaired = repair_entrance(context);

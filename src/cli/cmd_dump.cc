@@ -34,7 +34,11 @@ void write_sparse(int fd, std::uint64_t offset, ByteView bytes, const os::Path& 
 // `restore` asks before it overwrites one.
 std::optional<os::UniqueFd> open_stream(const std::string& name) {
   struct stat st {};
-  if (::stat(name.c_str(), &st) != 0 || (!S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode))) return std::nullopt;
+  if (::stat(name.c_str(), &st) != 0) return std::nullopt;
+  if (S_ISBLK(st.st_mode))
+    throw Error(ErrorKind::usage, fmt::format("{} is a disk, and no file", printable(name)),
+                "`-o -` writes to another program; `restore --to-file` writes a backup to a disk");
+  if (!S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode)) return std::nullopt;
   return os::open_file(name, O_WRONLY | O_CLOEXEC);
 }
 

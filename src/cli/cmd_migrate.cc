@@ -95,7 +95,8 @@ Action configure_migrate(CLI::App& app) {
       ->type_name("PV|VG|VG/LV");
   app.add_option("--cow", options->cow,
                  "to another group: the size of the snapshot's COW store, as of `backup`; auto when not given")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->check(taken_by(parse_cow));
   app.add_flag("--abort", options->abort, "take back a move that is not over");
   return [options](app::Context& context) { return migrate(context, *options); };
 }

@@ -87,12 +87,11 @@ app::ExitCode migrate_to_group(app::Context& context, const VolumeName& volume, 
   options.from = volume;
   options.to = target_of(volume, to);
   options.how.run_tag = journal::new_run_tag();
-  if (!cow.empty() && cow != "auto") {
-    const engine::Amount size = engine::Amount::parse(cow, "--cow", engine::Amount::Of::origin);
-    if (size.of == engine::Amount::Of::bytes)
-      options.how.cow_size = size.value;
+  if (const auto size = parse_cow(cow)) {
+    if (size->of == engine::Amount::Of::bytes)
+      options.how.cow_size = size->value;
     else
-      options.how.cow_share = size;
+      options.how.cow_share = *size;
   }
   const bool talks = !context.options().json && context.options().verbosity > 0;
   for (const engine::VolumeInfo& info : context.engine().list())

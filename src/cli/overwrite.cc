@@ -62,7 +62,12 @@ std::unique_ptr<engine::DiskSet> claim_to_overwrite(app::Context& context, const
                 fmt::format("{} is served at {} by process {}", printable(path), point, held.address().pid),
                 fmt::format("end that activation first (fusermount3 -u {}), or name another file", point));
   }
-  const std::string content = content_of(*disk);
+  std::string content;
+  try {
+    content = content_of(*disk);
+  } catch (const Error& error) {
+    content = fmt::format("what is in it cannot be read: {}", error.what());
+  }
   if (!context.confirm(fmt::format("overwrite {} ({}{})?", printable(path), format_size(disk->disks()[0].size),
                                    content.empty() ? "" : ": " + content),
                        yes))

@@ -66,11 +66,23 @@ std::unique_ptr<repo::RepoLock> lock(app::Context& context, repo::Repository& re
 
 }  // namespace
 
-std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind,
-                                                repo::Settling settling) {
+std::optional<engine::Amount> parse_cow(const std::string& text) {
+  if (text.empty() || text == "auto") return std::nullopt;
+  const engine::Amount cow = engine::Amount::parse(text, "--cow", engine::Amount::Of::origin);
+  if (cow.value == 0)
+    throw Error(ErrorKind::usage, "--cow: a COW store of that size holds nothing", "leave --cow out, or give a size");
+  return cow;
+}
+
+void require_writing(const app::Context& context) {
   if (context.options().no_lock)
     throw Error(ErrorKind::usage, "--no-lock is for commands that only read; this one writes to the repository",
                 "leave it out");
+}
+
+std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind,
+                                                repo::Settling settling) {
+  require_writing(context);
   return lock(context, context.repository(), kind, settling);
 }
 

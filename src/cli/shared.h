@@ -5,10 +5,12 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "app/context.h"
 #include "base/printable.h"
+#include "engine/amount.h"
 #include "repo/lock.h"
 #include "view/volume_view.h"
 
@@ -35,6 +37,10 @@ std::string long_line(const Entry& entry, const std::string& path) {
 // $RESPALDO_STATE, else /var/lib/respaldo: what this host remembers between runs.
 os::Path state_folder(app::Context& context);
 
+// The words of --cow; absent: the engine decides. Error(usage).
+std::optional<engine::Amount> parse_cow(const std::string& text);
+// Error(usage) with --no-lock.
+void require_writing(const app::Context& context);
 // The repository's lock for this command, with --retry-lock.
 std::unique_ptr<repo::RepoLock> lock_repository(app::Context& context, repo::LockKind kind,
                                                 repo::Settling settling = repo::Settling::wait);

@@ -360,7 +360,7 @@ class Reader {
       for (const auto& [name, shape] : forget->second)
         if (name.starts_with(kPrefix)) known[name.substr(kPrefix.size())] = shape;
     auto words = read_options(*given, known, "keep", "keep-", {});
-    if (std::ranges::all_of(words, [](const std::string& word) { return word.ends_with("=0"); }))
+    if (std::ranges::all_of(words, [](const std::string& word) { return word.ends_with("=0") && !word.starts_with("--keep-tag="); }))
       problems_.add(given, "`keep` keeps nothing",
                     "say what to keep, as in daily = 7; or leave the table out");
     return words;

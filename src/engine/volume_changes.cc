@@ -1,7 +1,6 @@
 #include "engine/volume_changes.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -35,15 +34,17 @@ bool is_abandoned(const VolumeName& name, const std::vector<std::string>& tags) 
     if (tag.starts_with(journal::kCopyOfTagPrefix))
       throw Error(ErrorKind::refused, fmt::format("{} is the copy of a volume that moves to another group", title),
                   "end the move first: respaldo migrate VG/LV --abort, which removes it; or restore to another volume");
-  if (is_leftover(tags)) return true;
-  for (const std::string& tag : tags)
-    if (const auto owner = journal::Owner::from_tag(tag))
-      throw Error(ErrorKind::busy,
-                  fmt::format("process {}{} made {} for itself", owner->pid,
-                              owner->here() ? "" : " of another machine", title),
-                  fmt::format("wait until that ends; if it has: lvchange --deltag {} {}",
-                              fmt::join(tags_of_maker(tags), " --deltag "), name.str()));
-  return false;
+  bool abandoned = false;
+  for (const std::string& tag : tags) {
+    const auto owner = journal::Owner::from_tag(tag);
+    if (!owner) continue;
+    if (owner->here() && owner->alive())
+      throw Error(ErrorKind::busy, fmt::format("process {} made {} for itself", owner->pid, title),
+                  "wait until that ends");
+    // Another machine's, too: a rescue system is another one each time that it starts.
+    abandoned = true;
+  }
+  return abandoned;
 }
 
 std::vector<std::string> tags_of_maker(const std::vector<std::string>& tags) {

@@ -54,8 +54,8 @@ class VolumeChanges {
   // Whether a process that died had made that volume for itself.
   virtual bool is_half_made(const VolumeName& name) = 0;
   // For whoever is about to write over a volume that is there. Whether a process that died had made it for itself, so
-  // that `clean` may remove it, unless it is adopted before its first byte is written. Error(refused) for a copy that a
-  // move to another group has set aside, Error(busy) for what a process made for itself that may live.
+  // that `clean` may remove it, unless it is adopted before its first byte is written. What processes of other machines made counts as such, too. Error(refused) for a
+  // copy that a move to another group has set aside, Error(busy) for what a living process of this machine made.
   virtual bool is_abandoned(const VolumeName& name) = 0;
   // From now on it is a volume like any other. REQUIRES is_abandoned(), and that nobody here has it open.
   // Error(refused) when it has another UUID by now.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <memory>
 #include <system_error>
 
 #include "base/hex.h"
@@ -103,14 +104,15 @@ std::optional<crypto::MasterKey> open_key_file(const KeyFile& file, std::string_
 std::string name_of_key(ByteView json) { return to_hex(crypto::sha256(json)); }
 
 KnownKey derived_ahead(ByteView json, std::string_view password) {
-  auto derive = [file = std::string(as_text(json)), secret = crypto::SecretText(password)] {
-    return open_key_file(parse_key_file(as_bytes(file)), secret.view());
+  // Held by what copies it: where no thread can be had, the first copy is lost.
+  const auto derive = [file = std::string(as_text(json)), secret = std::make_shared<crypto::SecretText>(password)] {
+    return open_key_file(parse_key_file(as_bytes(file)), secret->view());
   };
   KnownKey known{name_of_key(json)};
   try {
-    known.master = std::async(std::launch::async, std::move(derive));
+    known.master = std::async(std::launch::async, derive);
   } catch (const std::system_error&) {
-    known.master = std::async(std::launch::deferred, std::move(derive));  // no room for a thread
+    known.master = std::async(std::launch::deferred, derive);  // no room for a thread
   }
   return known;
 }

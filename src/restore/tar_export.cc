@@ -542,13 +542,12 @@ TarCompression tar_compression(std::string_view file_name) {
   if (file_name.ends_with(".zst") || file_name.ends_with(".tzst")) return TarCompression::zstd;
   if (file_name.ends_with(".xz") || file_name.ends_with(".txz")) return TarCompression::xz;
   const std::string_view name = file_name.substr(file_name.rfind('/') + 1);
-  const std::size_t tar = name.rfind(".tar.");
   constexpr std::string_view kOthers[] = {".bz2", ".tbz",  ".tbz2", ".tb2", ".tz2", ".lz4", ".tlz4", ".lz",
                                           ".tlz", ".lzma", ".lzo",  ".tzo", ".br",  ".Z",   ".zip",  ".7z"};
   const auto has_end = [&](std::string_view end) { return name.ends_with(end); };
-  if ((tar != name.npos && !name.ends_with(".tar")) || std::ranges::any_of(kOthers, has_end))
+  if (std::ranges::any_of(kOthers, has_end))
     throw Error(ErrorKind::usage,
-                fmt::format("{}: this end of a name is not known, or is of a compression that is not", printable(name)),
+                fmt::format("{}: this end of a name is of a compression that is not known", printable(name)),
                 "known are .tar, .tar.gz (.tgz), .tar.zst (.tzst) and .tar.xz (.txz); `--tar -` writes to another program");
   return TarCompression::none;
 }

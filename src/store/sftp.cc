@@ -198,7 +198,11 @@ class SftpBackend final : public Backend {
       const auto session = pool_.lease();
       remove_paths(*session, paths);
       std::lock_guard lock(mutex_);
-      for (const std::string& path : paths) unflushed_.insert(folder_above(path));
+      for (const std::string& path : paths) {
+        unflushed_.insert(folder_above(path));
+        doubtful_.erase(path);
+        std::erase_if(renamed_, [&](const Renamed& renamed) { return renamed.path == path; });
+      }
     }
     tidy();
   }
@@ -218,6 +222,7 @@ class SftpBackend final : public Backend {
   };
   // The next object need not wait for that: sync() does.
   void end_later(Renamed renamed) {
+    std::lock_guard one(ending_);
     std::deque<Renamed> ended;
     {
       std::lock_guard lock(mutex_);
@@ -230,6 +235,7 @@ class SftpBackend final : public Backend {
     end_all(ended);
   }
   void end_flushes() {
+    std::lock_guard one(ending_);  // what a save() has taken must have ended, too
     std::deque<Renamed> taken;
     {
       std::lock_guard lock(mutex_);
@@ -462,7 +468,7 @@ class SftpBackend final : public Backend {
   const SftpPlace place_;
   const std::string location_;
   const StoreOptions options_;
-  std::mutex syncing_, mutex_;
+  std::mutex syncing_, ending_, mutex_;  // in this order
   std::map<std::string, std::uint64_t> doubtful_;  // and their sizes: renamed when the connection was lost, perhaps not flushed
   std::set<std::string> unflushed_;     // folders whose entries may not be on the medium
   std::vector<std::string> abandoned_;  // temporary files of this run

@@ -75,8 +75,10 @@ void SessionPool::open_the_others(const std::shared_ptr<Session>& first) {
     try {
       openers_.emplace_back([this, number, first] {
         std::shared_ptr<Session> fresh;
+        bool tried = false;
         try {
           first->abilities();  // it is to stand as soon as it can
+          tried = true;
           fresh = connect_(number, over_.get_token());
         } catch (const std::exception&) {
           // Those that stand do the work.
@@ -85,6 +87,8 @@ void SessionPool::open_the_others(const std::shared_ptr<Session>& first) {
         --opening_;
         if (fresh && !stopped_)
           entries_.push_back({fresh, 0});
+        else if (!tried)
+          eager_ = true;  // behind the next first one
         else if (!fresh)  // what was refused once is not tried again: servers count that
           most_ = std::max<std::size_t>(1, std::min(most_, entries_.size() + opening_));
         opened_.notify_all();

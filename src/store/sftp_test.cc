@@ -571,6 +571,30 @@ TEST_F(Sftp, who_will_write_finds_all_connections_open) {
   }
 }
 
+TEST_F(Sftp, a_host_that_cannot_be_reached_at_first_gets_all_connections_later) {
+  const os::Path down = folder_.path() / "down", starts = folder_.path() / "starts";
+  StoreOptions options;
+  options.extended["sftp.command"] = fmt::format("sh -c 'if test -e {}; then echo down >&2; exit 255; fi; echo x >>{}; exec {}'",
+                                                 down.native(), starts.native(), kServer);
+  options.connections = 4;
+  options.will_write = true;
+  std::ofstream{down};
+  const auto backend = open_sftp("host:" + root().native(), options);
+  for (int attempt = 0; attempt < 3; ++attempt)
+    EXPECT_FALSE(backend->is_permanent(error_of([&] { backend->stat({FileType::config, ""}); })));
+  std::filesystem::remove(down);
+  for (int tries = 0; tries < 3000; ++tries) {
+    try {
+      backend->stat({FileType::config, ""});
+      if (std::filesystem::file_size(starts) == 8) break;
+    } catch (const Error&) {
+      // Another one that still came to the host that was down.
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(std::filesystem::file_size(starts), 8U) << "four lines";
+}
+
 TEST_F(Sftp, connections_that_are_still_opened_hold_nobody_up) {
   // The first one answers, the others never do.
   const os::Path first = folder_.path() / "first";

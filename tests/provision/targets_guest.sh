@@ -72,7 +72,7 @@ mountpoint -q /run/backups
 [ "$(pvs --noheadings --units b --nosuffix -o pe_start "${second}1" | tr -d ' ')" = 1048576 ]
 [ "$(cat /sys/block/${second#/dev/}/${second#/dev/}1/start)" = 2048 ]
 [ "$(blkid -p -s PART_ENTRY_TYPE -o value "${second}1")" = e6d6d379-f507-44c2-a23c-238f2a3df928 ]
-[ "$(lvs --noheadings -o vg_name,lv_tags backup/backups | tr -s ' ')" = " backup backup_target" ]
+lvs --noheadings -o vg_name,lv_tags backup/backups | tr -s ' ' | grep -q '^ backup backup_target,respaldo_run_[0-9a-f]*$'
 grep -q "^UUID=$(blkid -s UUID -o value /dev/backup/backups) /run/backups ext4 defaults,nofail,x-systemd.device-timeout=10s,x-respaldo.target=backup/backups 0 2$" /run/fstab
 [ "$(head -1 /run/fstab)" = "# the host" ]
 [ "$(cat /run/fstab.before-respaldo-*)" = "# the host" ]

@@ -66,7 +66,13 @@ void DiskSet::Impl::scan() {
 
 void DiskSet::Impl::scan_disk(std::size_t disk) {
   const std::string name = short_names(disks)[disk];
-  disks[disk].partitions = fs::read_partition_table(*devices[disk]);
+  try {
+    disks[disk].partitions = fs::read_partition_table(*devices[disk]);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::io) throw;
+    warnings.push_back(fmt::format("{}: its partition table cannot be read: {}", printable(name), error.what()));
+    return;
+  }
   const auto& table = disks[disk].partitions;
   if (table)
     for (const std::string& problem : table->problems)

@@ -40,11 +40,22 @@ std::vector<std::string> untag_words(const VolumeName& name, const std::vector<s
   return words;
 }
 
-std::vector<VolumeName> leftovers(const DiskSet& disks) {
-  std::vector<VolumeName> found;
+struct Leftover {
+  VolumeName name;
+  bool named = false;  // by a user: of a restore, and not of a backup
+};
+void add_leftover(VolumeName name, const std::vector<std::string>& tags, std::vector<Leftover>& found) {
+  if (!is_leftover(tags)) return;
+  const bool of_run = std::ranges::any_of(
+      tags, [](const std::string& tag) { return tag.starts_with(journal::kRunTagPrefix); });
+  const bool named = !of_run && !journal::is_volume_name(name.lv);
+  found.push_back({std::move(name), named});
+}
+
+std::vector<Leftover> leftovers(const DiskSet& disks) {
+  std::vector<Leftover> found;
   for (const DiskSet::Group& group : disks.groups())
-    for (const lvm::LogicalVolume& lv : group.vg.lvs)
-      if (is_leftover(lv.tags)) found.push_back({group.vg.name, lv.name});
+    for (const lvm::LogicalVolume& lv : group.vg.lvs) add_leftover({group.vg.name, lv.name}, lv.tags, found);
   return found;
 }
 
@@ -93,10 +104,10 @@ class ImageVolume final : public NewVolume {
 };
 
 // Of the volumes of an activation.
-std::vector<VolumeName> served_leftovers(const ActivationClient& client) {
+std::vector<Leftover> served_leftovers(const ActivationClient& client) {
   const auto reply = client.lvm({"lvs", "--noheadings", "--separator", " ", "-o", "vg_name,lv_name,lv_tags"});
   must(reply, "lvs");
-  std::vector<VolumeName> found;
+  std::vector<Leftover> found;
   std::istringstream lines(reply.out);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
@@ -105,7 +116,7 @@ std::vector<VolumeName> served_leftovers(const ActivationClient& client) {
     words >> name.vg >> name.lv;
     std::vector<std::string> tags;
     while (std::getline(words >> std::ws, tag, ',')) tags.push_back(tag);
-    if (is_leftover(tags)) found.push_back(std::move(name));
+    add_leftover(std::move(name), tags, found);
   }
   return found;
 }
@@ -161,7 +172,7 @@ std::uint64_t make_served(const ActivationClient& client, const NewVolumeRequest
 
 bool is_served_leftover(const ActivationClient& client, const VolumeName& name) {
   const auto all = served_leftovers(client);
-  return std::ranges::find(all, name) != all.end();
+  return std::ranges::find(all, name, &Leftover::name) != all.end();
 }
 
 std::unique_ptr<NewVolume> make_image_volume(const std::vector<os::Path>& images, const NewVolumeRequest& request) {
@@ -255,8 +266,8 @@ namespace {
 
 CleanReport clean_served(const ActivationClient& client, const CleanOptions& options) {
   CleanReport report;
-  for (const VolumeName& name : served_leftovers(client)) {
-    if (!options.named && !journal::is_volume_name(name.lv)) {
+  for (const auto& [name, named] : served_leftovers(client)) {
+    if (!options.named && named) {
       report.left.push_back(title(name));
       continue;
     }
@@ -280,7 +291,7 @@ CleanReport clean_images(const std::vector<os::Path>& images, const CleanOptions
   CleanReport report;
   try {
     auto disks = DiskSet::open(images, LockMode::shared);
-    std::vector<VolumeName> found = leftovers(*disks);
+    std::vector<Leftover> found = leftovers(*disks);
     if (found.empty()) return report;
     if (!options.dry_run) {
       disks.reset();
@@ -288,8 +299,8 @@ CleanReport clean_images(const std::vector<os::Path>& images, const CleanOptions
       disks = DiskSet::open(images, LockMode::exclusive);
       found = leftovers(*disks);  // another may have such a name by now
     }
-    for (const VolumeName& name : found) {
-      if (!options.named && !journal::is_volume_name(name.lv)) {
+    for (const auto& [name, named] : found) {
+      if (!options.named && named) {
         report.left.push_back(title(name));
         continue;
       }

@@ -193,8 +193,10 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
       release();
     } catch (const std::exception& error) {
       // The caller is told of a failure already; the journal and the tags tell `clean`.
-      world_->warn(fmt::format("snapshot {} is still there: {}; `respaldo clean` removes it",
-                               printable(snapshot_.name.str()), error.what()));
+      const std::string name = printable(snapshot_.name.str());
+      world_->warn(made_ ? fmt::format("snapshot {} is still there: {}; `respaldo clean` removes it", name, error.what())
+                         : fmt::format("snapshot {} is still active: {}; to deactivate it: lvchange -an {}", name,
+                                       error.what(), name));
     }
   }
 
