@@ -27,7 +27,9 @@ using namespace sftp;
 
 constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a look at the size
 constexpr std::uint64_t kBulk = 1U << 20;          // bytes worth a connection of their own
-constexpr std::uint64_t kFirstRead = 64U << 10;  // of a whole object, together with the question for its size
+// Of a whole object, together with the question for its size. Nobody waits for the server's bounds for that: one that
+// gives less is asked again.
+constexpr std::uint32_t kFirstRead = 32U << 10;
 constexpr std::size_t kMostAbandoned = 1000;
 constexpr std::uint32_t kDead = 3600;  // seconds
 
@@ -371,8 +373,7 @@ class SftpBackend final : public Backend {
                      std::uint64_t limit) {
     // Most objects are small: their bytes come with their size.
     Request first(PacketType::read);
-    auto start = session.send(std::move(first.text(file).u64(0).u32(
-        static_cast<std::uint32_t>(std::min<std::uint64_t>(session.bounds().read, kFirstRead)))));
+    auto start = session.send(std::move(first.text(file).u64(0).u32(kFirstRead)));
     const std::uint64_t size = size_of_open(session, file, path);
     if (size > limit)
       throw Error(ErrorKind::corrupt,

@@ -67,7 +67,7 @@ class Sftp:
 def opened(kind, work):
     if kind == "rest":
         with servers.rest() as server:
-            yield Http(server.port, lambda host, name: f"rest:http://{host or server.address}/{name}/", {"list": 4, "ls": 5})
+            yield Http(server.port, lambda host, name: f"rest:http://{host or server.address}/{name}/", {"list": 3, "ls": 4})
     elif kind == "s3":
         with servers.s3() as ceph:
             ENV.update(ceph.environment())
