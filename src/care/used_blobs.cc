@@ -85,6 +85,19 @@ class Walk {
     std::unique_lock<std::mutex> alone;
     const auto place = repository_.index().find(repo::BlobType::tree, task.tree);
     if (place && place->plain_length() > kLargeTree) alone = std::unique_lock(large_);
+    try {
+      read_tree(task);
+    } catch (Error& error) {
+      // A pack that is missing, or damaged.
+      const std::string first = parity::heal_first(repository_.repository().backend());
+      if ((error.kind() == ErrorKind::not_found || error.kind() == ErrorKind::corrupt) &&
+          (error.hint().empty() || !error.hint().starts_with(first)))
+        error.set_hint(first + (error.hint().empty() ? "`respaldo check` tells all that is lost" : error.hint()));
+      throw;
+    }
+    progress_.advance(0);
+  }
+  void read_tree(const Task& task) {
     in_context(
         [&] { return fmt::format("backup {}; nothing was removed", backups_[task.backup].id.short_hex()); },
         [&] {
@@ -95,7 +108,6 @@ class Walk {
             used_.insert(found->number);
           });
         });
-    progress_.advance(0);
   }
 
   const repo::IndexedRepository& repository_;
