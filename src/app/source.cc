@@ -80,12 +80,10 @@ std::unique_ptr<repo::Repository> open_source(Context& context, const SourceOpti
           throw;
         }
       });
-  std::string password =
+  const crypto::SecretText secret =
       with_hint("use --from-password-file, --from-password-command, or $RESPALDO_FROM_PASSWORD",
-                [&] { return source.password(); });
-  const crypto::SecretText kept(password);
-  crypto::wipe(password.data(), password.size());
-  return source.open_repository(std::move(backend), cache, kept.view(), source.known_key(kept.view()));
+                [&] { return source.secret_password(); });
+  return source.open_repository(std::move(backend), cache, secret.view(), source.known_key(secret.view()));
 }
 
 }  // namespace respaldo::app

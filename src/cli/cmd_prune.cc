@@ -61,10 +61,6 @@ app::ExitCode prune(app::Context& context, const Options& options) {
   return app::ExitCode::ok;
 }
 
-}  // namespace
-
-namespace {
-
 std::uint64_t parse_pack_size(const std::string& text) {
   const std::uint64_t size = parse_size(text, "--pack-size");
   if (size < 4 * kMiB || size > 128 * kMiB) throw Error(ErrorKind::usage, "--pack-size must be between 4M and 128M");

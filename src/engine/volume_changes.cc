@@ -47,6 +47,13 @@ bool is_abandoned(const VolumeName& name, const std::vector<std::string>& tags) 
   return abandoned;
 }
 
+std::vector<std::string> untag_words(const std::string& volume, const std::vector<std::string>& tags) {
+  std::vector<std::string> words = {"lvchange"};
+  for (const std::string& tag : tags) words.insert(words.end(), {"--deltag", tag});
+  words.push_back(volume);
+  return words;
+}
+
 std::vector<std::string> tags_of_maker(const std::vector<std::string>& tags) {
   std::vector<std::string> found;
   for (const std::string& tag : tags)

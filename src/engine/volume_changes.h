@@ -75,6 +75,8 @@ VolumeChanges& volume_changes(VolumeEngine& engine);
 
 // Whether a volume with these tags was made by a process of this machine that is dead, for itself.
 bool is_leftover(const std::vector<std::string>& tags);
+// The words of lvchange that take `tags` off a volume ("vg/lv").
+std::vector<std::string> untag_words(const std::string& volume, const std::vector<std::string>& tags);
 // VolumeChanges::is_abandoned() of a volume with these tags.
 bool is_abandoned(const VolumeName& name, const std::vector<std::string>& tags);
 // Those of them that say who made it for himself.

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <functional>
 #include <sstream>
+#include <utility>
 
 #include "base/printable.h"
 #include "base/units.h"
@@ -32,12 +34,6 @@ void untag_quietly(DiskSet& disks, const VolumeName& name, std::vector<std::stri
   LvChange untag;
   untag.tags.remove = std::move(tags);
   change_lv(context, name, untag);
-}
-std::vector<std::string> untag_words(const VolumeName& name, const std::vector<std::string>& tags) {
-  std::vector<std::string> words = {"lvchange"};
-  for (const std::string& tag : tags) words.insert(words.end(), {"--deltag", tag});
-  words.push_back(name.str());
-  return words;
 }
 
 struct Leftover {
@@ -76,14 +72,14 @@ class ImageVolume final : public NewVolume {
     os::crash_point("volume written");
     kept_ = true;  // it is whole: whatever comes now, it is not thrown away
     try {
-      change([&](DiskSet& disks) { untag_quietly(disks, name_, our_tags()); }, untag_words(name_, our_tags()));
+      change([&](DiskSet& disks) { untag_quietly(disks, name_, our_tags()); }, untag_words(name_.str(), our_tags()));
     } catch (const Error& error) {
       throw Error(error.kind(),
                   fmt::format("{} is whole and stays, but the tags of its restore could not be taken off: {}",
                               printable(name_.str()), error.what()),
                   fmt::format("take them off: respaldo lvm {}; before that `respaldo clean` would take it for a "
                               "leftover, and remove it",
-                              fmt::join(untag_words(name_, our_tags()), " ")));
+                              fmt::join(untag_words(name_.str(), our_tags()), " ")));
     }
   }
 
@@ -103,11 +99,11 @@ class ImageVolume final : public NewVolume {
   bool kept_ = false;
 };
 
-// Of the volumes of an activation.
-std::vector<Leftover> served_leftovers(const ActivationClient& client) {
+// The volumes of an activation, with their tags.
+std::vector<std::pair<VolumeName, std::vector<std::string>>> served_volumes(const ActivationClient& client) {
   const auto reply = client.lvm({"lvs", "--noheadings", "--separator", " ", "-o", "vg_name,lv_name,lv_tags"});
   must(reply, "lvs");
-  std::vector<Leftover> found;
+  std::vector<std::pair<VolumeName, std::vector<std::string>>> found;
   std::istringstream lines(reply.out);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
@@ -116,8 +112,14 @@ std::vector<Leftover> served_leftovers(const ActivationClient& client) {
     words >> name.vg >> name.lv;
     std::vector<std::string> tags;
     while (std::getline(words >> std::ws, tag, ',')) tags.push_back(tag);
-    add_leftover(std::move(name), tags, found);
+    found.emplace_back(std::move(name), std::move(tags));
   }
+  return found;
+}
+
+std::vector<Leftover> served_leftovers(const ActivationClient& client) {
+  std::vector<Leftover> found;
+  for (auto& [name, tags] : served_volumes(client)) add_leftover(std::move(name), tags, found);
   return found;
 }
 
@@ -198,21 +200,14 @@ void adopt_image_volume(const std::vector<os::Path>& images, const VolumeName& n
     const ActivationClient client(held.address());
     for (const VolumeInfo& info : client.list())
       if (info.name == name) require_same(name, uuid, info.uuid);
-    must(client.lvm(untag_words(name, tags_of_maker(served_tags(client, name)))), "lvchange");
+    must(client.lvm(untag_words(name.str(), tags_of_maker(served_tags(client, name)))), "lvchange");
   }
 }
 
 std::vector<std::string> served_tags(const ActivationClient& client, const VolumeName& name) {
-  const auto reply = client.lvm({"lvs", "--noheadings", "-o", "lv_tags", name.str()});
-  must(reply, "lvs");
-  std::vector<std::string> tags(1);
-  for (const char c : reply.out)
-    if (c != ' ' && c != '\n' && c != ',')
-      tags.back() += c;
-    else if (!tags.back().empty())
-      tags.emplace_back();
-  tags.pop_back();
-  return tags;
+  for (auto& [volume, tags] : served_volumes(client))
+    if (volume == name) return std::move(tags);
+  throw Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(name.str())));
 }
 
 MergePlan plan_image_merge(const std::vector<os::Path>& images, const VolumeInfo& info) {
@@ -264,19 +259,18 @@ MergeOutcome merge_image_snapshot(const std::vector<os::Path>& images, const Mer
 
 namespace {
 
-CleanReport clean_served(const ActivationClient& client, const CleanOptions& options) {
+// `remove` is false for what is no leftover any more.
+CleanReport clean_each(const std::vector<Leftover>& found, const CleanOptions& options,
+                       const std::function<bool(const VolumeName&)>& remove) {
   CleanReport report;
-  for (const auto& [name, named] : served_leftovers(client)) {
+  for (const auto& [name, named] : found) {
     if (!options.named && named) {
       report.left.push_back(title(name));
       continue;
     }
     CleanReport::Item item{title(name), ""};
     try {
-      if (!options.dry_run) {
-        if (!is_served_leftover(client, name)) continue;  // somebody took it over
-        client.remove(name);
-      }
+      if (!options.dry_run && !remove(name)) continue;
     } catch (const Error& error) {
       item.problem = error.what();
     }
@@ -288,34 +282,28 @@ CleanReport clean_served(const ActivationClient& client, const CleanOptions& opt
 }  // namespace
 
 CleanReport clean_images(const std::vector<os::Path>& images, const CleanOptions& options) {
-  CleanReport report;
   try {
     auto disks = DiskSet::open(images, LockMode::shared);
     std::vector<Leftover> found = leftovers(*disks);
-    if (found.empty()) return report;
+    if (found.empty()) return {};
     if (!options.dry_run) {
       disks.reset();
       os::crash_point("leftovers found");
       disks = DiskSet::open(images, LockMode::exclusive);
       found = leftovers(*disks);  // another may have such a name by now
     }
-    for (const auto& [name, named] : found) {
-      if (!options.named && named) {
-        report.left.push_back(title(name));
-        continue;
-      }
-      CleanReport::Item item{title(name), ""};
-      try {
-        if (!options.dry_run) remove_quietly(*disks, name);
-      } catch (const Error& error) {
-        item.problem = error.what();
-      }
-      report.items.push_back(std::move(item));
-    }
+    return clean_each(found, options, [&](const VolumeName& name) {
+      remove_quietly(*disks, name);
+      return true;
+    });
   } catch (const HeldByActivation& held) {
-    return clean_served(ActivationClient(held.address()), options);
+    const ActivationClient client(held.address());
+    return clean_each(served_leftovers(client), options, [&](const VolumeName& name) {
+      if (!is_served_leftover(client, name)) return false;  // somebody took it over
+      client.remove(name);
+      return true;
+    });
   }
-  return report;
 }
 
 }  // namespace respaldo::engine

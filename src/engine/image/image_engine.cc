@@ -84,7 +84,8 @@ VolumeInfo info_of(const DiskSet& disks, const DiskSet::Group& group, const lvm:
 }
 
 // Offers names that the user may have meant.
-Error no_such_volume(const VolumeName& name, const std::vector<std::string>& there) {
+Error no_such_volume(const VolumeName& name, const std::vector<std::string>& there,
+                     const std::vector<std::string>& warnings = {}) {
   std::string hint = there.empty() ? "the given disks hold no volume" : "there is: ";
   for (std::size_t i = 0; i < there.size(); ++i) {
     if (i == 12) {
@@ -93,6 +94,8 @@ Error no_such_volume(const VolumeName& name, const std::vector<std::string>& the
     }
     hint += (i == 0 ? "" : ", ") + printable(there[i]);
   }
+  // A disk that cannot be read may be why.
+  for (const std::string& warning : warnings) hint += "; " + warning;
   return Error(ErrorKind::not_found, fmt::format("there is no volume {}", printable(name.str())), hint);
 }
 
@@ -112,10 +115,10 @@ Place locate(const DiskSet& disks, const VolumeName& name) {
   const bool known = std::any_of(disks.groups().begin(), disks.groups().end(), [&](const DiskSet::Group& g) {
     return g.vg.name == name.vg || g.vg.id.dashed() == name.vg;
   });
-  if (!known) throw no_such_volume(name, names());
+  if (!known) throw no_such_volume(name, names(), disks.warnings());
   const DiskSet::Group& group = disks.group(name.vg);
   const lvm::LogicalVolume* lv = group.vg.find_lv(name.lv);
-  if (lv == nullptr || is_snapshot_pseudo(*lv)) throw no_such_volume(name, names());
+  if (lv == nullptr || is_snapshot_pseudo(*lv)) throw no_such_volume(name, names(), disks.warnings());
   return {&group, lv};
 }
 

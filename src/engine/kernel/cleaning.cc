@@ -84,12 +84,7 @@ bool remove_leftover(World& world, const LvRow& row, std::chrono::milliseconds p
   return world.remove_volume(row.vg, row.vg_uuid, row.uuid, patience, owner);
 }
 
-std::vector<std::string> untag_words(const LvRow& row) {
-  std::vector<std::string> words = {"lvchange"};
-  for (const std::string& tag : tags_of_maker(row.tags)) words.insert(words.end(), {"--deltag", tag});
-  words.push_back(row.str());
-  return words;
-}
+std::vector<std::string> untag_words(const LvRow& row) { return untag_words(row.str(), tags_of_maker(row.tags)); }
 
 CleanReport clean_leftovers(World& world, const CleanOptions& options) {
   CleanReport report;
