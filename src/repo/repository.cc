@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -343,7 +344,8 @@ Index Repository::load_stored_index(Progress& progress, std::stop_token stop) {
 
 Index Repository::load_index(bool stored_only, Progress& progress, std::vector<std::string>* damaged,
                              std::stop_token stop) {
-  const std::vector<store::FileInfo> files = impl_->backend->list(FileType::index);
+  std::vector<store::FileInfo> files = impl_->backend->list(FileType::index);
+  std::ranges::sort(files, {}, &store::FileInfo::name);
   std::unordered_set<std::string> stored;
   const auto list_packs = [&] {
     for (store::FileInfo& pack : impl_->backend->list(FileType::pack)) stored.insert(std::move(pack.name));
@@ -362,6 +364,8 @@ Index Repository::load_index(bool stored_only, Progress& progress, std::vector<s
   };
   std::vector<PackContents> absent;
   std::mutex mutex;
+  std::condition_variable_any turn_came;
+  std::size_t turn = 0;  // the file whose packs are added next: one repository always makes the same index
   std::atomic<std::size_t> next{0};
   os::ThreadGroup threads(stop);
   const std::size_t workers =
@@ -370,22 +374,27 @@ Index Repository::load_index(bool stored_only, Progress& progress, std::vector<s
     threads.spawn([&](std::stop_token token) {
       for (std::size_t i = next++; i < files.size(); i = next++) {
         os::throw_if_stopped(token);
+        std::vector<PackContents> packs;
+        std::string damage;
         try {
           Bytes json = load_unpacked(FileType::index, files[i].name);
-          std::vector<PackContents> packs =
-              in_context([&] { return "index " + files[i].name.substr(0, 8); },
-                         [&] { return parse_index(std::move(json)); });
-          std::lock_guard lock(mutex);
-          for (PackContents& pack : packs)
-            if (stored_only && !stored.contains(pack.pack.hex()))
-              absent.push_back(std::move(pack));
-            else
-              add(pack);
+          packs = in_context([&] { return "index " + files[i].name.substr(0, 8); },
+                             [&] { return parse_index(std::move(json)); });
         } catch (Error& error) {
-          std::lock_guard lock(mutex);
           if (damaged == nullptr) rethrow(error, kDamagedIndex);
-          damaged->push_back(error.what());
+          damage = error.what();
         }
+        std::unique_lock lock(mutex);
+        if (!turn_came.wait(lock, token, [&] { return turn == i; })) return;
+        for (PackContents& pack : packs)
+          if (stored_only && !stored.contains(pack.pack.hex()))
+            absent.push_back(std::move(pack));
+          else
+            add(pack);
+        if (!damage.empty()) damaged->push_back(std::move(damage));
+        ++turn;
+        turn_came.notify_all();
+        lock.unlock();
         progress.advance(files[i].size);
       }
     });

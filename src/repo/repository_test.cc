@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/units.h"
 #include "crypto/base64.h"
@@ -320,6 +323,49 @@ TEST_F(Repositories, a_pack_that_is_not_listed_yet_is_looked_for_again) {
     early->backend().remove({store::FileType::pack, pack.name});
   EXPECT_EQ(early->load_stored_index(silent).blob_count(), 0U);
   EXPECT_EQ(early->load_index(silent).blob_count(), 2U);
+}
+
+// Index files come in an order of their own each time.
+class SlowIndex : public store::Forward {
+ public:
+  using Forward::Forward;
+  std::vector<store::FileInfo> list(store::FileType type) override {
+    std::vector<store::FileInfo> files = below_->list(type);
+    std::ranges::rotate(files, files.begin() + static_cast<std::ptrdiff_t>(listed_++ % files.size()));
+    return files;
+  }
+  Bytes load_all(const store::Handle& handle, std::uint64_t limit) override {
+    if (handle.type == store::FileType::index && loaded_++ % 3 == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    return below_->load_all(handle, limit);
+  }
+
+ private:
+  std::size_t listed_ = 0;
+  std::atomic<std::size_t> loaded_{0};
+};
+
+TEST_F(Repositories, one_repository_always_makes_the_same_index) {
+  {
+    const auto repository = create();
+    for (std::uint64_t seed = 0; seed < 7; ++seed) {
+      std::vector<Bytes> parts;
+      parts.push_back(testing::random_bytes(1000, seed));
+      back_up(*repository, parts);
+    }
+  }
+  const auto repository =
+      Repository::open(std::make_unique<SlowIndex>(store::open_local(path().native())), "respaldo");
+  SilentProgress silent;
+  const std::vector<PackId> packs = repository->load_index(silent).packs();
+  EXPECT_EQ(packs.size(), 14U);
+  for (int again = 0; again < 10; ++again) EXPECT_EQ(repository->load_index(silent).packs(), packs);
+  // One that is damaged keeps nobody waiting.
+  std::ofstream(path() / "index" / std::string(64, '5')) << "no index";
+  std::vector<std::string> damaged;
+  EXPECT_EQ(repository->load_index(silent, &damaged).packs(), packs);
+  EXPECT_THAT(damaged, ::testing::ElementsAre(HasSubstr("55555555")));
+  EXPECT_THAT(error_of([&] { repository->load_index(silent); }).what(), HasSubstr("55555555"));
 }
 
 TEST_F(Repositories, a_flipped_byte_is_told_with_its_place) {
