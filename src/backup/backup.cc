@@ -565,6 +565,7 @@ class Run {
 
     if (options_.before_commit && !options_.dry_run) options_.before_commit();
     os::throw_if_stopped(stop_);
+    repository.backend().will_save(store::FileType::snapshot);
     still_locked_();
     os::crash_point("before the backup is listed");
     summary_.id = repo::save_snapshot(repository, snapshot_);

@@ -74,6 +74,7 @@ class Keeping final : public ParityBackend {
   }
   std::optional<store::FileInfo> stat(const Handle& handle) override { return below_->stat(handle); }
   std::vector<store::FileInfo> list(FileType type) override { return below_->list(type); }
+  void will_save(FileType type) override { below_->will_save(type); }
   store::Medium read_from_medium(const Handle& handle, const std::function<void(ByteView)>& piece) override {
     return below_->read_from_medium(handle, piece);
   }

@@ -205,7 +205,9 @@ void BlobWriter::Lane::close() {
 
 void BlobWriter::finish() {
   if (impl_->open_lanes != 0) throw Error(ErrorKind::internal, "finish() before every lane was closed");
-  impl_->indexed.repository().backend().sync();
+  store::Backend& backend = impl_->indexed.repository().backend();
+  if (!impl_->pending.empty()) backend.will_save(store::FileType::index);
+  backend.sync();
   impl_->write_index(impl_->pending);
   impl_->pending.clear();
   impl_->pending_blobs = 0;

@@ -125,6 +125,11 @@ struct RepoLock::Impl {
   Impl(Repository& r, bool e, std::string n) : repository(r), exclusive(e), name(std::move(n)) {}
 
   void keep(const std::stop_token& stop) {
+    try {
+      rival(stop);  // so that nobody has to wait in settle(), who tells what is found
+    } catch (const std::exception&) {
+      // Nor is it settled.
+    }
     std::mutex waiting;
     std::condition_variable_any never;
     for (;;) {

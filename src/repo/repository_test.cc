@@ -433,17 +433,37 @@ TEST_F(Repositories, locks_exclude_and_agree_with_restic) {
 
 TEST_F(Repositories, a_lock_of_the_same_moment_is_seen_when_it_settles) {
   const auto repository = create();
-  const auto alone = RepoLock::acquire(*repository, LockKind::shared, {}, {}, Settling::behind);
-  alone->settle({});
-  alone->settle({});
-
-  const auto early = RepoLock::acquire(*repository, LockKind::shared, {}, {}, Settling::behind);
-  const std::string rival = repository->save_unpacked(
+  // A store that shows a new lock a little later: not in our first two looks.
+  struct Slow : store::Forward {
+    using Forward::Forward;
+    std::vector<store::FileInfo> list(store::FileType type) override {
+      auto files = below_->list(type);
+      if (type == store::FileType::lock && ++looks <= 2)
+        std::erase_if(files, [&](const store::FileInfo& file) { return file.name == hidden; });
+      return files;
+    }
+    std::string hidden;
+    std::atomic<int> looks = 0;
+  };
+  auto backend = std::make_unique<Slow>(store::open_local(path().native()));
+  Slow& slow = *backend;
+  const auto other = Repository::open(std::move(backend), "respaldo");
+  {
+    const auto alone = RepoLock::acquire(*other, LockKind::shared, {}, {}, Settling::behind);
+    EXPECT_EQ(slow.looks, 2);
+    while (slow.looks < 3) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    alone->settle({});
+    alone->settle({});
+    EXPECT_EQ(slow.looks, 3) << "it was looked beside the work";
+  }
+  slow.hidden = repository->save_unpacked(
       store::FileType::lock,
       R"({"time":"2026-01-02T03:04:05Z","exclusive":true,"hostname":"h","username":"u","pid":1})",
       store::Durability::now);
+  slow.looks = 0;
+  const auto early = RepoLock::acquire(*other, LockKind::shared, {}, {}, Settling::behind);
   EXPECT_EQ(error_of([&] { early->settle({}); }).kind(), ErrorKind::busy);
-  repository->backend().remove({store::FileType::lock, rival});
+  repository->backend().remove({store::FileType::lock, slow.hidden});
   early->settle({});
 }
 

@@ -63,6 +63,13 @@ class Backend {
   virtual std::optional<FileInfo> stat(const Handle& handle) = 0;
   // Only names of 64 hex digits, in no order.
   virtual std::vector<FileInfo> list(FileType type) = 0;
+  // What list() would tell of each of them, asked one after the other; for stores that have it in fewer round trips.
+  // Nothing where that is no cheaper.
+  virtual std::optional<std::vector<std::vector<FileInfo>>> list_together(std::span<const FileType>) {
+    return std::nullopt;
+  }
+  // A hint: an object of that type is saved soon. Costs nobody a wait, and never throws.
+  virtual void will_save(FileType) {}
   virtual void remove(const Handle& handle) = 0;  // absent is success
   // The same for many at once: cheaper where removing one costs work on others.
   virtual void remove_many(std::span<const Handle> handles);

@@ -79,6 +79,7 @@ class Caching final : public CachingBackend {
     return bytes;
   }
   std::optional<FileInfo> stat(const Handle& handle) override { return below_->stat(handle); }
+  void will_save(FileType type) override { below_->will_save(type); }
   std::vector<FileInfo> list(FileType type) override {
     std::vector<FileInfo> found = below_->list(type);
     if (CacheFolder::caches(type))

@@ -28,7 +28,9 @@ class Forward : public Backend {
     return below_->load_all(handle, limit);
   }
   std::optional<FileInfo> stat(const Handle& handle) override { return below_->stat(handle); }
+  // Whoever changes it hands list_together() on, or not, in the same sense: by itself it is not handed on.
   std::vector<FileInfo> list(FileType type) override { return below_->list(type); }
+  void will_save(FileType type) override { below_->will_save(type); }
   void remove(const Handle& handle) override { below_->remove(handle); }
   void remove_many(std::span<const Handle> handles) override { below_->remove_many(handles); }
   Medium read_from_medium(const Handle& handle, const std::function<void(ByteView)>& piece) override {

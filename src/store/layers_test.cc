@@ -346,6 +346,62 @@ TEST_F(Layers, who_will_write_finds_the_listings_begun_behind_his_lock) {
   EXPECT_EQ(times(FileType::snapshot), 1);
 }
 
+// Has the listings that it is asked for in one.
+class Together final : public Forward {
+ public:
+  Together(std::unique_ptr<Backend> below, std::vector<std::vector<FileType>>& asked, bool fails)
+      : Forward(std::move(below)), asked_(asked), fails_(fails) {}
+  std::optional<std::vector<std::vector<FileInfo>>> list_together(std::span<const FileType> types) override {
+    asked_.emplace_back(types.begin(), types.end());
+    if (fails_) throw Error(ErrorKind::io, "not now");
+    std::vector<std::vector<FileInfo>> all;
+    for (const FileType type : types) all.push_back(below_->list(type));
+    return all;
+  }
+  std::vector<FileInfo> list(FileType type) override {
+    EXPECT_TRUE(fails_ || type == FileType::key || (type == FileType::lock && asked_.empty())) << to_string(type);
+    return below_->list(type);
+  }
+
+ private:
+  std::vector<std::vector<FileType>>& asked_;
+  const bool fails_;
+};
+
+TEST_F(Layers, listings_that_the_store_has_together_are_asked_for_once) {
+  const ByteView text = as_bytes("text");
+  for (const bool fails : {false, true})
+    for (const bool writes : {false, true}) {
+      SCOPED_TRACE(::testing::Message() << fails << writes);
+      auto plain = open_memory();
+      for (const FileType type : {FileType::snapshot, FileType::index, FileType::pack})
+        plain->save({type, name_of(1)}, {&text, 1}, Durability::now);
+      std::vector<std::vector<FileType>> asked;
+      {
+        // Through the layers of every store that is far away.
+        auto layers = with_parallel_uploads(
+            with_limits(with_retries(std::make_unique<Together>(std::move(plain), asked, fails),
+                                     {.first = std::chrono::milliseconds(1), .total = std::chrono::milliseconds(1)}),
+                        1U << 20, 1U << 20, {}),
+            2, {});
+        const auto store = with_prefetched_entrance(
+            std::move(layers), {.snapshots = !writes, .indexes = !writes, .will_write = writes});
+        if (writes) {
+          EXPECT_TRUE(store->list(FileType::lock).empty());
+          save(*store, 1, "lock", Durability::now, FileType::lock);
+          EXPECT_EQ(store->list(FileType::lock).size(), 1U);
+          EXPECT_EQ(store->list(FileType::pack).size(), 1U);
+        }
+        EXPECT_EQ(store->list(FileType::snapshot).size(), 1U);
+        EXPECT_EQ(store->list(FileType::index).size(), 1U);
+      }
+      ASSERT_FALSE(asked.empty());
+      EXPECT_EQ(asked.front().front(), writes ? FileType::lock : FileType::snapshot);
+      EXPECT_EQ(asked.front().size(), writes ? 4U : 2U);
+      EXPECT_TRUE(fails || asked.size() == 1U);
+    }
+}
+
 TEST_F(Layers, what_he_saved_himself_is_in_every_later_listing) {
   const auto store =
       with_prefetched_entrance(std::make_unique<testing::FarStore>(open_memory(), control_), {.will_write = true});

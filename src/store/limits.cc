@@ -52,6 +52,9 @@ class Limited final : public Forward {
   Bytes load_all(const Handle& handle, std::uint64_t limit) override {
     return paid(below_->load_all(handle, limit));
   }
+  std::optional<std::vector<std::vector<FileInfo>>> list_together(std::span<const FileType> types) override {
+    return below_->list_together(types);
+  }
   Medium read_from_medium(const Handle& handle, const std::function<void(ByteView)>& piece) override {
     return below_->read_from_medium(handle, [&](ByteView bytes) {
       pay(down_, bytes.size());

@@ -26,12 +26,11 @@ class Prefetching final : public Forward {
   Prefetching(std::unique_ptr<Backend> below, const Entrance& entrance)
       : Forward(std::move(below)), at_hand_(entrance.key), will_write_(entrance.will_write) {
     try {
-      if (entrance.snapshots) {
-        const Listing snapshots = started_listing(FileType::snapshot);
-        listings_[FileType::snapshot] = snapshots;
-        // In the order in which they count: a backup that is listed has its blobs in an index that is.
-        if (entrance.indexes) listings_[FileType::index] = started_listing(FileType::index, snapshots);
-      }
+      // In the order in which they count: a backup that is listed has its blobs in an index that is.
+      if (entrance.snapshots && entrance.indexes)
+        listings_ = started_listings(FileType::snapshot, {FileType::index});
+      else if (entrance.snapshots)
+        listings_[FileType::snapshot] = started_listing(FileType::snapshot);
       if (will_write_) listings_[FileType::lock] = started_listing(FileType::lock);
       for (const Handle& handle : {kConfig, kSettings})
         files_.emplace(handle, std::async(std::launch::async, [this, handle] { return found(handle); }));
@@ -98,6 +97,7 @@ class Prefetching final : public Forward {
  private:
   using Clock = std::chrono::steady_clock;
   using Listing = std::shared_future<std::optional<std::vector<FileInfo>>>;
+  using Listings = std::optional<std::vector<std::vector<FileInfo>>>;
   struct File {
     std::shared_ptr<const Bytes> bytes;
     bool absent = false;
@@ -118,26 +118,40 @@ class Prefetching final : public Forward {
       return std::nullopt;  // the error is for who asks
     }
   }
-  // After another one, where that is given.
-  Listing started_listing(FileType type, const Listing& first = {}) {
-    return std::async(std::launch::async, [this, type, first] {
-      if (first.valid()) first.wait();
-      return listed(type);
-    });
+  Listing started_listing(FileType type) {
+    return std::async(std::launch::async, [this, type] { return listed(type); });
+  }
+  // Of one, and behind it of the others: these in no order.
+  std::map<FileType, Listing> started_listings(FileType first, const std::vector<FileType>& others) {
+    std::vector<FileType> types = {first};
+    types.insert(types.end(), others.begin(), others.end());
+    const std::shared_future<Listings> together =
+        std::async(std::launch::async, [this, types] { return listed_together(types); });
+    std::map<FileType, Listing> all;
+    for (std::size_t i = 0; i < types.size(); ++i)
+      all[types[i]] = std::async(std::launch::async, [this, together, i, type = types[i],
+                                                      before = i > 0 ? all.at(first) : Listing()] {
+        if (const Listings& known = together.get()) return std::optional((*known)[i]);
+        if (before.valid()) before.wait();
+        return listed(type);
+      });
+    return all;
+  }
+  Listings listed_together(std::span<const FileType> types) {
+    try {
+      return below_->list_together(types);
+    } catch (const std::exception&) {
+      return std::nullopt;
+    }
   }
   // What was listed before we held our lock is not what we work on.
   void list_behind_lock() {
     try {
       // Who had locked before us is seen in this one, or had ended before the indexes were listed.
-      const Listing locks = started_listing(FileType::lock);
-      const Listing snapshots = started_listing(FileType::snapshot, locks);
-      const Listing indexes = started_listing(FileType::index, locks);
-      const Listing packs = started_listing(FileType::pack, locks);
+      // Those that may be long come last.
+      auto listings = started_listings(FileType::lock, {FileType::index, FileType::pack, FileType::snapshot});
       std::lock_guard lock(mutex_);
-      listings_ = {{FileType::lock, locks},
-                   {FileType::snapshot, snapshots},
-                   {FileType::index, indexes},
-                   {FileType::pack, packs}};
+      listings_ = std::move(listings);
     } catch (const std::system_error&) {
       // No room for threads.
     }

@@ -52,6 +52,10 @@ class Retrying final : public Forward {
     if (!keeps(type)) return below_->list(type);
     return again([&] { return below_->list(type); });
   }
+  std::optional<std::vector<std::vector<FileInfo>>> list_together(std::span<const FileType> types) override {
+    if (!std::ranges::all_of(types, [this](FileType type) { return keeps(type); })) return std::nullopt;
+    return again([&] { return below_->list_together(types); });
+  }
   void remove(const Handle& handle) override {
     again([&] { below_->remove(handle); }, handle.type == FileType::lock);
   }

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <ctime>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <random>
@@ -50,6 +52,17 @@ class SftpBackend final : public Backend {
             // A password that was typed opens one alone.
             options.stop, options.will_write && !options.interactive) {}
 
+  ~SftpBackend() override {
+    for (const auto& [type, begun] : begun_)
+      if (begun) abandon(begun->temporary);
+    begun_.clear();
+    try {
+      tidy();
+    } catch (const std::exception&) {
+      // The next run finds it.
+    }
+  }
+
   std::string location() const override { return location_; }
 
   void create() override {
@@ -71,25 +84,38 @@ class SftpBackend final : public Backend {
   }
 
   void save(const Handle& handle, std::span<const ByteView> parts, Durability durability) override {
-    const std::string path = path_of(handle),
-                      temporary = fmt::format("{}.respaldo-{:016x}", path, random_number());
     tidy();
+    if (const auto begun = taken(handle.type)) try {
+        const std::string file = end_open_new(begun->opened.get(), begun->temporary);
+        save_over(begun->session, file, begun->temporary, std::move(begun->flush), handle, parts, durability);
+        return;
+      } catch (const std::exception&) {
+        abandon(begun->temporary);  // and from the start
+      }
+    const std::string temporary = temporary_name(path_of(handle));
     try {
       const auto session = pool_.lease(work_of(size_of(parts)));
       std::unique_ptr<FolderFlush> flush;
       const std::string file = open_in_folder(*session, temporary, flush);
-      tell_if_weak(write_and_close(*session, file, temporary, parts));
-      if (durability == Durability::proven) require_read_back(*session, temporary, handle, parts);
-      if (!rename_over(*session, temporary, path, *flush))
-        tell_once(told_rename_, "it cannot replace a file in one step (no posix-rename@openssh.com)");
-      if (durability == Durability::at_sync)
-        end_later({path, size_of(parts), session.session(), std::move(flush)});
-      else
-        tell_if_weak(flush->end());
-      if (handle.type == FileType::config) has_seen_config_ = true;
+      save_over(session, file, temporary, std::move(flush), handle, parts, durability);
     } catch (...) {
       abandon(temporary);
       throw;
+    }
+  }
+
+  void will_save(FileType type) override {
+    if (is_sharded(type) || only_name_of(type) != nullptr) return;
+    try {
+      const std::string folder = path_to(folder_of(type));
+      auto begun = std::make_unique<Begun>(pool_, temporary_name(folder + "/" + std::string(64, '0')));
+      begun->flush = std::make_unique<FolderFlush>(*begun->session, folder);
+      begun->opened = begin_open_new(*begun->session, begun->temporary);
+      std::lock_guard lock(mutex_);
+      std::swap(begun_[type], begun);
+      if (begun) abandoned_.push_back(begun->temporary);
+    } catch (const std::exception&) {
+      // Whoever saves it is told.
     }
   }
 
@@ -157,35 +183,21 @@ class SftpBackend final : public Backend {
   }
 
   std::vector<FileInfo> list(FileType type) override {
-    std::vector<FileInfo> found;
     if (only_name_of(type) != nullptr) {
+      std::vector<FileInfo> found;
       if (auto only = stat({type, ""})) found.push_back(*only);
       return found;
     }
     const auto session = pool_.lease();
-    std::vector<std::string> folders, unsized;
-    if (is_sharded(type))  // those that are there: asking for all costs less time than asking which
-      for (int shard = 0; shard < 256; ++shard)
-        folders.push_back(path_to(fmt::format("{}/{:02x}", folder_of(type), shard)));
-    else
-      folders.push_back(path_to(folder_of(type)));
-    std::vector<std::pair<std::string, std::uint32_t>> unfinished;
-    list_folders(*session, folders, [&](const std::string& folder, const Name& entry) {
-      if (!entry.attributes.may_be_file()) return;
-      if (const auto changed = entry.attributes.changed) {
-        newest_ = std::max(newest_.load(), *changed);
-        if (is_temporary(entry.name)) unfinished.emplace_back(folder + "/" + entry.name, *changed);
-      }
-      if (!is_object_name(entry.name)) return;
-      if (entry.attributes.size)
-        found.push_back({entry.name, *entry.attributes.size});
-      else
-        unsized.push_back(entry.name);
-    });
-    for (const std::string& name : unsized)
-      if (auto info = stat({type, name})) found.push_back(*info);
-    keep_strays(unfinished);
-    return found;
+    return std::move(listed(*session, {&type, 1}).front());
+  }
+  std::optional<std::vector<std::vector<FileInfo>>> list_together(std::span<const FileType> types) override {
+    if (std::ranges::any_of(types, [](FileType type) { return only_name_of(type) != nullptr; })) return std::nullopt;
+    const auto session = pool_.lease();
+    std::vector<std::vector<FileInfo>> all;
+    while (all.size() < types.size())
+      std::ranges::move(listed(*session, types.subspan(all.size())), std::back_inserter(all));
+    return all;
   }
 
   void remove(const Handle& handle) override { remove_many({&handle, 1}); }
@@ -215,6 +227,38 @@ class SftpBackend final : public Backend {
   }
 
  private:
+  // The file for an object that is saved soon.
+  struct Begun {
+    Begun(SessionPool& pool, std::string name) : session(pool.lease()), temporary(std::move(name)) {}
+    const SessionPool::Lease session;  // outlives `flush`
+    const std::string temporary;
+    std::future<Answer> opened{};
+    std::unique_ptr<FolderFlush> flush{};
+  };
+  std::unique_ptr<Begun> taken(FileType type) {
+    std::lock_guard lock(mutex_);
+    const auto found = begun_.find(type);
+    return found == begun_.end() ? nullptr : std::move(found->second);
+  }
+  static std::string temporary_name(const std::string& path) {
+    return fmt::format("{}.respaldo-{:016x}", path, random_number());
+  }
+  // From the open file to the object's own name.
+  void save_over(const SessionPool::Lease& session, const std::string& file, const std::string& temporary,
+                 std::unique_ptr<FolderFlush> flush, const Handle& handle, std::span<const ByteView> parts,
+                 Durability durability) {
+    const std::string path = path_of(handle);
+    tell_if_weak(write_and_close(*session, file, temporary, parts));
+    if (durability == Durability::proven) require_read_back(*session, temporary, handle, parts);
+    if (!rename_over(*session, temporary, path, *flush))
+      tell_once(told_rename_, "it cannot replace a file in one step (no posix-rename@openssh.com)");
+    if (durability == Durability::at_sync)
+      end_later({path, size_of(parts), session.session(), std::move(flush)});
+    else
+      tell_if_weak(flush->end());
+    if (handle.type == FileType::config) has_seen_config_ = true;
+  }
+
   // An object that is renamed, and whose folder's flush is under way.
   struct Renamed {
     std::string path;
@@ -266,6 +310,39 @@ class SftpBackend final : public Backend {
                 fmt::format("{} was saved, and is there no more: that host lost it when it went down", printable(path)),
                 "run it again: what was saved and is there is used")
         .set_error_number(EIO);
+  }
+
+  // The first of them at least.
+  std::vector<std::vector<FileInfo>> listed(Session& session, std::span<const FileType> types) {
+    std::vector<std::vector<std::string>> groups(types.size());
+    for (std::size_t i = 0; i < types.size(); ++i)
+      if (is_sharded(types[i]))  // those that are there: asking for all costs less time than asking which
+        for (int shard = 0; shard < 256; ++shard)
+          groups[i].push_back(path_to(fmt::format("{}/{:02x}", folder_of(types[i]), shard)));
+      else
+        groups[i].push_back(path_to(folder_of(types[i])));
+    std::vector<std::vector<FileInfo>> found(types.size());
+    std::vector<std::vector<std::string>> unsized(types.size());
+    std::vector<std::pair<std::string, std::uint32_t>> unfinished;
+    const std::size_t whole =
+        list_folders(session, groups, [&](std::size_t group, const std::string& folder, const Name& entry) {
+          if (!entry.attributes.may_be_file()) return;
+          if (const auto changed = entry.attributes.changed) {
+            newest_ = std::max(newest_.load(), *changed);
+            if (is_temporary(entry.name)) unfinished.emplace_back(folder + "/" + entry.name, *changed);
+          }
+          if (!is_object_name(entry.name)) return;
+          if (entry.attributes.size)
+            found[group].push_back({entry.name, *entry.attributes.size});
+          else
+            unsized[group].push_back(entry.name);
+        });
+    found.resize(whole);
+    for (std::size_t group = 0; group < whole; ++group)
+      for (const std::string& name : unsized[group])
+        if (auto info = stat({types[group], name})) found[group].push_back(*info);
+    keep_strays(unfinished);
+    return found;
   }
 
   static SessionPool::Work work_of(std::uint64_t bytes) {
@@ -479,7 +556,8 @@ class SftpBackend final : public Backend {
   std::deque<Renamed> renamed_;
   std::optional<Error> flush_failure_;
   std::atomic<bool> has_remains_ = false, told_flush_ = false, told_rename_ = false;
-  SessionPool pool_;  // goes first: its threads use the others
+  SessionPool pool_;  // goes before them: its threads use the others
+  std::map<FileType, std::unique_ptr<Begun>> begun_;
 };
 
 }  // namespace

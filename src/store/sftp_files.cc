@@ -20,8 +20,8 @@ constexpr std::uint32_t kWritingMode = 0600, kFinalMode = 0400, kFolderMode = 07
 constexpr std::uint64_t kReadWindow = 4U << 20;    // bytes of one file on their way to us: they lie in memory
 constexpr std::uint64_t kWriteWindow = 32U << 20;  // from us: the line's buffers are what bounds them
 constexpr std::size_t kFoldersAtOnce = 128;  // open on the server, when it does not tell how many may be
-constexpr std::size_t kMostFoldersAtOnce = 256;
-constexpr std::size_t kPages = 2, kPagesOfLong = 16;  // of a folder, asked for at once
+constexpr std::size_t kMostFoldersAtOnce = 320;  // all of a repository
+constexpr std::size_t kPages = 2, kPagesOfLeading = 4, kPagesOfLong = 16;  // of a folder, asked for at once
 constexpr std::size_t kRequestsAtOnce = 256;
 constexpr std::uint64_t kMostEntries = 50'000'000;  // in a folder: a server may not fill our memory for ever
 
@@ -32,14 +32,16 @@ Request on_path(PacketType type, const std::string& path) {
 }
 Request on_handle(PacketType type, const std::string& handle) { return on_path(type, handle); }
 
-std::string open(Session& session, const std::string& path, std::uint32_t flags, std::string_view what) {
+std::future<Answer> begin_open(Session& session, const std::string& path, std::uint32_t flags) {
   Request request = on_path(PacketType::open, path);
   request.u32(flags);
   if (flags & kWrite)
     request.permissions(kWritingMode);
   else
     request.no_attributes();
-  const Answer answer = session.ask(std::move(request));
+  return session.send(std::move(request));
+}
+std::string end_open(const Answer& answer, std::string_view what, const std::string& path) {
   if (answer.type == PacketType::status) throw status_error(parse_status(answer), what, path);
   return parse_handle(answer);
 }
@@ -93,11 +95,17 @@ void require_ok(const Answer& answer, std::string_view what, const std::string& 
     throw status_error(status, what, path);
 }
 
+std::future<Answer> begin_open_new(Session& session, const std::string& path) {
+  return begin_open(session, path, kWrite | kCreate | kExclusive);
+}
+std::string end_open_new(const Answer& answer, const std::string& path) {
+  return end_open(answer, "making", path);
+}
 std::string open_new(Session& session, const std::string& path) {
-  return open(session, path, kWrite | kCreate | kExclusive, "making");
+  return end_open_new(begin_open_new(session, path).get(), path);
 }
 std::string open_to_read(Session& session, const std::string& path) {
-  return open(session, path, kRead, "opening");
+  return end_open(begin_open(session, path, kRead).get(), "opening", path);
 }
 void close_quietly(Session& session, const std::string& handle) {
   static_cast<void>(session.send(on_handle(PacketType::close, handle)));
@@ -207,28 +215,34 @@ std::optional<Attributes> stat_path(Session& session, const std::string& path) {
   throw status_error(status, "looking at", path);
 }
 
-void list_folders(Session& session, std::span<const std::string> folders,
-                  const std::function<void(const std::string& folder, const Name& entry)>& visit) {
+std::size_t list_folders(
+    Session& session, std::span<const std::vector<std::string>> groups,
+    const std::function<void(std::size_t group, const std::string& folder, const Name& entry)>& visit) {
   struct Task {
+    std::size_t group;
     const std::string* folder;
-    std::deque<std::future<Answer>> asked;  // to open it, or its next pages
-    std::string handle{};                   // once it is open
+    std::deque<std::future<Answer>> asked{};  // to open it, or its next pages
+    std::string handle{};                     // once it is open
     bool is_long = false;
   };
+  std::vector<std::pair<std::size_t, const std::string*>> folders;
+  for (std::size_t group = 0; group < groups.size(); ++group)
+    for (const std::string& folder : groups[group]) folders.emplace_back(group, &folder);
   std::deque<Task> tasks;  // in the order in which they were asked for: the answers come so
   const auto ask_for_pages = [&](Task& task, std::size_t count) {
     while (task.asked.size() < count)
       task.asked.push_back(session.send(on_handle(PacketType::readdir, task.handle)));
   };
-  std::size_t next = 0, at_once = kFoldersAtOnce;
+  const auto leads = [&](const Task& task) { return task.group + 1 < groups.size(); };
+  std::size_t next = 0, at_once = kFoldersAtOnce, in_order = groups.size();
   if (folders.size() > at_once)
     if (const std::uint64_t handles = session.bounds().handles; handles != 0)
       at_once = std::clamp<std::uint64_t>(handles / 2, 1, kMostFoldersAtOnce);
   std::uint64_t entries = 0;
   while (next < folders.size() || !tasks.empty()) {
     for (; next < folders.size() && tasks.size() < at_once; ++next) {
-      tasks.push_back({&folders[next], {}});
-      tasks.back().asked.push_back(session.send(on_path(PacketType::opendir, folders[next])));
+      tasks.push_back({folders[next].first, folders[next].second});
+      tasks.back().asked.push_back(session.send(on_path(PacketType::opendir, *folders[next].second)));
     }
     Task task = std::move(tasks.front());
     tasks.pop_front();
@@ -243,17 +257,23 @@ void list_folders(Session& session, std::span<const std::string> folders,
     }
     if (task.handle.empty()) {
       task.handle = parse_handle(answer);
-      ask_for_pages(task, kPages);
+      // What is read first of it lies behind what was read first of those before it.
+      ask_for_pages(task, leads(task) ? kPagesOfLeading : kPages);
     } else {
       const std::vector<Name> names = parse_names(answer);
       if ((entries += names.size() + 1) > kMostEntries)
         throw Error(ErrorKind::corrupt, fmt::format("{} has no end", printable(*task.folder)));
-      for (const Name& name : names) visit(*task.folder, name);
+      for (const Name& name : names) visit(task.group, *task.folder, name);
       // Behind the first page most have an end, which was asked for with it.
-      if (std::exchange(task.is_long, true) || task.asked.empty()) ask_for_pages(task, kPagesOfLong);
+      if ((std::exchange(task.is_long, true) && !leads(task)) || task.asked.empty()) {
+        ask_for_pages(task, kPagesOfLong);
+        in_order = std::min(in_order, task.group + 1);
+      }
     }
     tasks.push_back(std::move(task));
   }
+  if (groups.size() > 1 && !session.abilities().in_order) in_order = 1;
+  return in_order;
 }
 
 namespace {
@@ -272,8 +292,7 @@ Error flush_error(const StatusAnswer& answer, const std::string& folder) {
 
 FolderFlush::FolderFlush(Session& session, const std::string& folder) : session_(session), folder_(folder) {
   if (!session.abilities().flush) return;
-  Request request = on_path(PacketType::open, folder);
-  answer_ = session.send(std::move(request.u32(kRead).no_attributes()));
+  answer_ = begin_open(session, folder, kRead);
 }
 
 FolderFlush::~FolderFlush() {
@@ -291,8 +310,7 @@ void FolderFlush::begin() {
   Answer opened = answer_.get();
   // It was made since by somebody else, who had not found it either.
   if (opened.type == PacketType::status && parse_status(opened).status == Status::no_such_file) {
-    Request again = on_path(PacketType::open, folder_);
-    opened = session_.ask(std::move(again.u32(kRead).no_attributes()));
+    opened = begin_open(session_, folder_, kRead).get();
   }
   if (opened.type == PacketType::status) {
     cannot_open_ = parse_status(opened);

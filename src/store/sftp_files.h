@@ -21,6 +21,9 @@ void require_ok(const Answer& answer, std::string_view what, const std::string& 
 
 // Made anew with the mode 0600; Error(not_found) when its folder is not there.
 std::string open_new(Session& session, const std::string& path);
+// The same in two steps: nobody waits in the first.
+std::future<Answer> begin_open_new(Session& session, const std::string& path);
+std::string end_open_new(const Answer& answer, const std::string& path);
 std::string open_to_read(Session& session, const std::string& path);
 void close_quietly(Session& session, const std::string& handle);
 
@@ -33,9 +36,12 @@ std::size_t read_range(Session& session, const std::string& handle, const std::s
                        std::uint64_t offset, MutableBytes out);
 std::uint64_t size_of_open(Session& session, const std::string& handle, const std::string& path);
 std::optional<Attributes> stat_path(Session& session, const std::string& path);
-// All entries of the folders, side by side; those that are not there have none.
-void list_folders(Session& session, std::span<const std::string> folders,
-                  const std::function<void(const std::string& folder, const Name& entry)>& visit);
+// All entries of the folders, side by side; those that are not there have none. The folders of a group may be listed
+// when those of the groups before it are: returns how many groups, one at least, were listed each after the one
+// before was whole. What was visited of further ones is older, and to be asked for again.
+std::size_t list_folders(
+    Session& session, std::span<const std::vector<std::string>> groups,
+    const std::function<void(std::size_t group, const std::string& folder, const Name& entry)>& visit);
 // A folder that is about to be changed: opened ahead, so that its flush follows the change without a wait.
 class FolderFlush {
  public:

@@ -239,6 +239,7 @@ struct Session::Impl {
     abilities.free_space = has("statvfs@openssh.com", "2");
     if (options.reached != nullptr) *options.reached = true;
     const bool tells = has("limits@openssh.com", "1");
+    abilities.in_order = tells;
     {
       std::lock_guard lock(mutex);
       // Nobody waits for it before he needs it.

@@ -44,6 +44,7 @@ struct Abilities {
   bool flush = false;         // fsync@openssh.com
   bool posix_rename = false;  // posix-rename@openssh.com
   bool free_space = false;    // statvfs@openssh.com
+  bool in_order = false;      // one request after the other: OpenSSH's own, which tells its limits (limits@openssh.com)
 };
 // What it takes at most.
 struct Bounds {

@@ -109,14 +109,12 @@ class Uploading final : public Forward {
     return below_->read_from_medium(handle, piece);
   }
   std::vector<FileInfo> list(FileType type) override {
-    {
-      std::unique_lock lock(mutex_);
-      settled_.wait(lock, [&] {
-        const auto first = under_way_.lower_bound({type, ""});
-        return first == under_way_.end() || first->first.type != type;
-      });
-    }
+    wait_for_all(type);
     return below_->list(type);
+  }
+  std::optional<std::vector<std::vector<FileInfo>>> list_together(std::span<const FileType> types) override {
+    for (const FileType type : types) wait_for_all(type);
+    return below_->list_together(types);
   }
   void remove(const Handle& handle) override {
     wait_for_object(handle);
@@ -143,6 +141,13 @@ class Uploading final : public Forward {
   void wait_for_object(const Handle& handle) {
     std::unique_lock lock(mutex_);
     settled_.wait(lock, [&] { return !under_way_.contains(handle); });
+  }
+  void wait_for_all(FileType type) {
+    std::unique_lock lock(mutex_);
+    settled_.wait(lock, [&] {
+      const auto first = under_way_.lower_bound({type, ""});
+      return first == under_way_.end() || first->first.type != type;
+    });
   }
   // A copy each time: whoever catches it adds context.
   void throw_if_failed() const {
