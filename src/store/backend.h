@@ -68,7 +68,7 @@ class Backend {
   virtual std::optional<std::vector<std::vector<FileInfo>>> list_together(std::span<const FileType>) {
     return std::nullopt;
   }
-  // A hint: an object of that type is saved soon. Costs nobody a wait, and never throws.
+  // A hint: an object of that type is saved soon, and what that needs can be had beside other things. Never throws.
   virtual void will_save(FileType) {}
   virtual void remove(const Handle& handle) = 0;  // absent is success
   // The same for many at once: cheaper where removing one costs work on others.

@@ -111,9 +111,11 @@ class SftpBackend final : public Backend {
       auto begun = std::make_unique<Begun>(pool_, temporary_name(folder + "/" + std::string(64, '0')));
       begun->flush = std::make_unique<FolderFlush>(*begun->session, folder);
       begun->opened = begin_open_new(*begun->session, begun->temporary);
-      std::lock_guard lock(mutex_);
-      std::swap(begun_[type], begun);
-      if (begun) abandoned_.push_back(begun->temporary);
+      {
+        std::lock_guard lock(mutex_);
+        std::swap(begun_[type], begun);
+      }
+      if (begun) abandon(begun->temporary);
     } catch (const std::exception&) {
       // Whoever saves it is told.
     }
