@@ -9,6 +9,7 @@
 #include "cli/overwrite.h"
 #include "cli/shared.h"
 #include "engine/quiet_reads.h"
+#include "os/output_stream.h"
 #include "os/thread_group.h"
 
 namespace respaldo::cli {
@@ -32,20 +33,21 @@ void write_sparse(int fd, std::uint64_t offset, ByteView bytes, const os::Path& 
 
 // Something that takes bytes as they come, such as /dev/null or a pipe. A block device is no such thing:
 // `restore` asks before it overwrites one.
-std::optional<os::UniqueFd> open_stream(const std::string& name) {
+std::optional<os::OutputStream> open_stream(const std::string& name, const std::stop_token& stop) {
   struct stat st {};
   if (::stat(name.c_str(), &st) != 0) return std::nullopt;
   if (S_ISBLK(st.st_mode))
     throw Error(ErrorKind::usage, fmt::format("{} is a disk, and no file", printable(name)),
                 "`-o -` writes to another program; `restore --to-file` writes a backup to a disk");
   if (!S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode)) return std::nullopt;
-  return os::open_file(name, O_WRONLY | O_CLOEXEC);
+  return std::optional<os::OutputStream>(std::in_place, os::Path(name), stop);
 }
 
 app::ExitCode dump_volume(app::Context& context, const Options& options) {
   const engine::VolumeName name = engine::VolumeName::parse(options.volume);
   const bool named = !options.output.empty() && options.output != "-";
-  const std::optional<os::UniqueFd> stream = named ? open_stream(options.output) : std::nullopt;
+  std::optional<os::OutputStream> stream;
+  if (named) stream = open_stream(options.output, context.stop());
   const bool to_file = named && !stream;
   const auto claim = to_file ? claim_to_overwrite(context, options.output, options.yes) : nullptr;
   engine::QuietReads* quiet = engine::quiet_reads(context.engine());
@@ -76,7 +78,7 @@ app::ExitCode dump_volume(app::Context& context, const Options& options) {
           if (to_file) write_sparse(file->fd(), run.extent.offset, part, options.output);
         }
         if (stream) {
-          os::write_all(stream->get(), part, options.output);
+          stream->write(part);
         } else if (!to_file) {
           write_out(context, part);
         }
@@ -97,7 +99,13 @@ app::ExitCode dump_volume(app::Context& context, const Options& options) {
     }
   }
   if (!named) return app::ExitCode::ok;
-  if (to_file) file->commit();
+  if (to_file) {
+    if (claim) {
+      warn_of_other_names(context, options.output);
+      file->look_like_replaced();
+    }
+    file->commit();
+  }
   if (context.options().json)
     context.print_json(dump({{"volume", name.str()}, {"file", options.output}, {"size", device->size()}}));
   else if (context.options().verbosity > 0)

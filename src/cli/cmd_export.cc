@@ -10,6 +10,7 @@
 #include "cli/overwrite.h"
 #include "cli/restore_files.h"
 #include "cli/restore_image.h"
+#include "os/output_stream.h"
 #include "restore/image_restore.h"
 #include "restore/tar_export.h"
 
@@ -75,9 +76,9 @@ app::ExitCode export_files(app::Context& context, const ExportOptions& options) 
   how.paths = root.paths;
 
   std::optional<os::AtomicFile> file;  // it gets its name when it is whole
-  std::optional<os::UniqueFd> stream;
+  std::optional<os::OutputStream> stream;
   if (exists && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode))) {
-    stream = os::open_file(options.tar, O_WRONLY | O_CLOEXEC);
+    stream.emplace(os::Path(options.tar), context.stop());
   } else if (options.tar != "-") {
     file.emplace(options.tar, 0600);
   }
@@ -85,14 +86,20 @@ app::ExitCode export_files(app::Context& context, const ExportOptions& options) 
     if (file) {
       file->write(bytes);
     } else if (stream) {
-      os::write_all(stream->get(), bytes, options.tar);
+      stream->write(bytes);
     } else {
       write_out(context, bytes);
     }
   };
   const restore::TarResult result =
       restore::export_tar(*context.indexed(), root.node, how, sink, context.progress(), context.stop());
-  if (file) file->commit();
+  if (file) {
+    if (exists) {
+      warn_of_other_names(context, options.tar);
+      file->look_like_replaced();
+    }
+    file->commit();
+  }
   report(context, options, root, result);
   return result.problem_count == 0 ? app::ExitCode::ok : app::ExitCode::failed;
 }

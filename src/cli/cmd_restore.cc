@@ -56,6 +56,8 @@ app::ExitCode to_new_file(app::Context& context, const RestoreOptions& options, 
   const auto result =
       restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
   if (options.verify) verify_restored(context, volume, target, options.threads);
+  warn_of_other_names(context, path);
+  made.look_like_replaced();
   made.commit();
   report_restore(context, volume, {options.to_file, result, true, options.verify});
   return app::ExitCode::ok;
@@ -72,7 +74,17 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
   const auto claim = claim_to_overwrite(context, options.to_file, options.yes);
   if (!claim || (S_ISREG(st.st_mode) && !options.in_place))
     return to_new_file(context, options, volume);
-  const block::WritableDevicePtr claimed = claim->writable_disk(0);
+  const bool is_file = S_ISREG(st.st_mode);
+  // A file becomes as long as the image, a device is as long as it is.
+  const auto resize = [&] {
+    if (::truncate(options.to_file.c_str(), static_cast<off_t>(volume.image_size)) != 0)
+      throw os::system_error(errno, "truncate", options.to_file);
+  };
+  const auto size = static_cast<std::uint64_t>(st.st_size);
+  if (is_file && size < volume.image_size) resize();
+  const block::WritableDevicePtr claimed =
+      is_file ? std::make_shared<block::FileDevice>(options.to_file, block::FileDevice::Access::read_write)
+              : claim->writable_disk(0);
   block::WritableDevice& target = *claimed;
   restore::ImageRestoreOptions how;
   how.in_place = options.in_place;
@@ -80,6 +92,10 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
   how.half_written = [&] { warn_half_written(context, options.to_file); };
   const auto result =
       restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
+  if (is_file && size > volume.image_size) {
+    resize();
+    target.flush();
+  }
   if (options.verify) verify_restored(context, volume, target, options.threads);
   report_restore(context, volume, {options.to_file, result, false, options.verify});
   return app::ExitCode::ok;

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/output_closed.h"
 #include "os/file.h"
+#include "os/output_stream.h"
 #include "os/prompt.h"
 #include "os/signals.h"
 
@@ -22,8 +23,10 @@ void write_to(int fd, std::string_view text, const char* name) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  respaldo::os::keep_standard_descriptors();
   respaldo::os::install_stop_signals(
-      "\nrespaldo: ended at once; `respaldo clean` and `respaldo unlock` remove what is left\n");
+      "\nrespaldo: ended at once; `respaldo clean` and `respaldo unlock` remove what is left, but for a file that was "
+      "written (its name has -tmp- in it)\n");
   respaldo::app::World world;
   world.arguments.assign(argv + 1, argv + argc);
   world.environment = [](const char* name) -> std::optional<std::string> {
@@ -31,9 +34,9 @@ int main(int argc, char** argv) {
     if (value == nullptr) return std::nullopt;
     return value;
   };
-  world.out = [](std::string_view text) {
+  world.out = [stop = respaldo::os::stop_signals()](std::string_view text) {
     try {
-      write_to(1, text, "standard output");
+      respaldo::os::OutputStream(1, "standard output", stop).write(respaldo::as_bytes(text));
     } catch (const respaldo::Error& error) {
       if (error.error_number() == EPIPE) throw respaldo::cli::OutputClosed(error);
       throw;

@@ -75,4 +75,11 @@ std::unique_ptr<engine::DiskSet> claim_to_overwrite(app::Context& context, const
   return disk;
 }
 
+void warn_of_other_names(app::Context& context, const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink < 2) return;
+  context.warn(fmt::format("{} had {} other name{} (hard links), under which the old file stays", printable(path), st.st_nlink - 1,
+                           st.st_nlink == 2 ? "" : "s"));
+}
+
 }  // namespace respaldo::cli

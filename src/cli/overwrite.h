@@ -15,4 +15,7 @@ namespace respaldo::cli {
 // Error(busy) for what an activation or another program uses, Error(refused) without a yes.
 std::unique_ptr<engine::DiskSet> claim_to_overwrite(app::Context& context, const std::string& path, bool yes);
 
+// Before a file of that name is replaced by another one: its other names keep what it held.
+void warn_of_other_names(app::Context& context, const std::string& path);
+
 }  // namespace respaldo::cli

@@ -2,7 +2,7 @@
 
 #include <ctime>
 
-#include "os/file.h"
+#include "os/output_stream.h"
 
 namespace respaldo::cli {
 
@@ -157,7 +157,7 @@ view::StoredVolume find_volume(app::Context& context, const FoundBackup& found, 
 }
 
 void write_out(app::Context& context, ByteView bytes) {
-  os::write_all(context.world().out_fd, bytes, "standard output");
+  os::OutputStream(context.world().out_fd, "standard output", context.stop()).write(bytes);
 }
 
 }  // namespace respaldo::cli

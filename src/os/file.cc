@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -122,6 +123,12 @@ void sync_file(int fd, const Path& name) {
   if (retry([&] { return ::fdatasync(fd); }) != 0) throw system_error(errno, "fdatasync", name);
 }
 
+void keep_standard_descriptors() {
+  constexpr int kUseless[] = {O_WRONLY, O_RDONLY, O_RDONLY};  // reading nothing, or writing to nowhere, is no success
+  for (int fd = 0; fd < 3; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF && ::open("/dev/null", kUseless[fd]) != fd) ::_exit(2);
+}
+
 void sync_folder(const Path& folder) {
   const UniqueFd fd = open_file(folder, O_RDONLY | O_DIRECTORY);
   // Some filesystems cannot sync a folder and say EINVAL: then there is nothing to wait for.
@@ -167,15 +174,25 @@ std::uint64_t device_size(int fd, const Path& name) {
   return static_cast<std::uint64_t>(st.st_size);
 }
 
-AtomicFile::AtomicFile(Path final_path, mode_t mode) : final_(std::move(final_path)) {
-  struct stat st {};
-  if (::stat(final_.c_str(), &st) == 0) {
-    // A rename would put a file in the place of /dev/null.
-    if (!S_ISREG(st.st_mode))
-      throw Error(ErrorKind::usage, fmt::format("{} exists and is not a file", printable(final_.native())));
-    std::error_code failed;
-    if (std::filesystem::is_symlink(final_, failed)) final_ = std::filesystem::canonical(final_);
+namespace {
+// Where a chain of symbolic links ends, there or not.
+Path end_of_links(Path path) {
+  constexpr int kMostLinks = 40;  // as the kernel's
+  std::error_code failed;
+  for (int i = 0; i < kMostLinks && std::filesystem::is_symlink(path, failed); ++i) {
+    const Path next = std::filesystem::read_symlink(path, failed);
+    if (failed) break;
+    path = next.is_absolute() ? next : path.parent_path() / next;
   }
+  return path;
+}
+}  // namespace
+
+AtomicFile::AtomicFile(Path final_path, mode_t mode) : final_(end_of_links(std::move(final_path))) {
+  struct stat st {};
+  // A rename would put a file in the place of /dev/null.
+  if (::stat(final_.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
+    throw Error(ErrorKind::usage, fmt::format("{} exists and is not a file", printable(final_.native())));
   temporary_ = final_.native() + "-tmp-" + random_suffix();
   fd_ = open_file(temporary_, O_RDWR | O_CREAT | O_EXCL, mode);
 }
@@ -185,6 +202,22 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::write(ByteView bytes) { write_all(fd_.get(), bytes, temporary_); }
+
+void AtomicFile::look_like_replaced() {
+  struct stat st {};
+  if (::stat(final_.c_str(), &st) != 0) return;
+  // The mode last: a change of the owner takes setuid away. Others get no more than they had.
+  const bool owned = ::fchown(fd_.get(), st.st_uid, st.st_gid) == 0;
+  std::string names(std::size_t{64} << 10, '\0'), value(std::size_t{64} << 10, '\0');
+  const ssize_t length = ::listxattr(final_.c_str(), names.data(), names.size());
+  for (ssize_t at = 0; at < length;) {
+    const char* const name = names.c_str() + at;
+    const ssize_t size = ::getxattr(final_.c_str(), name, value.data(), value.size());
+    if (size >= 0) static_cast<void>(!::fsetxattr(fd_.get(), name, value.data(), static_cast<std::size_t>(size), 0));
+    at += static_cast<ssize_t>(std::strlen(name)) + 1;
+  }
+  static_cast<void>(!::fchmod(fd_.get(), st.st_mode & (owned ? 07777U : 0700U)));
+}
 
 void AtomicFile::commit(Durability durability) {
   if (durability == Durability::now) sync_file(fd_.get(), temporary_);

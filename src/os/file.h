@@ -37,6 +37,10 @@ void write_all(int fd, ByteView bytes, const Path& name);  // at the current pos
 void sync_file(int fd, const Path& name);                  // fdatasync
 void sync_folder(const Path& folder);
 
+// Whichever of 0, 1 and 2 is closed is opened on /dev/null, so that what it is used for fails, and no other file gets
+// its number and with it the messages. Call first in main.
+void keep_standard_descriptors();
+
 // The whole file, at most `limit` bytes (more is Error(corrupt): foreign files never choose our memory).
 std::string read_text(const Path& path, std::uint64_t limit = 64U << 20);
 std::optional<std::string> try_read_text(const Path& path, std::uint64_t limit = 64U << 20);
@@ -47,7 +51,7 @@ std::uint64_t device_size(int fd, const Path& name);
 // A file that appears whole or not at all: written under a temporary name in the same folder
 // (never 64 hexadecimal digits), then fsync, rename, fsync of the folder. Not committed: removed.
 // Only a file is replaced: Error(usage) when a device, a folder or the like has the name. A symbolic link's target
-// is replaced, not the link.
+// is replaced or made, not the link.
 class AtomicFile {
  public:
   enum class Durability { now, later };  // later: the caller syncs the filesystem itself before relying on it
@@ -59,6 +63,9 @@ class AtomicFile {
 
   int fd() const { return fd_.get(); }
   void write(ByteView bytes);
+  // The owner, mode and extended attributes (access lists with them) of the file that is replaced, as far as we may set
+  // them. Nothing when there is none.
+  void look_like_replaced();
   void commit(Durability durability = Durability::now);
 
  private:

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -13,8 +14,10 @@
 #include <thread>
 #include <utility>
 
+#include "base/hex.h"
 #include "base/printable.h"
 #include "base/units.h"
+#include "crypto/crypto.h"
 #include "os/thread_group.h"
 #include "repo/go_text.h"
 #include "repo/host.h"
@@ -69,8 +72,13 @@ std::optional<LockInfo> read_lock(Repository& repository, const store::FileInfo&
     info.pid = static_cast<std::int64_t>(unsigned_member(document.root(), "pid", INT64_MAX).value_or(0));
     info.stale = now().seconds - info.time.seconds > kStaleAfter ||
                  (info.hostname == this_host() && is_dead(info.pid));
-  } catch (const Error& error) {
+  } catch (Error& error) {
     if (error.kind() == ErrorKind::not_found) return std::nullopt;
+    // What the store does not give may be a good lock of somebody who works.
+    if (error.kind() != ErrorKind::corrupt) {
+      error.add_context("looking at lock " + file.name.substr(0, 8));
+      throw;
+    }
     info.unreadable = true;
   }
   return info;
@@ -148,8 +156,13 @@ struct RepoLock::Impl {
     if (name.empty()) return;
     // `unlock` may have taken it away while the machine slept: then others may be at work already.
     if (!is_there()) return;
-    const std::string fresh =
-        repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
+    std::string fresh;
+    try {
+      repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now, &fresh);
+    } catch (...) {
+      if (!fresh.empty()) spent.push_back(fresh);  // it may be there all the same
+      throw;
+    }
     if (fresh != name) spent.push_back(std::exchange(name, fresh));
     refreshed = uptime();
     remove_spent();
@@ -211,9 +224,21 @@ RepoLock::~RepoLock() {
 namespace {
 
 std::string save_lock(Repository& repository, bool exclusive) {
+  std::string name;
+  const auto remove = [&] {  // it may be there all the same
+    try {
+      if (!name.empty()) repository.backend().remove({FileType::lock, name});
+    } catch (const std::exception&) {
+      // It goes stale by itself.
+    }
+  };
   try {
-    return repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now);
+    return repository.save_unpacked(FileType::lock, lock_json(exclusive), store::Durability::now, &name);
+  } catch (const Cancelled&) {
+    remove();
+    throw;
   } catch (const Error& error) {
+    remove();
     // With a number it was the store that failed (SFTP has one word for all), not the way to it.
     const bool failed_there = error.kind() == ErrorKind::io && error.error_number() != 0;
     if (error.kind() == ErrorKind::refused || error.kind() == ErrorKind::no_space || failed_there)
@@ -230,12 +255,14 @@ void require_removal(Repository& repository) {
   const std::string name = save_lock(repository, false);
   try {
     repository.backend().remove({FileType::lock, name});
+    // A server that only appends lets locks go, and refuses this before it looks whether there is one.
+    std::array<std::uint8_t, 32> nothing;
+    crypto::random_bytes(nothing);
+    if (place.starts_with("rest:")) repository.backend().remove({FileType::index, to_hex(nothing)});
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::refused) throw;
     throw Error(ErrorKind::refused,
-                fmt::format("nothing can be removed from {} with these credentials, locks neither: an exclusive lock "
-                            "would shut everybody out ({})",
-                            place, error.what()),
+                fmt::format("nothing can be removed from {} with these credentials ({})", place, error.what()),
                 "give credentials that may remove objects; backups need none");
   }
 }

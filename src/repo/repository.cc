@@ -123,6 +123,17 @@ struct Repository::Impl {
 Repository::Repository(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Repository::~Repository() = default;
 
+namespace {
+bool is_cut_off(store::Backend& backend) {
+  try {
+    return !backend.stat({FileType::config, ""}) && backend.list(FileType::snapshot).empty() &&
+           !backend.list(FileType::key).empty();
+  } catch (const Error&) {
+    return false;
+  }
+}
+}  // namespace
+
 std::unique_ptr<Repository> Repository::create(std::unique_ptr<store::Backend> backend,
                                                std::string_view password, const CreateOptions& options) {
   auto impl = std::make_unique<Impl>();
@@ -132,7 +143,18 @@ std::unique_ptr<Repository> Repository::create(std::unique_ptr<store::Backend> b
   impl->config = {options.version, to_hex(id), random_polynomial()};
   const std::string key =
       make_key_file(impl->master, password, options.scrypt ? *options.scrypt : crypto::calibrate_scrypt());
-  backend->create();
+  try {
+    backend->create();
+  } catch (Error& error) {
+    if (error.kind() == ErrorKind::refused && is_cut_off(*backend))
+      throw Error(ErrorKind::refused,
+                  fmt::format("{} holds keys, and neither a config nor a backup: an `init` was cut off there, or a "
+                              "repository lost its config",
+                              printable(backend->location())),
+                  "after an `init` that was cut off, remove the keys and run it again; a lost config comes back with "
+                  "`respaldo check --repair` where there is parity");
+    throw;
+  }
   impl->backend = std::move(backend);
   const std::string key_name = hex_digest(as_bytes(key));
   impl->current_key = *KeyId::parse(key_name);
@@ -143,7 +165,17 @@ std::unique_ptr<Repository> Repository::create(std::unique_ptr<store::Backend> b
   const Bytes config =
       cipher.seal(as_bytes(fmt::format(R"({{"version":{},"id":"{}","chunker_polynomial":"{}"}})",
                                        impl->config.version, impl->config.id, impl->config.polynomial)));
-  impl->save(FileType::config, "", config, store::Durability::now);
+  try {
+    impl->save(FileType::config, "", config, store::Durability::now);
+  } catch (...) {
+    // Without it nobody can use the key, and with the key nobody can try again.
+    try {
+      if (!impl->backend->stat({FileType::config, ""})) impl->backend->remove({FileType::key, key_name});
+    } catch (const std::exception&) {
+      // The next attempt tells of it.
+    }
+    throw;
+  }
   return std::unique_ptr<Repository>(new Repository(std::move(impl)));
 }
 
@@ -279,7 +311,8 @@ Bytes Repository::load_unpacked(FileType type, const std::string& name) {
                     });
 }
 
-std::string Repository::save_unpacked(FileType type, std::string_view json, store::Durability durability) {
+std::string Repository::save_unpacked(FileType type, std::string_view json, store::Durability durability,
+                                      std::string* begun) {
   Bytes plain;
   if (impl_->config.version >= 2) {
     plain = Bytes(1 + Compressor::bound(json.size()));
@@ -292,7 +325,18 @@ std::string Repository::save_unpacked(FileType type, std::string_view json, stor
   }
   const Bytes sealed = impl_->with_codec([&](Codec& codec) { return codec.cipher.seal(plain); });
   const std::string name = hex_digest(sealed);
-  impl_->save(type, name, sealed, durability);
+  if (begun != nullptr) *begun = name;
+  try {
+    impl_->save(type, name, sealed, durability);
+  } catch (const Cancelled&) {
+    // The stop may have come behind it, while the answer was on its way.
+    try {
+      if (impl_->backend->stat({type, name})) return name;
+    } catch (const std::exception&) {
+      // Nobody can tell.
+    }
+    throw;
+  }
   return name;
 }
 

@@ -76,8 +76,9 @@ class Repository {
   // Index, snapshot and lock files: decoded JSON both ways (compressed in version 2). load checks hash and
   // tag.
   Bytes load_unpacked(store::FileType type, const std::string& name);
-  std::string save_unpacked(store::FileType type, std::string_view json,
-                            store::Durability durability);  // -> name
+  // -> its name, which `begun` gets before anything is sent. Cancelled only when it is not there.
+  std::string save_unpacked(store::FileType type, std::string_view json, store::Durability durability,
+                            std::string* begun = nullptr);
 
   // Unreadable snapshot files are told in `damaged` (or thrown when null), not skipped silently. Oldest
   // first.

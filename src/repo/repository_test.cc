@@ -467,6 +467,116 @@ TEST_F(Repositories, a_lock_of_the_same_moment_is_seen_when_it_settles) {
   early->settle({});
 }
 
+// A stop, or a failure, that comes before what is saved, or behind it.
+struct Stopped : store::Forward {
+  using Forward::Forward;
+  void save(const store::Handle& handle, std::span<const ByteView> parts, store::Durability how) override {
+    const bool now = handle.type == type && std::exchange(left, left > 0 ? left - 1 : 0) > 0;
+    if (!now || behind) below_->save(handle, parts, how);
+    if (now && fails) throw Error(ErrorKind::io, "the line is dead");
+    if (now) throw Cancelled();
+  }
+  Bytes load_all(const store::Handle& handle, std::uint64_t limit) override {
+    if (handle.type == unreadable) throw Error(ErrorKind::refused, "status 403");
+    return below_->load_all(handle, limit);
+  }
+  void remove(const store::Handle& handle) override {
+    if (handle.type == kept) throw Error(ErrorKind::refused, "append only");
+    below_->remove(handle);
+  }
+  std::string location() const override { return place.empty() ? below_->location() : place; }
+  std::optional<store::FileType> type, unreadable, kept;
+  int left = 0;
+  bool behind = false, fails = false;
+  std::string place;
+};
+
+TEST_F(Repositories, what_was_saved_before_a_stop_was_saved) {
+  create();
+  auto backend = std::make_unique<Stopped>(store::open_local(path().native()));
+  Stopped& store = *backend;
+  const auto repository = Repository::open(std::move(backend), "respaldo");
+  for (const bool behind : {false, true}) {
+    store.type = store::FileType::snapshot;
+    store.left = 1;
+    store.behind = behind;
+    std::string name;
+    const auto save = [&] {
+      return repository->save_unpacked(store::FileType::snapshot, "{}", store::Durability::now, &name);
+    };
+    if (behind)
+      EXPECT_EQ(save(), name);
+    else
+      EXPECT_THROW(save(), Cancelled);
+    EXPECT_EQ(store.stat({store::FileType::snapshot, name}).has_value(), behind);
+    // Nor is a lock left that nobody knows.
+    store.type = store::FileType::lock;
+    for (const bool fails : {false, true}) {
+      store.fails = fails;
+      store.left = 1;
+      try {
+        RepoLock::acquire(*repository, LockKind::shared);
+        EXPECT_TRUE(behind && !fails);
+      } catch (const std::exception&) {
+      }
+      EXPECT_TRUE(store.list(store::FileType::lock).empty()) << behind << fails;
+      const auto lock = RepoLock::acquire(*repository, LockKind::shared);
+      store.left = 1;
+      try {
+        lock->refresh();
+      } catch (const std::exception&) {
+      }
+      lock->release();
+      EXPECT_TRUE(store.list(store::FileType::lock).empty()) << "refreshed, " << behind << fails;
+    }
+    store.fails = false;
+  }
+}
+
+TEST_F(Repositories, a_lock_that_the_store_does_not_give_is_no_damaged_one) {
+  create();
+  auto backend = std::make_unique<Stopped>(store::open_local(path().native()));
+  Stopped& store = *backend;
+  const auto repository = Repository::open(std::move(backend), "respaldo");
+  const auto other = RepoLock::acquire(*repository, LockKind::shared);
+  store.unreadable = store::FileType::lock;
+  const Error error = error_of([&] { RepoLock::acquire(*repository, LockKind::shared); });
+  EXPECT_EQ(error.kind(), ErrorKind::refused);
+  EXPECT_THAT(error.what(), HasSubstr("status 403"));
+  store.unreadable.reset();
+}
+
+TEST_F(Repositories, who_may_only_append_gets_no_exclusive_lock) {
+  create();
+  auto backend = std::make_unique<Stopped>(store::open_local(path().native()));
+  Stopped& store = *backend;
+  const auto repository = Repository::open(std::move(backend), "respaldo");
+  store.place = "rest:http://host/";
+  store.kept = store::FileType::index;
+  EXPECT_EQ(error_of([&] { RepoLock::acquire(*repository, LockKind::exclusive); }).kind(), ErrorKind::refused);
+  EXPECT_TRUE(store.list(store::FileType::lock).empty());
+  RepoLock::acquire(*repository, LockKind::shared);
+  store.kept.reset();
+  RepoLock::acquire(*repository, LockKind::exclusive);
+}
+
+TEST_F(Repositories, an_init_that_failed_can_be_repeated) {
+  for (const bool fails : {false, true}) {
+    auto backend = std::make_unique<Stopped>(store::open_local(path().native()));
+    backend->type = store::FileType::config;
+    backend->left = 1;
+    backend->fails = fails;
+    EXPECT_ANY_THROW(Repository::create(std::move(backend), "respaldo", {2, kQuick}));
+    EXPECT_TRUE(store::open_local(path().native())->list(store::FileType::key).empty());
+  }
+  const auto repository = create();
+  // One that was killed is told apart from a repository.
+  repository->backend().remove({store::FileType::config, ""});
+  EXPECT_THAT(error_of([&] { create(); }).what(), HasSubstr("was cut off"));
+  back_up(*repository, {});
+  EXPECT_THAT(error_of([&] { create(); }).what(), HasSubstr("a repository already"));
+}
+
 TEST_F(Repositories, who_locked_before_us_is_seen_before_anything_is_read) {
   const auto repository = create();
   // Between the first look and our own lock somebody takes his: known without waiting for the rest of the moment.

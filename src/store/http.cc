@@ -353,6 +353,8 @@ struct HttpClient::Impl {
     set(handle, CURLOPT_NOPROGRESS, 0L);
     prepare_method(handle, request, transfer);
     for (const std::string& line : request.headers) append(headers, line);
+    if (request.late_headers)
+      for (const std::string& line : request.late_headers()) append(headers, line);
     const bool ask = cautious && transfer.size() > kWorthAsking;
     append(headers, ask ? "Expect: 100-continue" : "Expect:");
     if (request.range)

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,6 +41,8 @@ struct HttpRequest {
   std::string_view method = "GET";     // GET, HEAD, POST, PUT, DELETE
   std::string url;                     // without credentials
   std::vector<std::string> headers{};  // "Name: value"
+  // Further ones that are of the moment: made when the request is sent, whatever it waited for.
+  std::function<std::vector<std::string>()> late_headers{};
   std::span<const ByteView> body{};    // of POST and PUT; outlives the request
   std::optional<HttpRange> range{};    // of GET
   std::uint64_t limit = 64U << 10;     // bytes; an answer with more is Error(corrupt)

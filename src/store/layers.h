@@ -16,7 +16,7 @@ namespace respaldo::store {
 struct RetryOptions {
   std::chrono::milliseconds first{500};       // before the second attempt; doubled before each further one
   std::chrono::milliseconds longest{60'000};  // of one wait
-  // No attempt begins later than this after the first; while the store was never reached at all, than
+  // No attempt begins later than this after the first one failed; while the store was never reached at all, than
   // first_contact.
   std::chrono::milliseconds total{900'000}, first_contact{60'000};
   std::stop_token stop{};  // ends a wait: Cancelled
@@ -33,14 +33,16 @@ struct RetryOptions {
 // stopped. An Error(io) with an error_number() was an answer: it tells that the store is there.
 std::unique_ptr<Backend> with_retries(std::unique_ptr<Backend> below, const RetryOptions& options);
 
-// Bytes per second over all that is done through one of them: whoever moved bytes waits until they were
-// allowed. Thread-safe.
+// Bytes per second over all that is done through one of them: whoever is about to move bytes waits until those that were
+// moved before were allowed. Thread-safe.
 class RateLimit {
  public:
   explicit RateLimit(std::uint64_t bytes_per_second);
   ~RateLimit();
-  // After `bytes` were moved. Cancelled when `stop` comes.
-  void pay(std::uint64_t bytes, const std::stop_token& stop);
+  // Before bytes are moved. Cancelled when `stop` comes.
+  void wait(const std::stop_token& stop);
+  // They were. Nobody waits for that.
+  void charge(std::uint64_t bytes);
 
  private:
   struct Impl;
@@ -48,17 +50,20 @@ class RateLimit {
 };
 
 // `upload` and `download` in bytes per second; 0: no limit. They hold on average: an object moves as fast as
-// it can, and the next one waits.
+// it can, and the next one waits. Locks do not: a lock that is not refreshed looks dead. What is saved is told as saved,
+// whatever comes then. `failed`: nobody needs the uploads any more, and those that wait end (Cancelled).
 std::unique_ptr<Backend> with_limits(std::unique_ptr<Backend> below, std::uint64_t upload,
-                                     std::uint64_t download, std::stop_token stop);
+                                     std::uint64_t download, std::stop_token stop, std::stop_token failed = {});
 
 // save(..., Durability::at_sync) copies the object and returns; `threads` threads save it. At most threads +
 // 1 objects are held: save waits when there are more. sync() waits for those handed in before. Whoever looks
 // for an object that is on its way waits for it. The first failure is thrown by every later save and sync
 // (locks are still saved: they are no part of the work). Destroyed: what was given is saved, but in the
-// course of an exception what has not begun is given up. After `stop` nothing more is handed in, and what has
+// course of an exception what has not begun is given up. `on_failure` is called at the first failure, and when it is
+// destroyed in the course of an exception. After `stop` nothing more is handed in, and what has
 // not begun does not begin: Cancelled. With no room for threads, save does the work itself.
 std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads,
-                                               std::stop_token stop = {});
+                                               std::stop_token stop = {},
+                                               std::function<void()> on_failure = {});
 
 }  // namespace respaldo::store

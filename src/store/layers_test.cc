@@ -196,22 +196,66 @@ TEST_F(Layers, limits_hold_on_average) {
   const auto store = with_limits(far(), 1'000'000, 2'000'000, {});
   const std::string object(100'000, 'x');
   const auto start = Clock::now();
-  for (unsigned i = 0; i < 3; ++i) save(*store, i, object, Durability::now);
+  for (unsigned i = 0; i < 4; ++i) save(*store, i, object, Durability::now);
   EXPECT_GE(Clock::now() - start, 290ms);
   const auto middle = Clock::now();
-  for (unsigned i = 0; i < 3; ++i) store->load_all({FileType::pack, name_of(i)});
+  for (unsigned i = 0; i < 4; ++i) store->load_all({FileType::pack, name_of(i)});
   EXPECT_GE(Clock::now() - middle, 140ms);
 }
 
-TEST_F(Layers, a_stop_request_ends_the_payment) {
+TEST_F(Layers, a_stop_request_ends_the_wait_for_the_line) {
   std::stop_source stop;
   const auto store = with_limits(far(), 1, 1, stop.get_token());
+  save(*store, 1, "a line that takes a minute, were it not for the stop");  // the next one waits for it
+  save(*store, 2, "a lock waits for nobody", Durability::now, FileType::lock);
+  EXPECT_EQ(as_text(store->load_all({FileType::lock, name_of(2)})), "a lock waits for nobody");
   std::jthread stopper([&] {
     std::this_thread::sleep_for(20ms);
     stop.request_stop();
   });
-  EXPECT_THROW(save(*store, 1, "a line that takes a minute to pay for, were it not for the stop"), Cancelled);
-  EXPECT_NO_THROW(save(*store, 2, "after that nobody waits"));
+  EXPECT_THROW(save(*store, 3, "not begun"), Cancelled);
+  EXPECT_FALSE(store->stat({FileType::pack, name_of(3)}));
+  EXPECT_NO_THROW(save(*store, 4, "after that nobody waits"));
+}
+
+TEST_F(Layers, who_fails_does_not_wait_for_the_line) {
+  const auto failed = std::make_shared<std::stop_source>();
+  const auto begin = Clock::now();
+  EXPECT_THROW(
+      {
+        // A byte a second: what comes behind the first object waits for hours.
+        const auto store = with_parallel_uploads(with_limits(far(), 1, 0, {}, failed->get_token()), 3, {},
+                                                 [failed] { failed->request_stop(); });
+        save(*store, 1, std::string(10'000, 'x'), Durability::now);
+        for (unsigned i = 2; i < 5; ++i) save(*store, i, "waits");
+        throw Error(ErrorKind::internal, "what the run fails with");
+      },
+      Error);
+  // One of several fails: the others' waits end, and its error is told.
+  std::atomic<int> saved = 0;
+  control_->before = [&](const char* what, const Handle&) {
+    if (std::string_view(what) == "save" && ++saved == 2) throw Error(ErrorKind::no_space, "full");
+  };
+  const auto again = std::make_shared<std::stop_source>();
+  const auto store = with_parallel_uploads(with_limits(far(), 100'000, 0, {}, again->get_token()), 3, {},
+                                           [again] { again->request_stop(); });
+  save(*store, 1, std::string(10'000, 'x'), Durability::now);
+  try {
+    for (unsigned i = 2; i < 9; ++i) save(*store, i, "fails, or waits");
+    store->sync();
+    ADD_FAILURE() << "nothing failed";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::no_space);
+  }
+  EXPECT_LT(Clock::now() - begin, 1h);
+}
+
+TEST_F(Layers, patience_begins_when_something_fails) {
+  // One attempt takes longer than all the waits may.
+  control_->delay = 50ms;
+  control_->fail_next = 1;
+  const auto store = with_retries(far(), {.first = 1ms, .longest = 1ms, .total = 20ms, .first_contact = 20ms});
+  EXPECT_NO_THROW(save(*store, 1, "text", Durability::now));
 }
 
 TEST_F(Layers, the_entrance_is_asked_for_at_once_and_once) {

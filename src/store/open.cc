@@ -94,13 +94,14 @@ std::unique_ptr<Backend> open_location(const std::string& location, const StoreO
   retry.stop = options.stop;
   retry.tell = options.tell;
   store = with_retries(std::move(store), retry);
+  const auto failed = std::make_shared<std::stop_source>();
   if (options.limit_upload != 0 || options.limit_download != 0)
     store = with_limits(std::move(store), options.limit_upload * kKiB, options.limit_download * kKiB,
-                        options.stop);
+                        options.stop, failed->get_token());
   // Over SFTP an object takes several round trips. While some wait for theirs, others use the same connections.
   const int uploads =
       place.scheme == Scheme::sftp ? options.connections + (options.connections + 1) / 2 : options.connections;
-  return with_parallel_uploads(std::move(store), uploads, options.stop);
+  return with_parallel_uploads(std::move(store), uploads, options.stop, [failed] { failed->request_stop(); });
 }
 
 std::unique_ptr<Backend> open_location(const std::string& location) {

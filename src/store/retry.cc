@@ -86,6 +86,7 @@ class Retrying final : public Forward {
   template <class Body>
   auto again(Body body, bool tidies = false) -> decltype(body()) {
     const auto start = Clock::now();
+    std::optional<Clock::time_point> failing_since;  // an attempt may take longer than all the waits
     bool once = has_one_attempt(tidies);
     for (milliseconds step = options_.first;; step = std::min(step * 2, options_.longest)) {
       milliseconds pause{0};
@@ -108,10 +109,11 @@ class Retrying final : public Forward {
         if (permanent) throw;
         os::throw_if_stopped(options_.stop);
         if (answered) once = false;
+        if (!failing_since) failing_since = Clock::now();
         pause = shortened(step);
         const milliseconds total =
             reached_ ? options_.total : std::min(options_.total, options_.first_contact);
-        if (once || Clock::now() - start + pause > total) {
+        if (once || Clock::now() - *failing_since + pause > total) {
           if (!answered) give_up(error, start);
           throw;
         }

@@ -72,24 +72,23 @@ HttpUrl S3Client::address() const {
   return url;
 }
 
-HttpAnswer S3Client::attempt(const S3Request& request) {
+HttpAnswer S3Client::attempt(const S3Request& request, std::string& token) {
   SigningRequest signing{.method = request.method, .host = {}, .path = {}, .payload_hash = {}};
   signing.query = request.query;
   signing.headers = request.headers;
   const bool upload = request.method == "PUT";
   std::string checksum;
   signing.payload_hash = hash_of(request.body, upload && !request.key.empty() ? &checksum : nullptr);
-  const std::string time = amazon_time(std::chrono::system_clock::now());
-  signing.headers.emplace_back("x-amz-date", time);
   signing.headers.emplace_back("x-amz-content-sha256", signing.payload_hash);
   if (!checksum.empty()) signing.headers.emplace_back("x-amz-checksum-sha256", checksum);
 
   HttpRequest http{.method = request.method, .url = {}, .body = request.body, .range = request.range};
   http.limit = request.limit;
-  std::string signature;
+  std::string region;
+  std::shared_ptr<const S3Credentials> credentials;
   {
     std::lock_guard lock(mutex_);
-    if (!credentials_) credentials_ = options_.credentials();
+    if (!credentials_) credentials_ = std::make_shared<const S3Credentials>(options_.credentials());
     const HttpUrl url = address();
     const bool usual_port = url.port.empty() || url.port == (url.tls ? "443" : "80");
     signing.host = usual_port ? url.host : fmt::format("{}:{}", url.host, url.port);
@@ -99,16 +98,24 @@ HttpAnswer S3Client::attempt(const S3Request& request) {
     http.url = url.origin() + signing.path;
     if (!credentials_->session_token.empty())
       signing.headers.emplace_back("x-amz-security-token", credentials_->session_token);
-    signature = authorization(signing, *credentials_, region_, time);
+    credentials = credentials_;
+    region = region_;
   }
+  token = credentials->session_token;
   if (const std::string query = canonical_query(signing.query); !query.empty()) http.url += "?" + query;
-  for (const auto& [name, value] : signing.headers)
-    http.headers.push_back(fmt::format("{}: {}", name, value));
-  http.headers.push_back("authorization: " + signature);
+  // A signature is good for a quarter of an hour, and a request may wait for others.
+  http.late_headers = [&] {
+    const std::string time = amazon_time(std::chrono::system_clock::now());
+    signing.headers.emplace_back("x-amz-date", time);
+    std::vector<std::string> lines;
+    for (const auto& [name, value] : signing.headers) lines.push_back(fmt::format("{}: {}", name, value));
+    lines.push_back("authorization: " + authorization(signing, *credentials, region, time));
+    return lines;
+  };
   return http_.perform(http);
 }
 
-bool S3Client::learn(const HttpAnswer& answer) {
+bool S3Client::learn(const HttpAnswer& answer, const std::string& token) {
   const auto failure = parse_s3_failure(answer.body);
   std::string region(answer.header("x-amz-bucket-region"));
   if (region.empty() && failure) region = failure->region;
@@ -119,9 +126,10 @@ bool S3Client::learn(const HttpAnswer& answer) {
     return true;
   }
   if (failure && (failure->code == "ExpiredToken" || failure->code == "TokenRefreshRequired")) {
+    if (credentials_->session_token != token) return true;
     S3Credentials newer = options_.credentials();
     if (newer.session_token != credentials_->session_token) {
-      credentials_ = std::move(newer);
+      credentials_ = std::make_shared<const S3Credentials>(std::move(newer));
       return true;
     }
   }
@@ -129,10 +137,11 @@ bool S3Client::learn(const HttpAnswer& answer) {
 }
 
 HttpAnswer S3Client::perform(const S3Request& request) {
-  HttpAnswer answer = attempt(request);
+  std::string token;
+  HttpAnswer answer = attempt(request, token);
   const int status = answer.status;
-  if ((status == 301 || status == 307 || status == 400 || status == 403) && learn(answer))
-    return attempt(request);
+  if ((status == 301 || status == 307 || status == 400 || status == 403) && learn(answer, token))
+    return attempt(request, token);
   return answer;
 }
 

@@ -1,6 +1,7 @@
 // Signed requests to one bucket. Internal to the S3 backend.
 #pragma once
 
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -35,8 +36,10 @@ class S3Client {
   std::string region() const;
 
  private:
-  HttpAnswer attempt(const S3Request& request);
-  bool learn(const HttpAnswer& answer);
+  // Puts the session token that it was signed with into `token`.
+  HttpAnswer attempt(const S3Request& request, std::string& token);
+  // True when another attempt may go better. `token`: what the answer is about; others may have learnt since.
+  bool learn(const HttpAnswer& answer, const std::string& token);
   HttpUrl address() const;
 
   const S3Place place_;
@@ -45,7 +48,7 @@ class S3Client {
   mutable std::mutex mutex_;
   std::string region_;
   bool region_is_learnt_ = false;
-  std::optional<S3Credentials> credentials_;
+  std::shared_ptr<const S3Credentials> credentials_;
 };
 
 // The Error for an answer that is no success, as http_error(), with S3's own codes understood.

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <latch>
+#include <thread>
 
 #include "base/hex.h"
 #include "os/file.h"
@@ -413,6 +415,35 @@ TEST(S3, credentials_that_expire_are_asked_for_again) {
   };
   const auto backend = s3(server, std::move(options));
   EXPECT_EQ(as_text(backend->load_all(kPack)), "contents");
+  EXPECT_EQ(asked, 2);
+}
+
+TEST(S3, credentials_that_expire_for_several_at_once_are_asked_for_once) {
+  constexpr int kAtOnce = 4;
+  std::latch all(kAtOnce);
+  const HttpScript server([&](const Request& request) {
+    if (request.head.find("token: second") != std::string::npos) return HttpScript::reply(200, "contents");
+    all.arrive_and_wait();
+    return failure(400, "ExpiredToken");
+  });
+  std::atomic<int> asked = 0;
+  S3Options options = with_example();
+  options.credentials = [&] {
+    S3Credentials credentials = example();
+    credentials.session_token = ++asked == 1 ? "first" : "second";
+    return credentials;
+  };
+  const auto backend = s3(server, std::move(options));
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < kAtOnce; ++i)
+    threads.emplace_back([&] {
+      try {
+        EXPECT_EQ(as_text(backend->load_all(kPack)), "contents");
+      } catch (const Error& error) {
+        ADD_FAILURE() << error.what();
+      }
+    });
+  threads.clear();
   EXPECT_EQ(asked, 2);
 }
 

@@ -89,8 +89,14 @@ class SftpBackend final : public Backend {
         const std::string file = end_open_new(begun->opened.get(), begun->temporary);
         save_over(begun->session, file, begun->temporary, std::move(begun->flush), handle, parts, durability);
         return;
-      } catch (const std::exception&) {
-        abandon(begun->temporary);  // and from the start
+      } catch (const Error& error) {
+        abandon(begun->temporary);
+        // From the start when it was not made, or somebody took it away. What failed otherwise must not be asked twice:
+        // a kernel tells once that it lost what was written.
+        if (error.kind() != ErrorKind::not_found || stat_path(*begun->session, begun->temporary)) throw;
+      } catch (...) {
+        abandon(begun->temporary);
+        throw;
       }
     const std::string temporary = temporary_name(path_of(handle));
     try {

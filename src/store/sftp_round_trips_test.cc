@@ -165,5 +165,42 @@ TEST_F(SftpRoundTrips, a_file_that_was_made_ahead_and_lost_is_made_again) {
   EXPECT_EQ(files_in("index"), 1U);
 }
 
+TEST_F(SftpRoundTrips, a_flush_that_fails_is_told_and_not_tried_again) {
+  // The kernel there tells once that it lost something: the flush of the file, or that of its folder.
+  const os::Path program = folder_.path() / "failing.py", left = folder_.path() / "left";
+  std::ofstream(program) << fmt::format(R"(import struct, subprocess, sys
+server = subprocess.Popen(['/usr/lib/openssh/sftp-server'], stdin=subprocess.PIPE)
+while head := sys.stdin.buffer.read(4):
+    body = sys.stdin.buffer.read(struct.unpack('>I', head)[0])
+    if b'fsync@openssh.com' in body:
+        left = int(open('{0}').read())
+        open('{0}', 'w').write(str(left - 1))
+        if left == 1:
+            body = bytes([8]) + body[1:5] + struct.pack('>I', 4) + b'none'  # FSTAT of what is not open: a failure
+    server.stdin.write(struct.pack('>I', len(body)) + body)
+    server.stdin.flush()
+)",
+                                        left.native());
+  StoreOptions options;
+  options.extended["sftp.command"] = "python3 " + program.native();
+  const auto backend = open_sftp("host:" + root().native(), options);
+  std::ofstream(left) << 0;
+  backend->create();
+  unsigned number = 0;
+  for (const int which : {1, 2})
+    for (const bool ahead : {false, true}) {
+      std::ofstream(left) << which;
+      if (ahead) backend->will_save(FileType::snapshot);
+      const Handle handle{FileType::snapshot, name_of(++number)};
+      try {
+        save(*backend, handle, "a backup");
+        ADD_FAILURE() << "flush " << which << ", made ahead: " << ahead;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::io) << error.what();
+        EXPECT_TRUE(backend->is_permanent(error)) << error.what();
+      }
+    }
+}
+
 }  // namespace
 }  // namespace respaldo::store

@@ -32,17 +32,20 @@ Bytes joined(std::span<const ByteView> parts) {
 
 class Uploading final : public Forward {
  public:
-  Uploading(std::unique_ptr<Backend> below, int threads, std::stop_token stop)
+  Uploading(std::unique_ptr<Backend> below, int threads, std::stop_token stop, std::function<void()> on_failure)
       : Forward(std::move(below)),
         most_(static_cast<std::size_t>(std::max(threads, 1))),
-        stop_(std::move(stop)) {}
+        stop_(std::move(stop)),
+        on_failure_(std::move(on_failure)) {}
   ~Uploading() override {
+    // Who fails has no use for what he gave; who forgot to sync has.
+    const bool fails = std::uncaught_exceptions() > 0;
     {
       std::lock_guard lock(mutex_);
       ending_ = true;
-      // Who fails has no use for what he gave; who forgot to sync has.
-      if (std::uncaught_exceptions() > 0) queue_.clear();
+      if (fails) queue_.clear();
     }
+    if (fails && on_failure_) on_failure_();
     work_.notify_all();
     for (std::thread& thread : threads_) thread.join();
   }
@@ -56,7 +59,13 @@ class Uploading final : public Forward {
     }
     if (durability != Durability::at_sync) {
       lock.unlock();
-      below_->save(handle, parts, durability);
+      try {
+        below_->save(handle, parts, durability);
+      } catch (const Cancelled&) {
+        lock.lock();
+        throw_if_failed();
+        throw;
+      }
       return;
     }
     wait_for(lock, [&] { return held_.size() <= most_; });
@@ -151,8 +160,8 @@ class Uploading final : public Forward {
   }
   // A copy each time: whoever catches it adds context.
   void throw_if_failed() const {
-    if (cancelled_) throw Cancelled();
     if (failure_) throw Error(*failure_);
+    if (cancelled_) throw Cancelled();
   }
 
   void upload() {
@@ -202,8 +211,12 @@ class Uploading final : public Forward {
   }
   void fail(Error error) {
     error.add_context("saving in the background");
-    std::lock_guard lock(mutex_);
-    if (!failure_) failure_ = std::move(error);
+    {
+      std::lock_guard lock(mutex_);
+      if (failure_ || cancelled_) return;
+      failure_ = std::move(error);
+    }
+    if (on_failure_) on_failure_();
   }
   // With the lock.
   void settle(const Handle& handle, std::uint64_t number) {
@@ -215,6 +228,7 @@ class Uploading final : public Forward {
 
   const std::size_t most_;
   const std::stop_token stop_;
+  const std::function<void()> on_failure_;
   std::mutex mutex_;
   std::condition_variable work_, settled_;
   std::deque<Item> queue_;
@@ -230,8 +244,8 @@ class Uploading final : public Forward {
 }  // namespace
 
 std::unique_ptr<Backend> with_parallel_uploads(std::unique_ptr<Backend> below, int threads,
-                                               std::stop_token stop) {
-  return std::make_unique<Uploading>(std::move(below), threads, std::move(stop));
+                                               std::stop_token stop, std::function<void()> on_failure) {
+  return std::make_unique<Uploading>(std::move(below), threads, std::move(stop), std::move(on_failure));
 }
 
 }  // namespace respaldo::store
