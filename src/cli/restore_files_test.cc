@@ -79,6 +79,20 @@ TEST_F(RestoreFiles, TheRootIsTheVolumesFilesystem) {
   EXPECT_EQ(text_of(path("out/etc/fstab")), "f");
 }
 
+TEST_F(RestoreFiles, AFolderInUseKeepsItsModeAndIsNamed) {
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {file("top", "t")})})})});
+  fs::create_directories(path("out/other"));
+  fs::permissions(path("out"), fs::perms(0751));
+  const Outcome outcome = restore({"latest"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("out was there before and keeps its owner "));
+  EXPECT_THAT(outcome.err, HasSubstr("and mode 0751; stored are "));
+  EXPECT_THAT(outcome.err, HasSubstr("chmod 0700)"));
+  fs::remove_all(path("out"));
+  fs::create_directory(path("out"));
+  EXPECT_THAT(restore({"latest"}).err, Not(HasSubstr("was there before")));
+}
+
 TEST_F(RestoreFiles, OfSeveralVolumesOneIsChosen) {
   save({folder("vg0", {folder("home", {image(), facts("home"), folder("files", {file("of home", "h")})}),
                        folder("root", {image(), facts("root"), folder("files", {file("of root", "r")})})})});

@@ -90,10 +90,11 @@ class FileRestore {
         batch_(repository, target_, tally_, progress, threads_of(options), stop_) {
     Level level;
     level.folder = target_.top();
-    // A folder that was there keeps its owner and mode: it may be a mount point, or /tmp.
-    if (level.folder->fresh && S_ISDIR(root_.mode) && selection_.all()) {
-      repo::Node copy = root_;
-      level.metadata = Metadata::of(std::move(copy));
+    if (S_ISDIR(root_.mode) && selection_.all()) {
+      if (gets_metadata(*level.folder))
+        level.metadata = Metadata::of(repo::Node(root_));
+      else
+        keep_top();
     }
     levels_.push_back(std::move(level));
   }
@@ -106,6 +107,7 @@ class FileRestore {
     }
     target_.sync();
     FileRestoreResult result = tally_.take();
+    result.kept_top = kept_top_;
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
     return result;
   }
@@ -113,6 +115,23 @@ class FileRestore {
  private:
   static unsigned threads_of(const FileRestoreOptions& options) {
     return options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+  }
+
+  // ---- the target itself ----
+
+  // An empty mount point does: mkfs, mount, restore is how a lost volume comes back. One that holds something may
+  // be /tmp.
+  bool gets_metadata(const Folder& top) const {
+    if (top.fresh) return true;
+    if (!target_.was_bare() || options_.overwrite == Overwrite::never) return false;
+    return ::geteuid() == 0 || target_.status().st_uid == ::geteuid();
+  }
+
+  void keep_top() {
+    const struct stat st = target_.status();
+    const std::uint32_t mode = st.st_mode & 07777, stored = root_.mode & 07777;
+    if (st.st_uid != root_.uid || st.st_gid != root_.gid || mode != stored)
+      kept_top_ = KeptTop{st.st_uid, st.st_gid, mode, root_.uid, root_.gid, stored};
   }
 
   // ---- the walk: folders and everything without content are made here, files are collected ----
@@ -475,6 +494,7 @@ class FileRestore {
   const std::stop_token stop_;
   const TargetFolder target_;
   RestoreTally tally_;
+  std::optional<KeptTop> kept_top_;
 
   // Where the walk is.
   std::vector<Level> levels_;

@@ -484,6 +484,70 @@ TEST_F(FileRestore, TheRootGivesItsMetadataToATargetThatIsNew) {
   EXPECT_EQ(stat_of(target()).st_mode & 07777, 0700U);
 }
 
+TEST_F(FileRestore, AnEmptyTargetIsMadeWhatTheRootWas) {
+  save({file("x", "x"), folder("lost+found", {})});
+  repo::Node root = with_times(folder_node("files", root_));
+  root.mode = S_IFDIR | 02751;
+  root.xattrs = {{"user.top", "1"}};
+  for (const bool new_filesystem : {false, true}) {
+    fs::remove_all(target());
+    fs::create_directory(target());
+    if (new_filesystem) fs::create_directory(target() / "lost+found");
+    const auto result = restore_files(*repo_, root, target().native(), {}, silent_, {});
+    EXPECT_EQ(result.problem_count, 0U);
+    EXPECT_FALSE(result.kept_top);
+    EXPECT_EQ(result.folders, 2U);
+    EXPECT_EQ(stat_of(target()).st_mode & 07777, 02751U);
+    EXPECT_EQ(stat_of(target()).st_mtim.tv_nsec, 123'456'789);
+    char value[8];
+    EXPECT_EQ(::getxattr(target().c_str(), "user.top", value, sizeof value), 1);
+  }
+}
+
+TEST_F(FileRestore, ATargetThatHeldSomethingStaysAsItIsAndSaysSo) {
+  save({file("x", "x")});
+  repo::Node root = with_times(folder_node("files", root_));
+  root.mode = S_IFDIR | 01751;
+  root.uid = ::geteuid() + 7;
+  const auto into = [&](const char* what, Overwrite overwrite) {
+    fs::remove_all(target());
+    fs::create_directory(target());
+    if (what != nullptr) fs::create_directories(target() / what);
+    fs::permissions(target(), fs::perms(0710));
+    FileRestoreOptions options;
+    options.overwrite = overwrite;
+    const auto result = restore_files(*repo_, root, target().native(), options, silent_, {});
+    EXPECT_EQ(result.problem_count, 0U);
+    EXPECT_EQ(stat_of(target()).st_mode & 07777, 0710U);
+    EXPECT_EQ(stat_of(target()).st_uid, ::geteuid());
+    return result.kept_top;
+  };
+  for (const auto& kept : {into("other", Overwrite::always), into("lost+found/found", Overwrite::if_changed),
+                           into(nullptr, Overwrite::never)}) {
+    ASSERT_TRUE(kept);
+    EXPECT_EQ(kept->mode, 0710U);
+    EXPECT_EQ(kept->stored_mode, 01751U);
+    EXPECT_EQ(kept->uid, ::geteuid());
+    EXPECT_EQ(kept->stored_uid, root.uid);
+  }
+  // The same owner and mode: nothing to say.
+  root.uid = ::geteuid();
+  root.mode = S_IFDIR | 0710;
+  EXPECT_FALSE(into("other", Overwrite::always));
+}
+
+TEST_F(FileRestore, OnlyAWholeRestoreTouchesItsTarget) {
+  save({file("x", "x")});
+  repo::Node root = with_times(folder_node("files", root_));
+  root.mode = S_IFDIR | 01751;
+  fs::create_directory(target());
+  fs::permissions(target(), fs::perms(0710));
+  FileRestoreOptions options;
+  options.paths = {"x"};
+  EXPECT_FALSE(restore_files(*repo_, root, target().native(), options, silent_, {}).kept_top);
+  EXPECT_EQ(stat_of(target()).st_mode & 07777, 0710U);
+}
+
 TEST_F(FileRestore, ATargetThatIsAFileIsRefused) {
   save({file("x", "x")});
   put(target(), "a file");

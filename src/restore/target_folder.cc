@@ -1,5 +1,7 @@
 #include "restore/target_folder.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -7,12 +9,43 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <memory>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/printable.h"
 #include "os/file.h"
 
 namespace respaldo::restore {
+
+namespace {
+
+// Nothing, or nothing but `besides`. False when it cannot be read.
+bool holds_nothing(int parent, const char* name, std::string_view besides) {
+  const int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return false;
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::fdopendir(fd), ::closedir);
+  if (!folder) {
+    ::close(fd);
+    return false;
+  }
+  errno = 0;
+  while (const dirent* entry = ::readdir(folder.get())) {
+    const std::string_view found = entry->d_name;
+    if (found != "." && found != ".." && found != besides) return false;
+  }
+  return errno == 0;
+}
+
+bool is_bare(int folder) {
+  constexpr const char* kLostFound = "lost+found";
+  if (!holds_nothing(folder, ".", kLostFound)) return false;
+  struct stat st {};
+  if (::fstatat(folder, kLostFound, &st, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT;
+  return holds_nothing(folder, kLostFound, "");
+}
+
+}  // namespace
 
 std::string path_in(const Folder& folder, const std::string& name) {
   return folder.path.empty() ? name : folder.path + "/" + name;
@@ -32,6 +65,7 @@ TargetFolder::TargetFolder(const std::string& path) {
   os::UniqueFd fd = os::open_file(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (::fstat(fd.get(), &st) != 0) throw os::system_error(errno, "stat", path);
   whole_ = os::open_file(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  bare_ = fresh || is_bare(whole_.get());
   beneath_ = std::make_unique<Beneath>(std::move(fd));
   top_ = std::make_shared<Folder>(Folder{"", fresh, place_of(st)});
 }
@@ -44,6 +78,12 @@ os::UniqueFd TargetFolder::opened(const Folder& folder, int flags) const {
     throw Error(ErrorKind::io,
                 fmt::format("the folder {} was replaced by another one meanwhile", printable(folder.path)));
   return fd;
+}
+
+struct stat TargetFolder::status() const {
+  struct stat st {};
+  if (::fstat(whole_.get(), &st) != 0) throw os::system_error(errno, "stat", "the target");
+  return st;
 }
 
 int TargetFolder::open(const FolderPtr& folder, OpenFolder& cache) const {

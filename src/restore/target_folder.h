@@ -41,6 +41,11 @@ class TargetFolder {
   explicit TargetFolder(const std::string& path);
 
   const FolderPtr& top() const { return top_; }
+  // It was not there, or held nothing: what it is now is up to the restore. A new filesystem's empty lost+found is
+  // nothing.
+  bool was_bare() const { return bare_; }
+  // Of the target, as it is now.
+  struct stat status() const;
   // O_PATH, and sure to be the folder that it was.
   int open(const FolderPtr& folder, OpenFolder& cache) const;
   // The same, to read it or to set its metadata.
@@ -54,6 +59,7 @@ class TargetFolder {
   std::unique_ptr<Beneath> beneath_;
   os::UniqueFd whole_;  // the target again, to tell of what could not be written
   FolderPtr top_;
+  bool bare_ = false;
 };
 
 // What is made has its name at once only in a folder of this restore; elsewhere put_in_place() gives it.
