@@ -103,6 +103,7 @@ void report(app::Context& context, const RestoreFilesOptions& options, const Fil
                              {"folders", result.folders},
                              {"others", result.others},
                              {"kept", result.kept},
+                             {"kept_different", result.kept_different},
                              {"bytes_written", result.bytes_written},
                              {"bytes_zero", result.bytes_zero},
                              {"without_owner", result.without_owner},
@@ -138,6 +139,17 @@ void warn_of_missing_metadata(app::Context& context, const restore::FileRestoreR
   add(result.without_xattrs, "without some extended attributes");
   add(result.without_device, "devices not made");
   if (!text.empty()) context.warn(fmt::format("not allowed here: {} (root may set them)", text));
+}
+
+void warn_of_kept_different(app::Context& context, const restore::FileRestoreResult& result) {
+  if (result.kept_different == 0) return;
+  std::string names;
+  for (const std::string& name : result.kept_different_named)
+    names += (names.empty() ? "" : ", ") + printable(name);
+  if (result.kept_different > result.kept_different_named.size()) names += ", ...";
+  context.warn(fmt::format("{} of {} things that were left alone differ from the backup: {} (--overwrite if-changed brings "
+                           "them back; a restore that was killed leaves such)",
+                           result.kept_different, result.kept, names));
 }
 
 void warn_of_kept_top(app::Context& context, const std::string& target, const restore::FileRestoreResult& result) {
@@ -183,6 +195,7 @@ app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& op
                                              context.progress(), context.stop());
   report(context, options, root, result);
   warn_of_missing_metadata(context, result);
+  warn_of_kept_different(context, result);
   warn_of_kept_top(context, options.target, result);
   if (result.problem_count == 0) return app::ExitCode::ok;
   context.warn(fmt::format("{} {} not, or not wholly, be brought back", result.problem_count,

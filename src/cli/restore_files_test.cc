@@ -93,6 +93,16 @@ TEST_F(RestoreFiles, AFolderInUseKeepsItsModeAndIsNamed) {
   EXPECT_THAT(restore({"latest"}).err, Not(HasSubstr("was there before")));
 }
 
+TEST_F(RestoreFiles, WhatNeverLeavesAndDiffersIsTold) {
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {folder("etc", {file("fstab", "f")})})})})});
+  EXPECT_EQ(restore({"latest"}).code, 0);
+  EXPECT_THAT(restore({"latest", "--overwrite", "never"}).err, Not(HasSubstr("differ")));
+  std::ofstream(path("out/etc/fstab")) << "half";
+  const Outcome outcome = restore({"latest", "--overwrite", "never"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("1 of 2 things that were left alone differ from the backup: etc/fstab (--overwrite if-changed"));
+}
+
 TEST_F(RestoreFiles, OfSeveralVolumesOneIsChosen) {
   save({folder("vg0", {folder("home", {image(), facts("home"), folder("files", {file("of home", "h")})}),
                        folder("root", {image(), facts("root"), folder("files", {file("of root", "r")})})})});

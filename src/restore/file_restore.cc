@@ -96,6 +96,7 @@ class FileRestore {
       else
         keep_top();
     }
+    target_.tidy(*level.folder);
     levels_.push_back(std::move(level));
   }
 
@@ -221,8 +222,9 @@ class FileRestore {
       if (!fresh && (st.st_mode & 0700) != 0700) make_writable(level.folder);
       level.metadata = Metadata::of(std::move(node));
     } else if (!on_the_way) {
-      tally_.count(&FileRestoreResult::kept);
+      tally_.kept(path, folder_differs(node, st));
     }
+    if (!fresh) target_.tidy(*level.folder);
     levels_.push_back(std::move(level));
     return true;
   }
@@ -259,12 +261,43 @@ class FileRestore {
       throw os::system_error(errno, "stat", node.name);
     }
     if (options_.overwrite == Overwrite::never) return Standing::keep;
-    if (options_.overwrite == Overwrite::if_changed && node.type == repo::NodeType::file &&
-        S_ISREG(st.st_mode) && static_cast<std::uint64_t>(st.st_size) == node.size &&
-        st.st_mtim.tv_sec == node.mtime.seconds &&
-        static_cast<std::uint64_t>(st.st_mtim.tv_nsec) == node.mtime.nanoseconds)
+    if (options_.overwrite == Overwrite::if_changed && node.type == repo::NodeType::file && !differs(node, st))
       return Standing::keep_same;
     return Standing::replace;
+  }
+
+  static mode_t kind_of(repo::NodeType type) {
+    switch (type) {
+      case repo::NodeType::file:
+        return S_IFREG;
+      case repo::NodeType::dir:
+        return S_IFDIR;
+      case repo::NodeType::symlink:
+        return S_IFLNK;
+      case repo::NodeType::dev:
+        return S_IFBLK;
+      case repo::NodeType::chardev:
+        return S_IFCHR;
+      case repo::NodeType::fifo:
+        return S_IFIFO;
+      case repo::NodeType::socket:
+        return S_IFSOCK;
+      default:
+        return 0;
+    }
+  }
+
+  // As far as can be seen from outside: another kind, or a file of another size or mtime.
+  static bool differs(const repo::Node& node, const struct stat& st) {
+    if ((st.st_mode & S_IFMT) != kind_of(node.type)) return true;
+    return node.type == repo::NodeType::file &&
+           (static_cast<std::uint64_t>(st.st_size) != node.size || st.st_mtim.tv_sec != node.mtime.seconds ||
+            static_cast<std::uint64_t>(st.st_mtim.tv_nsec) != node.mtime.nanoseconds);
+  }
+  // An ordinary user may not set all of it.
+  static bool folder_differs(const repo::Node& node, const struct stat& st) {
+    if (::geteuid() != 0) return (st.st_mode & 0777) != (node.mode & 0777);
+    return (st.st_mode & 07777) != (node.mode & 07777) || st.st_uid != node.uid || st.st_gid != node.gid;
   }
 
   // `linked`: as a further name of what was restored before, when it is one.
@@ -275,7 +308,7 @@ class FileRestore {
     std::optional<LinkKey> key = linked ? link_key(node) : std::nullopt;
     const std::uint64_t digest = key ? link_digest(node) : 0;
     if (there == Standing::keep || there == Standing::keep_same) {
-      tally_.count(&FileRestoreResult::kept);
+      tally_.kept(path, there == Standing::keep && differs(node, st));
       if (key && there == Standing::keep_same)
         sources_.remember(*key, {folder, node.name, place_of(st)}, digest, node.links);
       return;
@@ -330,7 +363,7 @@ class FileRestore {
     struct stat st {};
     const Standing there = standing(folder, node, st);
     if (there == Standing::keep) {
-      tally_.count(&FileRestoreResult::kept);
+      tally_.kept(path_in(*folder, node.name), differs(node, st));
       return;
     }
     const auto key = link_key(node);
@@ -344,7 +377,7 @@ class FileRestore {
       }
     }
     const int in = target_.open(folder, current_);
-    const std::string made = name_while_made(*folder, node.name);
+    const std::string made = folder->fresh ? node.name : name_while_made();
     if (!make_other(in, made, node)) return;
     const std::string name = node.name, path = path_in(*folder, name);
     const std::uint64_t links = node.links;
@@ -352,7 +385,7 @@ class FileRestore {
       tally_.metadata(path, set_metadata_at(in, made, Metadata::of(std::move(node))));
       if (::fstatat(in, made.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
         throw os::system_error(errno, "stat", name);
-      put_in_place(in, made, name);
+      put_in_place(*folder, in, made, name);
     } catch (const Error&) {
       ::unlinkat(in, made.c_str(), 0);
       throw;
@@ -371,11 +404,7 @@ class FileRestore {
       return true;
     }
     const bool device = node.type == repo::NodeType::dev || node.type == repo::NodeType::chardev;
-    const mode_t type = node.type == repo::NodeType::dev       ? S_IFBLK
-                        : node.type == repo::NodeType::chardev ? S_IFCHR
-                        : node.type == repo::NodeType::fifo    ? S_IFIFO
-                                                               : S_IFSOCK;
-    if (::mknodat(in, made.c_str(), type | 0600, device ? static_cast<dev_t>(node.device) : 0) == 0)
+    if (::mknodat(in, made.c_str(), kind_of(node.type) | 0600, device ? static_cast<dev_t>(node.device) : 0) == 0)
       return true;
     if (device && errno == EPERM) {
       tally_.count(&FileRestoreResult::without_device);
@@ -405,14 +434,14 @@ class FileRestore {
       return instead(std::strerror(errno));
     if (place_of(st) != source.place) return instead("it was replaced meanwhile");
     const int in = target_.open(folder, current_);
-    const std::string made = name_while_made(*folder, node.name);
+    const std::string made = folder->fresh ? node.name : name_while_made();
     if (::linkat(from, source.name.c_str(), in, made.c_str(), 0) != 0) return instead(std::strerror(errno));
     if (::fstatat(in, made.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || place_of(st) != source.place) {
       ::unlinkat(in, made.c_str(), 0);
       return instead("it was replaced meanwhile");
     }
     try {
-      put_in_place(in, made, node.name);
+      put_in_place(*folder, in, made, node.name);
     } catch (const Error&) {
       ::unlinkat(in, made.c_str(), 0);
       throw;

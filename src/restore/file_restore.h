@@ -40,6 +40,10 @@ struct KeptTop {
 struct FileRestoreResult {
   std::uint64_t files = 0, folders = 0, others = 0;  // made or brought up to date; others: links, devices, ...
   std::uint64_t kept = 0;                            // left alone, as `overwrite` says
+  // Of those, with Overwrite::never: files of another size or mtime than in the backup, folders of another owner or
+  // mode, things of another kind. A restore that was killed leaves such folders.
+  std::uint64_t kept_different = 0;
+  std::vector<std::string> kept_different_named;     // the first kMostKeptNamed
   std::uint64_t bytes_written = 0, bytes_zero = 0;   // content; zero: left as holes
   std::vector<FileProblem> problems;                 // at most kMostProblems are kept
   std::uint64_t problem_count = 0;
@@ -49,7 +53,7 @@ struct FileRestoreResult {
   std::optional<KeptTop> kept_top;
   double seconds = 0;
 };
-inline constexpr std::size_t kMostProblems = 1000;
+inline constexpr std::size_t kMostProblems = 1000, kMostKeptNamed = 5;
 
 // Writes what lies below `root` (a folder's node) into the folder `target`, which is made when it is missing. When all
 // of it comes back, a target that is new, or held nothing, also gets the root's metadata; one that held something

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -469,6 +471,88 @@ TEST_F(FileRestore, AnInterruptedOneLeavesNothingHalf) {
   EXPECT_THROW(restore_files(*repo_, root, target().native(), options, progress, stop.get_token()),
                Cancelled);
   EXPECT_EQ(entries(target()), std::vector<std::string>{"old"});
+}
+
+// Looks while the first bytes are written: what lies there then is what a kill leaves.
+TEST_F(FileRestore, AFileHasItsNameOnlyWhenItIsWhole) {
+  save({folder("new", {file("big", as_text(random_bytes(6U << 20, 5)))})});
+  class Looker final : public Progress {
+   public:
+    explicit Looker(fs::path folder) : folder_(std::move(folder)) {}
+    void begin(std::string_view, std::uint64_t) override {}
+    void advance(std::uint64_t) override {
+      if (seen.empty()) seen = entries(folder_);
+    }
+    void end() override {}
+    void note(std::string_view) override {}
+    std::vector<std::string> seen;
+
+   private:
+    fs::path folder_;
+  } looker(target() / "new");
+  repo::Node root;
+  root.type = repo::NodeType::dir;
+  root.subtree = root_;
+  FileRestoreOptions options;
+  options.threads = 1;
+  restore_files(*repo_, root, target().native(), options, looker, {});
+  ASSERT_EQ(looker.seen.size(), 1U);
+  EXPECT_THAT(looker.seen[0], ::testing::MatchesRegex("\\.respaldo-[0-9a-f]+"));
+  EXPECT_EQ(entries(target() / "new"), std::vector<std::string>{"big"});
+}
+
+TEST_F(FileRestore, LeftoversOfAKilledOneGo) {
+  save({folder("dir", {file("x", "x")}), folder("way", {folder("below", {file("y", "y")})})});
+  const std::string left = ".respaldo-0123456789abcdef";
+  const std::vector<std::string> others = {".respaldo-0123456789abcde", ".respaldo-0123456789abcdeg", "respaldo"};
+  const auto lay_out = [&] {
+    fs::remove_all(target());
+    for (const fs::path& folder : {target(), target() / "dir", target() / "way/below"}) {
+      fs::create_directories(folder);
+      put(folder / left, "half");
+    }
+    for (const std::string& name : others) put(target() / "dir" / name, "of the user");
+    fs::create_directory(target() / "dir/.respaldo-fedcba9876543210");
+  };
+  for (const Overwrite overwrite : {Overwrite::always, Overwrite::if_changed, Overwrite::never}) {
+    lay_out();
+    // Times are those of the clock's last tick: what was just made may be as new as the restore.
+    const auto before = stat_of(target() / "way/below" / left).st_ctim;
+    for (timespec now{}; now.tv_sec < before.tv_sec || (now.tv_sec == before.tv_sec && now.tv_nsec <= before.tv_nsec);)
+      ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    EXPECT_EQ(restore_with(overwrite).problem_count, 0U);
+    EXPECT_EQ(entries(target()), (std::vector<std::string>{"dir", "way"}));
+    EXPECT_EQ(entries(target() / "dir").size(), others.size() + 2);
+    EXPECT_EQ(entries(target() / "way/below"), std::vector<std::string>{"y"});
+  }
+  // Another one is at work there.
+  lay_out();
+  const os::UniqueFd other = os::open_file(target(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  ASSERT_EQ(::flock(other.get(), LOCK_SH), 0);
+  restore();
+  EXPECT_TRUE(fs::exists(target() / left));
+}
+
+TEST_F(FileRestore, NeverSaysWhatDiffersOfWhatItLeaves) {
+  repo::Node mode = folder("mode", {file("same", "same")});
+  mode.mode = S_IFDIR | 0755;
+  save({file("kind", "x"), mode, folder("same", {file("size", "size"), file("time", "time")}), symlink_node("link", "x")});
+  EXPECT_EQ(restore().problem_count, 0U);
+  auto result = restore_with(Overwrite::never);
+  EXPECT_EQ(result.kept, 7U);
+  EXPECT_EQ(result.kept_different, 0U);
+  fs::remove(target() / "kind");
+  fs::create_symlink("x", target() / "kind");
+  fs::permissions(target() / "mode", fs::perms(0700));
+  put(target() / "same/size", "longer than it was");
+  put(target() / "same/time", "TIME");
+  result = restore_with(Overwrite::never);
+  EXPECT_EQ(result.kept, 7U);
+  EXPECT_EQ(result.kept_different, 4U);
+  EXPECT_EQ(result.kept_different_named, (std::vector<std::string>{"kind", "mode", "same/size", "same/time"}));
+  // The advice that is given is good.
+  EXPECT_EQ(restore_with(Overwrite::if_changed).problem_count, 0U);
+  EXPECT_EQ(restore_with(Overwrite::never).kept_different, 0U);
 }
 
 TEST_F(FileRestore, TheRootGivesItsMetadataToATargetThatIsNew) {

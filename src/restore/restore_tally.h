@@ -18,6 +18,13 @@ class RestoreTally {
     const std::lock_guard lock(mutex_);
     ++(result_.*what);
   }
+  // Left alone; `differs`: from what the backup has.
+  void kept(const std::string& path, bool differs) {
+    const std::lock_guard lock(mutex_);
+    ++result_.kept;
+    if (!differs || ++result_.kept_different > kMostKeptNamed) return;
+    result_.kept_different_named.push_back(path.substr(0, kLongestTold));
+  }
   void written(std::uint64_t bytes) { written_ += bytes; }
   void zero(std::uint64_t bytes) { zero_ += bytes; }
   void problem(const std::string& path, const std::string& why) {

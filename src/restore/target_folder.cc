@@ -3,7 +3,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +13,7 @@
 #include <filesystem>
 #include <memory>
 #include <string_view>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -20,8 +23,9 @@ namespace respaldo::restore {
 
 namespace {
 
-// Nothing, or nothing but `besides`. False when it cannot be read.
-bool holds_nothing(int parent, const char* name, std::string_view besides) {
+// Gives each name in a folder to `take`, until that says false. False when it did, or the folder cannot be read.
+template <class Take>
+bool each_name(int parent, const char* name, Take take) {
   const int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return false;
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::fdopendir(fd), ::closedir);
@@ -29,12 +33,30 @@ bool holds_nothing(int parent, const char* name, std::string_view besides) {
     ::close(fd);
     return false;
   }
-  errno = 0;
-  while (const dirent* entry = ::readdir(folder.get())) {
+  while (true) {
+    errno = 0;
+    const dirent* entry = ::readdir(folder.get());
+    if (entry == nullptr) return errno == 0;
     const std::string_view found = entry->d_name;
-    if (found != "." && found != ".." && found != besides) return false;
+    if (found != "." && found != ".." && !take(entry->d_name)) return false;
   }
-  return errno == 0;
+}
+
+// Nothing, or nothing but `besides`.
+bool holds_nothing(int parent, const char* name, std::string_view besides) {
+  return each_name(parent, name, [&](const char* found) { return found == besides; });
+}
+
+constexpr std::string_view kMark = ".respaldo-";
+constexpr std::size_t kDigits = 16;
+
+bool is_name_while_made(std::string_view name) {
+  return name.size() == kMark.size() + kDigits && name.starts_with(kMark) &&
+         name.find_first_not_of("0123456789abcdef", kMark.size()) == std::string_view::npos;
+}
+
+bool is_before(const timespec& a, const timespec& b) {
+  return std::tie(a.tv_sec, a.tv_nsec) < std::tie(b.tv_sec, b.tv_nsec);
 }
 
 bool is_bare(int folder) {
@@ -65,6 +87,7 @@ TargetFolder::TargetFolder(const std::string& path) {
   os::UniqueFd fd = os::open_file(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (::fstat(fd.get(), &st) != 0) throw os::system_error(errno, "stat", path);
   whole_ = os::open_file(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  claim();
   bare_ = fresh || is_bare(whole_.get());
   beneath_ = std::make_unique<Beneath>(std::move(fd));
   top_ = std::make_shared<Folder>(Folder{"", fresh, place_of(st)});
@@ -94,20 +117,64 @@ int TargetFolder::open(const FolderPtr& folder, OpenFolder& cache) const {
   return cache.fd.get();
 }
 
+// Shared by all that restore into it; whoever could have it alone for a moment came first.
+void TargetFolder::claim() {
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &began_);
+  alone_ = ::flock(whole_.get(), LOCK_EX | LOCK_NB) == 0;
+  ::flock(whole_.get(), LOCK_SH | LOCK_NB);
+}
+
+void TargetFolder::tidy(const Folder& folder) const {
+  if (!alone_ || folder.fresh) return;
+  try {
+    const os::UniqueFd fd = open_whole(folder);
+    const uid_t user = ::geteuid();
+    each_name(fd.get(), ".", [&](const char* name) {
+      struct stat st {};
+      if (is_name_while_made(name) && ::fstatat(fd.get(), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode) &&
+          (user == 0 || st.st_uid == user) && is_before(st.st_ctim, began_))
+        ::unlinkat(fd.get(), name, 0);
+      return true;
+    });
+  } catch (const Error&) {
+    // What is to be made in it will say so.
+  }
+}
+
 void TargetFolder::sync() const {
   if (::syncfs(whole_.get()) != 0) throw os::system_error(errno, "syncfs", "the target");
 }
 
-std::string name_while_made(const Folder& folder, const std::string& name) {
-  if (folder.fresh) return name;
+std::string name_while_made() {
   std::uint64_t value = 0;
   if (::getrandom(&value, sizeof value, 0) != static_cast<ssize_t>(sizeof value))
     throw Error(ErrorKind::io, "getrandom failed");
-  return fmt::format(".respaldo-{:016x}", value);
+  return fmt::format("{}{:016x}", kMark, value);
 }
 
-void put_in_place(int folder, const std::string& made, const std::string& name) {
+namespace {
+
+// Some filesystems cannot refuse what is there by themselves.
+bool rename_to_nothing(int folder, const std::string& made, const std::string& name) {
+  if (::renameat2(folder, made.c_str(), folder, name.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno != EINVAL && errno != ENOSYS) return false;
+  struct stat st {};
+  if (::fstatat(folder, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
+    errno = EEXIST;
+    return false;
+  }
+  return ::renameat(folder, made.c_str(), folder, name.c_str()) == 0;
+}
+
+}  // namespace
+
+void put_in_place(const Folder& in, int folder, const std::string& made, const std::string& name) {
   if (made == name) return;
+  // Nothing of others is in it; what has this name all the same is a second one that the filesystem takes for it.
+  if (in.fresh) {
+    if (!rename_to_nothing(folder, made, name)) throw os::system_error(errno, "rename", name);
+    return;
+  }
   if (::renameat(folder, made.c_str(), folder, name.c_str()) == 0) return;
   if (errno != EISDIR && errno != ENOTEMPTY && errno != EEXIST) throw os::system_error(errno, "rename", name);
   if (::unlinkat(folder, name.c_str(), AT_REMOVEDIR) != 0)

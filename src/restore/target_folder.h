@@ -50,21 +50,29 @@ class TargetFolder {
   int open(const FolderPtr& folder, OpenFolder& cache) const;
   // The same, to read it or to set its metadata.
   os::UniqueFd open_whole(const Folder& folder) const { return opened(folder, O_RDONLY); }
+  // Removes what killed restores have left in a folder that was there before, as far as it can be sure that they are
+  // dead: nobody else restored into this target when this one began. (One into a folder above or below it is not seen; it
+  // tells which files it lost.)
+  void tidy(const Folder& folder) const;
   // What the system has not written yet may still fail: Error(io).
   void sync() const;
 
  private:
   os::UniqueFd opened(const Folder& folder, int flags) const;
+  void claim();
 
   std::unique_ptr<Beneath> beneath_;
   os::UniqueFd whole_;  // the target again, to tell of what could not be written
   FolderPtr top_;
   bool bare_ = false;
+  timespec began_{};  // by the clock that files get their times from
+  bool alone_ = false;
 };
 
-// What is made has its name at once only in a folder of this restore; elsewhere put_in_place() gives it.
-std::string name_while_made(const Folder& folder, const std::string& name);
-// In place of what has the name; a folder that is not empty stays, and is Error(refused).
-void put_in_place(int folder, const std::string& made, const std::string& name);
+// A name for what is not whole yet; put_in_place() gives it its own. The next restore into its folder removes it when
+// this one is killed.
+std::string name_while_made();
+// In place of what has the name, if it is not fresh; a folder that is not empty stays, and is Error(refused).
+void put_in_place(const Folder& in, int folder, const std::string& made, const std::string& name);
 
 }  // namespace respaldo::restore
