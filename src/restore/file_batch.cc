@@ -240,7 +240,7 @@ void FileBatch::write_sparse(int fd, std::uint64_t offset, ByteView plain, const
 void FileBatch::finish(FileWork& work, const os::UniqueFd& fd, OpenFolder& folder) {
   const MetadataOutcome outcome = set_metadata(fd.get(), work.metadata);
   put_in_place(*work.folder, target_.open(work.folder, folder), work.made, work.name);
-  tally_.metadata(path_in(*work.folder, work.name), outcome);
+  if (!outcome.nothing_to_tell()) tally_.metadata(path_in(*work.folder, work.name), outcome);
   const std::lock_guard lock(work.mutex);
   close(work);
   work.done = true;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
@@ -96,7 +97,7 @@ class FileRestore {
       else
         keep_top();
     }
-    target_.tidy(*level.folder);
+    target_.tidy(level.folder, current_);
     levels_.push_back(std::move(level));
   }
 
@@ -139,18 +140,17 @@ class FileRestore {
 
   void walk() {
     view::TreeWalk walk(repository_, root_, "");
-    std::string path;
+    const auto path = [&] { return std::string_view(walk.entry().path).substr(1); };
     while (true) {
       os::throw_if_stopped(stop_);
       try {
         if (!walk.next()) break;
       } catch (const Error& error) {
-        tally_.problem(path, error.what());
+        tally_.problem(walk.entry().depth == 0 ? "" : path(), error.what());
         continue;
       }
       while (levels_.size() > walk.entry().depth) leave();
-      path = walk.entry().path.substr(1);
-      if (!take(walk.entry().node, path, walk.entry().depth)) walk.skip();
+      if (!take(walk.node(), path(), walk.entry().depth)) walk.skip();
       if (batch_.files().size() >= kBatchFiles || finished_.size() >= kBatchFiles ||
           batch_memory_ >= kBatchMemory)
         flush();
@@ -160,7 +160,7 @@ class FileRestore {
   }
 
   // True when the walk may go into it.
-  bool take(repo::Node& node, const std::string& path, std::size_t depth) {
+  bool take(repo::Node& node, std::string_view path, std::size_t depth) {
     using Part = PathSelection::Part;
     const Part part = selection_.part(node, path, depth);
     if (part == Part::none) return false;
@@ -193,7 +193,7 @@ class FileRestore {
     return false;
   }
 
-  bool enter(const FolderPtr& parent, repo::Node&& node, const std::string& path, bool on_the_way) {
+  bool enter(const FolderPtr& parent, repo::Node&& node, std::string_view path, bool on_the_way) {
     const int in = target_.open(parent, current_);
     const char* name = node.name.c_str();
     bool fresh = ::mkdirat(in, name, 0700) == 0;
@@ -216,7 +216,7 @@ class FileRestore {
     if (::fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) != 0) throw os::system_error(errno, "stat", node.name);
     if (!S_ISDIR(st.st_mode)) throw Error(ErrorKind::io, "somebody else works in the target");
     Level level;
-    level.folder = std::make_shared<Folder>(Folder{path, fresh, place_of(st)});
+    level.folder = std::make_shared<const Folder>(parent, node.name, fresh, place_of(st));
     // Folders that are only passed, or that shall stay as they are, keep their metadata when they were there.
     if (fresh || (!on_the_way && options_.overwrite != Overwrite::never)) {
       if (!fresh && (st.st_mode & 0700) != 0700) make_writable(level.folder);
@@ -224,7 +224,7 @@ class FileRestore {
     } else if (!on_the_way) {
       tally_.kept(path, folder_differs(node, st));
     }
-    if (!fresh) target_.tidy(*level.folder);
+    if (!fresh) target_.tidy(level.folder, current_);
     levels_.push_back(std::move(level));
     return true;
   }
@@ -233,8 +233,7 @@ class FileRestore {
   void make_writable(const FolderPtr& folder) {
     if (::geteuid() == 0) return;
     try {
-      OpenFolder opened;
-      ::chmod(fmt::format("/proc/self/fd/{}", target_.open(folder, opened)).c_str(), 0700);
+      ::chmod(fmt::format("/proc/self/fd/{}", target_.open(folder, current_)).c_str(), 0700);
     } catch (const Error&) {
       // What cannot be made in it will say so.
     }
@@ -244,7 +243,7 @@ class FileRestore {
     Level& level = levels_.back();
     if (level.metadata) {
       for (const auto& attribute : level.metadata->xattrs) batch_memory_ += attribute.value.size() + 64;
-      batch_memory_ += level.folder->path.size();
+      batch_memory_ += level.folder->name.size() + sizeof(Folder);
       finished_.emplace_back(std::move(level.folder), std::move(*level.metadata));
     }
     levels_.pop_back();
@@ -302,13 +301,13 @@ class FileRestore {
 
   // `linked`: as a further name of what was restored before, when it is one.
   void take_file(const FolderPtr& folder, repo::Node&& node, bool linked) {
-    const std::string path = path_in(*folder, node.name);
+    const auto path = [&] { return path_in(*folder, node.name); };
     struct stat st {};
     const Standing there = standing(folder, node, st);
     std::optional<LinkKey> key = linked ? link_key(node) : std::nullopt;
     const std::uint64_t digest = key ? link_digest(node) : 0;
     if (there == Standing::keep || there == Standing::keep_same) {
-      tally_.kept(path, there == Standing::keep && differs(node, st));
+      tally_.kept(path(), there == Standing::keep && differs(node, st));
       if (key && there == Standing::keep_same)
         sources_.remember(*key, {folder, node.name, place_of(st)}, digest, node.links);
       return;
@@ -320,7 +319,7 @@ class FileRestore {
                                   : pending != primaries_.end() ? batch_.files()[pending->second].digest
                                                                 : digest;
       if (other != digest) {
-        tally_.problem(path,
+        tally_.problem(path(),
                        "it claims to be a hard link, with other content: restored as a file of its own");
         key.reset();
       } else if (known != nullptr) {
@@ -339,12 +338,12 @@ class FileRestore {
     std::uint64_t total = 0;
     for (const repo::BlobId& id : node.content) {
       const auto location = repository_.index().find(repo::BlobType::data, id);
-      if (!location) return tally_.problem(path, fmt::format("its blob {} is in no index", id.short_hex()));
+      if (!location) return tally_.problem(path(), fmt::format("its blob {} is in no index", id.short_hex()));
       total += location->plain_length();
     }
     if (total != node.size)
       return tally_.problem(
-          path, fmt::format("its blobs add up to {} bytes, but its size is {}", total, node.size));
+          path(), fmt::format("its blobs add up to {} bytes, but its size is {}", total, node.size));
     batch_memory_ += FileBatch::memory_of(node);
     FileWork& work = batch_.files().emplace_back();
     if (key) primaries_.emplace(*key, batch_.files().size() - 1);
@@ -379,10 +378,11 @@ class FileRestore {
     const int in = target_.open(folder, current_);
     const std::string made = folder->fresh ? node.name : name_while_made();
     if (!make_other(in, made, node)) return;
-    const std::string name = node.name, path = path_in(*folder, name);
+    const std::string name = node.name;
     const std::uint64_t links = node.links;
     try {
-      tally_.metadata(path, set_metadata_at(in, made, Metadata::of(std::move(node))));
+      const MetadataOutcome outcome = set_metadata_at(in, made, Metadata::of(std::move(node)));
+      if (!outcome.nothing_to_tell()) tally_.metadata(path_in(*folder, name), outcome);
       if (::fstatat(in, made.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
         throw os::system_error(errno, "stat", name);
       put_in_place(*folder, in, made, name);
@@ -416,9 +416,8 @@ class FileRestore {
   // False when the first name is not what it was, or does not let itself be linked: then it is restored once
   // more.
   bool link(const LinkSource& source, const FolderPtr& folder, const repo::Node& node) {
-    const std::string path = path_in(*folder, node.name);
     const auto instead = [&](const char* why) {
-      tally_.problem(path, fmt::format("no hard link to {} could be made ({}): restored on its own",
+      tally_.problem(path_in(*folder, node.name), fmt::format("no hard link to {} could be made ({}): restored on its own",
                                        printable(path_in(*source.folder, source.name)), why));
       return false;
     };
@@ -464,9 +463,10 @@ class FileRestore {
     }
     for (const auto& [folder, metadata] : finished_) {
       os::throw_if_stopped(stop_);
-      finish_folder(*folder, metadata);
+      finish_folder(folder, metadata);
     }
     finished_.clear();
+    current_ = {};
     batch_memory_ = 0;
   }
 
@@ -505,13 +505,14 @@ class FileRestore {
     current_ = {};
   }
 
-  void finish_folder(const Folder& folder, const Metadata& metadata) {
+  void finish_folder(const FolderPtr& folder, const Metadata& metadata) {
     try {
-      const os::UniqueFd fd = target_.open_whole(folder);
-      tally_.metadata(folder.path, set_metadata(fd.get(), metadata));
+      const os::UniqueFd fd = target_.open_whole(folder, current_);
+      const MetadataOutcome outcome = set_metadata(fd.get(), metadata);
+      if (!outcome.nothing_to_tell()) tally_.metadata(path_of(*folder), outcome);
       tally_.count(&FileRestoreResult::folders);
     } catch (const Error& error) {
-      tally_.problem(folder.path, error.what());
+      tally_.problem(path_of(*folder), error.what());
     }
   }
 

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -303,6 +304,29 @@ TEST_F(FileRestore, DeeperThanAnyPathMayBe) {
   for (int i = 0; i < 15; ++i) here /= std::string(200, static_cast<char>('a' + (59 - i) % 26));
   std::error_code failed;
   EXPECT_TRUE(fs::exists(here, failed));
+}
+
+// Paths of half a megabyte each would take half a gigabyte.
+TEST_F(FileRestore, ThousandsOfFoldersInOneAnotherTakeLittleMemory) {
+  std::vector<repo::Node> nodes{file("bottom", "bottom"), symlink_node("no target", "")};
+  for (int level = 0; level < 2000; ++level) {
+    std::vector<repo::Node> next{folder(std::string(250, static_cast<char>('a' + level % 26)), std::move(nodes)),
+                                 file("file", "x")};
+    nodes = std::move(next);
+  }
+  save(std::move(nodes));
+  rusage before{}, after{};
+  ::getrusage(RUSAGE_SELF, &before);
+  auto result = restore();
+  ::getrusage(RUSAGE_SELF, &after);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 100 << 10) << "KiB";
+  EXPECT_EQ(result.folders, 2000U);
+  EXPECT_EQ(result.files, 2001U);
+  ASSERT_EQ(result.problem_count, 1U);
+  EXPECT_LT(result.problems[0].path.size(), 500U);
+  EXPECT_THAT(result.problems[0].path, ::testing::EndsWith("/no target"));
+  result = restore_with(Overwrite::if_changed);
+  EXPECT_EQ(result.kept, 2001U);
 }
 
 TEST_F(FileRestore, WhatIsWrongWithOneFileLeavesTheOthers) {

@@ -8,12 +8,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <memory>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -69,9 +71,45 @@ bool is_bare(int folder) {
 
 }  // namespace
 
-std::string path_in(const Folder& folder, const std::string& name) {
-  return folder.path.empty() ? name : folder.path + "/" + name;
+// Without recursion, however many there are.
+Folder::~Folder() {
+  while (parent && parent.use_count() == 1) {
+    FolderPtr above = std::move(parent->parent);
+    parent = std::move(above);
+  }
 }
+
+namespace {
+
+constexpr std::size_t kLongestTold = 4096, kToldOfLonger = 200;  // of each end
+
+// The name, and those of the folders above it.
+std::string joined(const Folder* folder, const std::string& name) {
+  std::vector<const std::string*> names{&name};
+  std::size_t length = name.size();
+  for (; folder != nullptr && folder->parent; folder = folder->parent.get()) {
+    names.push_back(&folder->name);
+    length += folder->name.size() + 1;
+  }
+  std::string path;
+  if (length <= kLongestTold) {
+    path.reserve(length);
+    for (std::size_t i = names.size(); i-- > 0;) path += (path.empty() ? "" : "/") + *names[i];
+    return path;
+  }
+  for (std::size_t i = names.size(); i-- > 0 && path.size() < kToldOfLonger;) path += *names[i] + "/";
+  std::string tail;
+  for (std::size_t i = 0; i < names.size() && tail.size() < kToldOfLonger; ++i) tail.insert(0, "/" + *names[i]);
+  return fmt::format("{}...{}", path.substr(0, kToldOfLonger), tail.substr(tail.size() - std::min(tail.size(), kToldOfLonger)));
+}
+
+}  // namespace
+
+std::string path_of(const Folder& folder) {
+  return folder.parent ? joined(folder.parent.get(), folder.name) : std::string();
+}
+
+std::string path_in(const Folder& folder, const std::string& name) { return joined(&folder, name); }
 
 TargetFolder::TargetFolder(const std::string& path) {
   struct stat st {};
@@ -90,16 +128,39 @@ TargetFolder::TargetFolder(const std::string& path) {
   claim();
   bare_ = fresh || is_bare(whole_.get());
   beneath_ = std::make_unique<Beneath>(std::move(fd));
-  top_ = std::make_shared<Folder>(Folder{"", fresh, place_of(st)});
+  top_ = std::make_shared<const Folder>(nullptr, "", fresh, place_of(st));
 }
 
-os::UniqueFd TargetFolder::opened(const Folder& folder, int flags) const {
-  os::UniqueFd fd = beneath_->open_folder(folder.path, flags);
+// From the nearest folder above it that is open in `near`, or from the target.
+os::UniqueFd TargetFolder::opened(const FolderPtr& folder, const OpenFolder& near) const {
+  os::UniqueFd fd;
+  if (near.folder && near.folder->parent == folder) {
+    // What ".." is may have changed: the place says so.
+    fd.reset(::openat(near.fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    struct stat st {};
+    if (fd && ::fstat(fd.get(), &st) == 0 && place_of(st) == folder->place) return fd;
+  }
+  std::vector<const std::string*> names;
+  const Folder* from = folder.get();
+  for (; from->parent && from != near.folder.get(); from = from->parent.get()) names.push_back(&from->name);
+  std::string path;
+  for (std::size_t i = names.size(); i-- > 0;) {
+    if (!path.empty()) path += '/';
+    path += *names[i];
+  }
+  const int start = from == near.folder.get() ? near.fd.get() : beneath_->root();
+  fd = beneath_->open_folder(start, path, O_PATH);
   struct stat st {};
-  if (::fstat(fd.get(), &st) != 0) throw os::system_error(errno, "stat", folder.path);
-  if (place_of(st) != folder.place)
+  if (::fstat(fd.get(), &st) != 0) throw os::system_error(errno, "stat", path_of(*folder));
+  if (place_of(st) != folder->place)
     throw Error(ErrorKind::io,
-                fmt::format("the folder {} was replaced by another one meanwhile", printable(folder.path)));
+                fmt::format("the folder {} was replaced by another one meanwhile", printable(path_of(*folder))));
+  return fd;
+}
+
+os::UniqueFd TargetFolder::open_whole(const FolderPtr& folder, OpenFolder& near) const {
+  os::UniqueFd fd(::openat(open(folder, near), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) throw os::system_error(errno, "open", path_of(*folder));
   return fd;
 }
 
@@ -111,8 +172,8 @@ struct stat TargetFolder::status() const {
 
 int TargetFolder::open(const FolderPtr& folder, OpenFolder& cache) const {
   if (cache.folder == folder) return cache.fd.get();
-  cache.folder.reset();
-  cache.fd = opened(*folder, O_PATH);
+  os::UniqueFd fd = opened(folder, cache);
+  cache.fd = std::move(fd);
   cache.folder = folder;
   return cache.fd.get();
 }
@@ -124,10 +185,10 @@ void TargetFolder::claim() {
   ::flock(whole_.get(), LOCK_SH | LOCK_NB);
 }
 
-void TargetFolder::tidy(const Folder& folder) const {
-  if (!alone_ || folder.fresh) return;
+void TargetFolder::tidy(const FolderPtr& folder, OpenFolder& near) const {
+  if (!alone_ || folder->fresh) return;
   try {
-    const os::UniqueFd fd = open_whole(folder);
+    const os::UniqueFd fd = open_whole(folder, near);
     const uid_t user = ::geteuid();
     each_name(fd.get(), ".", [&](const char* name) {
       struct stat st {};

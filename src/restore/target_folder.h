@@ -19,13 +19,26 @@ struct Place {
 };
 inline Place place_of(const struct stat& st) { return {st.st_dev, st.st_ino}; }
 
-struct Folder {
-  std::string path;    // below the target; "": the target
-  bool fresh = false;  // made by this restore: whatever lies in it does, too
-  Place place;
-};
+struct Folder;
 using FolderPtr = std::shared_ptr<const Folder>;
 
+// One of thousands that may be inside one another: it holds its own name only, and those above it live as long as it
+// does.
+struct Folder {
+  Folder(FolderPtr above, std::string own, bool is_fresh, Place where)
+      : parent(std::move(above)), name(std::move(own)), fresh(is_fresh), place(where) {}
+  ~Folder();
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  mutable FolderPtr parent;  // null: the target; taken away by the end of the last one below only
+  const std::string name;
+  const bool fresh;  // made by this restore: whatever lies in it does, too
+  const Place place;
+};
+
+// Below the target, for messages: those longer than any path may be lack their middle. "": the target itself.
+std::string path_of(const Folder& folder);
 std::string path_in(const Folder& folder, const std::string& name);
 
 // A folder opened lately, for one thread.
@@ -48,17 +61,17 @@ class TargetFolder {
   struct stat status() const;
   // O_PATH, and sure to be the folder that it was.
   int open(const FolderPtr& folder, OpenFolder& cache) const;
-  // The same, to read it or to set its metadata.
-  os::UniqueFd open_whole(const Folder& folder) const { return opened(folder, O_RDONLY); }
+  // The same, to read it or to set its metadata; it is then open in `near`, too.
+  os::UniqueFd open_whole(const FolderPtr& folder, OpenFolder& near) const;
   // Removes what killed restores have left in a folder that was there before, as far as it can be sure that they are
   // dead: nobody else restored into this target when this one began. (One into a folder above or below it is not seen; it
   // tells which files it lost.)
-  void tidy(const Folder& folder) const;
+  void tidy(const FolderPtr& folder, OpenFolder& near) const;
   // What the system has not written yet may still fail: Error(io).
   void sync() const;
 
  private:
-  os::UniqueFd opened(const Folder& folder, int flags) const;
+  os::UniqueFd opened(const FolderPtr& folder, const OpenFolder& near) const;
   void claim();
 
   std::unique_ptr<Beneath> beneath_;

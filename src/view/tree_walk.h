@@ -30,7 +30,7 @@ class TreeWalk {
   // it.
   bool next();
   const Entry& entry() const { return entry_; }
-  Entry& entry() { return entry_; }
+  repo::Node& node() { return entry_.node; }  // may be taken away
   // Does not enter the folder that entry() is.
   void skip() { enter_ = false; }
 
@@ -43,8 +43,7 @@ class TreeWalk {
 
   const repo::IndexedRepository& repository_;
   std::vector<Level> levels_;
-  std::string path_;
-  Entry entry_;
+  Entry entry_;  // its path is never copied: it may be long
   bool enter_ = false;
 };
 
