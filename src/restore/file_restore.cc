@@ -139,7 +139,7 @@ class FileRestore {
   // ---- the walk: folders and everything without content are made here, files are collected ----
 
   void walk() {
-    view::TreeWalk walk(repository_, root_, "");
+    view::TreeWalk walk(repository_, root_, "", view::kToRestore);
     const auto path = [&] { return std::string_view(walk.entry().path).substr(1); };
     while (true) {
       os::throw_if_stopped(stop_);

@@ -96,6 +96,18 @@ class FileRestore : public ::testing::Test {
     return names;
   }
 
+  // One level after another: to remove all at once takes a descriptor for each.
+  void remove_deep() const {
+    for (int i = 0;; ++i) {
+      fs::path next;
+      for (const auto& entry : fs::directory_iterator(target()))
+        if (entry.is_directory()) next = entry.path();
+      if (next.empty()) return;
+      for (const std::string& name : entries(next))
+        if (fs::is_directory(next / name)) fs::rename(next / name, target() / std::to_string(i));
+      fs::remove_all(next);
+    }
+  }
   repo::Node file(std::string name, std::string_view text) {
     return with_times(backup_->file(std::move(name), as_bytes(text)));
   }
@@ -327,6 +339,23 @@ TEST_F(FileRestore, ThousandsOfFoldersInOneAnotherTakeLittleMemory) {
   EXPECT_THAT(result.problems[0].path, ::testing::EndsWith("/no target"));
   result = restore_with(Overwrite::if_changed);
   EXPECT_EQ(result.kept, 2001U);
+  remove_deep();
+}
+
+// ext4 has no limit, and what is saved comes back: `ls` need not go there, a restore must.
+TEST_F(FileRestore, FoldersDeeperThanAnybodyLooksComeBack) {
+  std::vector<repo::Node> nodes{file("bottom", "bottom")};
+  for (int level = 0; level < 6000; ++level) {
+    std::vector<repo::Node> next{folder(std::string(200, static_cast<char>('a' + level % 26)), std::move(nodes))};
+    nodes = std::move(next);
+  }
+  save(std::move(nodes));
+  const auto result = restore();
+  EXPECT_EQ(result.problem_count, 0U);
+  EXPECT_EQ(result.folders, 6000U);
+  EXPECT_EQ(result.files, 1U);
+  EXPECT_EQ(restore_with(Overwrite::if_changed).kept, 1U);
+  remove_deep();
 }
 
 TEST_F(FileRestore, WhatIsWrongWithOneFileLeavesTheOthers) {
