@@ -80,6 +80,17 @@ restore::Overwrite overwrite_of(const std::string& word) {
   return restore::Overwrite::always;
 }
 
+Json kept_top(const restore::FileRestoreResult& result) {
+  if (!result.kept_top) return nullptr;
+  const restore::KeptTop& kept = *result.kept_top;
+  return {{"uid", kept.uid},
+          {"gid", kept.gid},
+          {"mode", kept.mode},
+          {"stored_uid", kept.stored_uid},
+          {"stored_gid", kept.stored_gid},
+          {"stored_mode", kept.stored_mode}};
+}
+
 void report(app::Context& context, const RestoreFilesOptions& options, const FileRoot& root,
             const restore::FileRestoreResult& result) {
   if (context.options().json) {
@@ -92,11 +103,13 @@ void report(app::Context& context, const RestoreFilesOptions& options, const Fil
                              {"folders", result.folders},
                              {"others", result.others},
                              {"kept", result.kept},
+                             {"kept_different", result.kept_different},
                              {"bytes_written", result.bytes_written},
                              {"bytes_zero", result.bytes_zero},
                              {"without_owner", result.without_owner},
                              {"without_xattrs", result.without_xattrs},
                              {"without_device", result.without_device},
+                             {"target_kept", kept_top(result)},
                              {"problem_count", result.problem_count},
                              {"problems", problems},
                              {"seconds", result.seconds}}));
@@ -126,6 +139,27 @@ void warn_of_missing_metadata(app::Context& context, const restore::FileRestoreR
   add(result.without_xattrs, "without some extended attributes");
   add(result.without_device, "devices not made");
   if (!text.empty()) context.warn(fmt::format("not allowed here: {} (root may set them)", text));
+}
+
+void warn_of_kept_different(app::Context& context, const restore::FileRestoreResult& result) {
+  if (result.kept_different == 0) return;
+  std::string names;
+  for (const std::string& name : result.kept_different_named)
+    names += (names.empty() ? "" : ", ") + printable(name);
+  if (result.kept_different > result.kept_different_named.size()) names += ", ...";
+  context.warn(fmt::format("{} of {} things that were left alone differ from the backup: {} (--overwrite if-changed brings "
+                           "them back; a restore that was killed leaves such)",
+                           result.kept_different, result.kept, names));
+}
+
+void warn_of_kept_top(app::Context& context, const std::string& target, const restore::FileRestoreResult& result) {
+  if (!result.kept_top) return;
+  const restore::KeptTop& kept = *result.kept_top;
+  context.warn(fmt::format(
+      "{} was there before and keeps its owner {}:{} and mode {:04o}; stored are {}:{} and {:04o} (to set them: restore into "
+      "an empty folder, or chown {}:{} and chmod {:04o})",
+      printable(target), kept.uid, kept.gid, kept.mode, kept.stored_uid, kept.stored_gid, kept.stored_mode, kept.stored_uid,
+      kept.stored_gid, kept.stored_mode));
 }
 
 }  // namespace
@@ -161,6 +195,8 @@ app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& op
                                              context.progress(), context.stop());
   report(context, options, root, result);
   warn_of_missing_metadata(context, result);
+  warn_of_kept_different(context, result);
+  warn_of_kept_top(context, options.target, result);
   if (result.problem_count == 0) return app::ExitCode::ok;
   context.warn(fmt::format("{} {} not, or not wholly, be brought back", result.problem_count,
                            result.problem_count == 1 ? "entry could" : "entries could"));

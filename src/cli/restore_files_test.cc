@@ -79,6 +79,30 @@ TEST_F(RestoreFiles, TheRootIsTheVolumesFilesystem) {
   EXPECT_EQ(text_of(path("out/etc/fstab")), "f");
 }
 
+TEST_F(RestoreFiles, AFolderInUseKeepsItsModeAndIsNamed) {
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {file("top", "t")})})})});
+  fs::create_directories(path("out/other"));
+  fs::permissions(path("out"), fs::perms(0751));
+  const Outcome outcome = restore({"latest"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("out was there before and keeps its owner "));
+  EXPECT_THAT(outcome.err, HasSubstr("and mode 0751; stored are "));
+  EXPECT_THAT(outcome.err, HasSubstr("chmod 0700)"));
+  fs::remove_all(path("out"));
+  fs::create_directory(path("out"));
+  EXPECT_THAT(restore({"latest"}).err, Not(HasSubstr("was there before")));
+}
+
+TEST_F(RestoreFiles, WhatNeverLeavesAndDiffersIsTold) {
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {folder("etc", {file("fstab", "f")})})})})});
+  EXPECT_EQ(restore({"latest"}).code, 0);
+  EXPECT_THAT(restore({"latest", "--overwrite", "never"}).err, Not(HasSubstr("differ")));
+  std::ofstream(path("out/etc/fstab")) << "half";
+  const Outcome outcome = restore({"latest", "--overwrite", "never"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("1 of 2 things that were left alone differ from the backup: etc/fstab (--overwrite if-changed"));
+}
+
 TEST_F(RestoreFiles, OfSeveralVolumesOneIsChosen) {
   save({folder("vg0", {folder("home", {image(), facts("home"), folder("files", {file("of home", "h")})}),
                        folder("root", {image(), facts("root"), folder("files", {file("of root", "r")})})})});

@@ -65,10 +65,9 @@ os::UniqueFd Beneath::open_piece(int folder, std::string_view piece, int flags) 
   return os::UniqueFd(static_cast<int>(fd));
 }
 
-os::UniqueFd Beneath::open_folder(std::string_view path, int flags) const {
+os::UniqueFd Beneath::open_folder(int folder, std::string_view path, int flags) const {
   if (path.empty()) path = ".";
   os::UniqueFd held;
-  int folder = root_.get();
   while (true) {
     const std::string_view piece = first_piece(path);
     const bool last = piece.size() == path.size();

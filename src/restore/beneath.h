@@ -27,7 +27,11 @@ class Beneath {
 
   // A folder below the root by its path ("/" between names that name_problem() passes; "": the root itself),
   // of any length. `flags`: O_PATH, or O_RDONLY. Error as of openat(2); a symbolic link is not a folder.
-  os::UniqueFd open_folder(std::string_view path, int flags = O_PATH) const;
+  os::UniqueFd open_folder(std::string_view path, int flags = O_PATH) const {
+    return open_folder(root(), path, flags);
+  }
+  // The same below a folder that was opened here.
+  os::UniqueFd open_folder(int folder, std::string_view path, int flags) const;
 
  private:
   os::UniqueFd open_piece(int folder, std::string_view piece, int flags) const;

@@ -194,7 +194,7 @@ std::shared_ptr<os::UniqueFd> FileBatch::opened(FileWork& work, OpenFolder& fold
   auto fd = std::make_shared<os::UniqueFd>();
   struct stat st {};
   if (work.made.empty()) {
-    const std::string made = name_while_made(*work.folder, work.name);
+    const std::string made = name_while_made();
     fd->reset(::openat(in, made.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!*fd || ::fstat(fd->get(), &st) != 0) throw os::system_error(errno, "create", work.name);
     work.made = made;
@@ -239,8 +239,8 @@ void FileBatch::write_sparse(int fd, std::uint64_t offset, ByteView plain, const
 
 void FileBatch::finish(FileWork& work, const os::UniqueFd& fd, OpenFolder& folder) {
   const MetadataOutcome outcome = set_metadata(fd.get(), work.metadata);
-  put_in_place(target_.open(work.folder, folder), work.made, work.name);
-  tally_.metadata(path_in(*work.folder, work.name), outcome);
+  put_in_place(*work.folder, target_.open(work.folder, folder), work.made, work.name);
+  if (!outcome.nothing_to_tell()) tally_.metadata(path_in(*work.folder, work.name), outcome);
   const std::lock_guard lock(work.mutex);
   close(work);
   work.done = true;

@@ -21,6 +21,7 @@ struct Metadata {
 struct MetadataOutcome {
   bool without_owner = false, without_xattrs = false;  // may not be set here
   std::string problem;  // anything else that went wrong; empty when nothing did
+  bool nothing_to_tell() const { return !without_owner && !without_xattrs && problem.empty(); }
 };
 
 // Owner, then extended attributes, then mode, then times: each would undo what comes after it. Setuid and

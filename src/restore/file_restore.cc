@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
@@ -90,11 +91,13 @@ class FileRestore {
         batch_(repository, target_, tally_, progress, threads_of(options), stop_) {
     Level level;
     level.folder = target_.top();
-    // A folder that was there keeps its owner and mode: it may be a mount point, or /tmp.
-    if (level.folder->fresh && S_ISDIR(root_.mode) && selection_.all()) {
-      repo::Node copy = root_;
-      level.metadata = Metadata::of(std::move(copy));
+    if (S_ISDIR(root_.mode) && selection_.all()) {
+      if (gets_metadata(*level.folder))
+        level.metadata = Metadata::of(repo::Node(root_));
+      else
+        keep_top();
     }
+    target_.tidy(level.folder, current_);
     levels_.push_back(std::move(level));
   }
 
@@ -106,6 +109,7 @@ class FileRestore {
     }
     target_.sync();
     FileRestoreResult result = tally_.take();
+    result.kept_top = kept_top_;
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
     return result;
   }
@@ -115,22 +119,38 @@ class FileRestore {
     return options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
   }
 
+  // ---- the target itself ----
+
+  // An empty mount point does: mkfs, mount, restore is how a lost volume comes back. One that holds something may
+  // be /tmp.
+  bool gets_metadata(const Folder& top) const {
+    if (top.fresh) return true;
+    if (!target_.was_bare() || options_.overwrite == Overwrite::never) return false;
+    return ::geteuid() == 0 || target_.status().st_uid == ::geteuid();
+  }
+
+  void keep_top() {
+    const struct stat st = target_.status();
+    const std::uint32_t mode = st.st_mode & 07777, stored = root_.mode & 07777;
+    if (st.st_uid != root_.uid || st.st_gid != root_.gid || mode != stored)
+      kept_top_ = KeptTop{st.st_uid, st.st_gid, mode, root_.uid, root_.gid, stored};
+  }
+
   // ---- the walk: folders and everything without content are made here, files are collected ----
 
   void walk() {
-    view::TreeWalk walk(repository_, root_, "");
-    std::string path;
+    view::TreeWalk walk(repository_, root_, "", view::kToRestore);
+    const auto path = [&] { return std::string_view(walk.entry().path).substr(1); };
     while (true) {
       os::throw_if_stopped(stop_);
       try {
         if (!walk.next()) break;
       } catch (const Error& error) {
-        tally_.problem(path, error.what());
+        tally_.problem(walk.entry().depth == 0 ? "" : path(), error.what());
         continue;
       }
       while (levels_.size() > walk.entry().depth) leave();
-      path = walk.entry().path.substr(1);
-      if (!take(walk.entry().node, path, walk.entry().depth)) walk.skip();
+      if (!take(walk.node(), path(), walk.entry().depth)) walk.skip();
       if (batch_.files().size() >= kBatchFiles || finished_.size() >= kBatchFiles ||
           batch_memory_ >= kBatchMemory)
         flush();
@@ -140,7 +160,7 @@ class FileRestore {
   }
 
   // True when the walk may go into it.
-  bool take(repo::Node& node, const std::string& path, std::size_t depth) {
+  bool take(repo::Node& node, std::string_view path, std::size_t depth) {
     using Part = PathSelection::Part;
     const Part part = selection_.part(node, path, depth);
     if (part == Part::none) return false;
@@ -173,7 +193,7 @@ class FileRestore {
     return false;
   }
 
-  bool enter(const FolderPtr& parent, repo::Node&& node, const std::string& path, bool on_the_way) {
+  bool enter(const FolderPtr& parent, repo::Node&& node, std::string_view path, bool on_the_way) {
     const int in = target_.open(parent, current_);
     const char* name = node.name.c_str();
     bool fresh = ::mkdirat(in, name, 0700) == 0;
@@ -196,14 +216,15 @@ class FileRestore {
     if (::fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) != 0) throw os::system_error(errno, "stat", node.name);
     if (!S_ISDIR(st.st_mode)) throw Error(ErrorKind::io, "somebody else works in the target");
     Level level;
-    level.folder = std::make_shared<Folder>(Folder{path, fresh, place_of(st)});
+    level.folder = std::make_shared<const Folder>(parent, node.name, fresh, place_of(st));
     // Folders that are only passed, or that shall stay as they are, keep their metadata when they were there.
     if (fresh || (!on_the_way && options_.overwrite != Overwrite::never)) {
       if (!fresh && (st.st_mode & 0700) != 0700) make_writable(level.folder);
       level.metadata = Metadata::of(std::move(node));
     } else if (!on_the_way) {
-      tally_.count(&FileRestoreResult::kept);
+      tally_.kept(path, folder_differs(node, st));
     }
+    if (!fresh) target_.tidy(level.folder, current_);
     levels_.push_back(std::move(level));
     return true;
   }
@@ -212,8 +233,7 @@ class FileRestore {
   void make_writable(const FolderPtr& folder) {
     if (::geteuid() == 0) return;
     try {
-      OpenFolder opened;
-      ::chmod(fmt::format("/proc/self/fd/{}", target_.open(folder, opened)).c_str(), 0700);
+      ::chmod(fmt::format("/proc/self/fd/{}", target_.open(folder, current_)).c_str(), 0700);
     } catch (const Error&) {
       // What cannot be made in it will say so.
     }
@@ -223,7 +243,7 @@ class FileRestore {
     Level& level = levels_.back();
     if (level.metadata) {
       for (const auto& attribute : level.metadata->xattrs) batch_memory_ += attribute.value.size() + 64;
-      batch_memory_ += level.folder->path.size();
+      batch_memory_ += level.folder->name.size() + sizeof(Folder);
       finished_.emplace_back(std::move(level.folder), std::move(*level.metadata));
     }
     levels_.pop_back();
@@ -240,23 +260,54 @@ class FileRestore {
       throw os::system_error(errno, "stat", node.name);
     }
     if (options_.overwrite == Overwrite::never) return Standing::keep;
-    if (options_.overwrite == Overwrite::if_changed && node.type == repo::NodeType::file &&
-        S_ISREG(st.st_mode) && static_cast<std::uint64_t>(st.st_size) == node.size &&
-        st.st_mtim.tv_sec == node.mtime.seconds &&
-        static_cast<std::uint64_t>(st.st_mtim.tv_nsec) == node.mtime.nanoseconds)
+    if (options_.overwrite == Overwrite::if_changed && node.type == repo::NodeType::file && !differs(node, st))
       return Standing::keep_same;
     return Standing::replace;
   }
 
+  static mode_t kind_of(repo::NodeType type) {
+    switch (type) {
+      case repo::NodeType::file:
+        return S_IFREG;
+      case repo::NodeType::dir:
+        return S_IFDIR;
+      case repo::NodeType::symlink:
+        return S_IFLNK;
+      case repo::NodeType::dev:
+        return S_IFBLK;
+      case repo::NodeType::chardev:
+        return S_IFCHR;
+      case repo::NodeType::fifo:
+        return S_IFIFO;
+      case repo::NodeType::socket:
+        return S_IFSOCK;
+      default:
+        return 0;
+    }
+  }
+
+  // As far as can be seen from outside: another kind, or a file of another size or mtime.
+  static bool differs(const repo::Node& node, const struct stat& st) {
+    if ((st.st_mode & S_IFMT) != kind_of(node.type)) return true;
+    return node.type == repo::NodeType::file &&
+           (static_cast<std::uint64_t>(st.st_size) != node.size || st.st_mtim.tv_sec != node.mtime.seconds ||
+            static_cast<std::uint64_t>(st.st_mtim.tv_nsec) != node.mtime.nanoseconds);
+  }
+  // An ordinary user may not set all of it.
+  static bool folder_differs(const repo::Node& node, const struct stat& st) {
+    if (::geteuid() != 0) return (st.st_mode & 0777) != (node.mode & 0777);
+    return (st.st_mode & 07777) != (node.mode & 07777) || st.st_uid != node.uid || st.st_gid != node.gid;
+  }
+
   // `linked`: as a further name of what was restored before, when it is one.
   void take_file(const FolderPtr& folder, repo::Node&& node, bool linked) {
-    const std::string path = path_in(*folder, node.name);
+    const auto path = [&] { return path_in(*folder, node.name); };
     struct stat st {};
     const Standing there = standing(folder, node, st);
     std::optional<LinkKey> key = linked ? link_key(node) : std::nullopt;
     const std::uint64_t digest = key ? link_digest(node) : 0;
     if (there == Standing::keep || there == Standing::keep_same) {
-      tally_.count(&FileRestoreResult::kept);
+      tally_.kept(path(), there == Standing::keep && differs(node, st));
       if (key && there == Standing::keep_same)
         sources_.remember(*key, {folder, node.name, place_of(st)}, digest, node.links);
       return;
@@ -268,7 +319,7 @@ class FileRestore {
                                   : pending != primaries_.end() ? batch_.files()[pending->second].digest
                                                                 : digest;
       if (other != digest) {
-        tally_.problem(path,
+        tally_.problem(path(),
                        "it claims to be a hard link, with other content: restored as a file of its own");
         key.reset();
       } else if (known != nullptr) {
@@ -287,12 +338,12 @@ class FileRestore {
     std::uint64_t total = 0;
     for (const repo::BlobId& id : node.content) {
       const auto location = repository_.index().find(repo::BlobType::data, id);
-      if (!location) return tally_.problem(path, fmt::format("its blob {} is in no index", id.short_hex()));
+      if (!location) return tally_.problem(path(), fmt::format("its blob {} is in no index", id.short_hex()));
       total += location->plain_length();
     }
     if (total != node.size)
       return tally_.problem(
-          path, fmt::format("its blobs add up to {} bytes, but its size is {}", total, node.size));
+          path(), fmt::format("its blobs add up to {} bytes, but its size is {}", total, node.size));
     batch_memory_ += FileBatch::memory_of(node);
     FileWork& work = batch_.files().emplace_back();
     if (key) primaries_.emplace(*key, batch_.files().size() - 1);
@@ -311,7 +362,7 @@ class FileRestore {
     struct stat st {};
     const Standing there = standing(folder, node, st);
     if (there == Standing::keep) {
-      tally_.count(&FileRestoreResult::kept);
+      tally_.kept(path_in(*folder, node.name), differs(node, st));
       return;
     }
     const auto key = link_key(node);
@@ -325,15 +376,16 @@ class FileRestore {
       }
     }
     const int in = target_.open(folder, current_);
-    const std::string made = name_while_made(*folder, node.name);
+    const std::string made = folder->fresh ? node.name : name_while_made();
     if (!make_other(in, made, node)) return;
-    const std::string name = node.name, path = path_in(*folder, name);
+    const std::string name = node.name;
     const std::uint64_t links = node.links;
     try {
-      tally_.metadata(path, set_metadata_at(in, made, Metadata::of(std::move(node))));
+      const MetadataOutcome outcome = set_metadata_at(in, made, Metadata::of(std::move(node)));
+      if (!outcome.nothing_to_tell()) tally_.metadata(path_in(*folder, name), outcome);
       if (::fstatat(in, made.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
         throw os::system_error(errno, "stat", name);
-      put_in_place(in, made, name);
+      put_in_place(*folder, in, made, name);
     } catch (const Error&) {
       ::unlinkat(in, made.c_str(), 0);
       throw;
@@ -352,11 +404,7 @@ class FileRestore {
       return true;
     }
     const bool device = node.type == repo::NodeType::dev || node.type == repo::NodeType::chardev;
-    const mode_t type = node.type == repo::NodeType::dev       ? S_IFBLK
-                        : node.type == repo::NodeType::chardev ? S_IFCHR
-                        : node.type == repo::NodeType::fifo    ? S_IFIFO
-                                                               : S_IFSOCK;
-    if (::mknodat(in, made.c_str(), type | 0600, device ? static_cast<dev_t>(node.device) : 0) == 0)
+    if (::mknodat(in, made.c_str(), kind_of(node.type) | 0600, device ? static_cast<dev_t>(node.device) : 0) == 0)
       return true;
     if (device && errno == EPERM) {
       tally_.count(&FileRestoreResult::without_device);
@@ -368,9 +416,8 @@ class FileRestore {
   // False when the first name is not what it was, or does not let itself be linked: then it is restored once
   // more.
   bool link(const LinkSource& source, const FolderPtr& folder, const repo::Node& node) {
-    const std::string path = path_in(*folder, node.name);
     const auto instead = [&](const char* why) {
-      tally_.problem(path, fmt::format("no hard link to {} could be made ({}): restored on its own",
+      tally_.problem(path_in(*folder, node.name), fmt::format("no hard link to {} could be made ({}): restored on its own",
                                        printable(path_in(*source.folder, source.name)), why));
       return false;
     };
@@ -386,14 +433,14 @@ class FileRestore {
       return instead(std::strerror(errno));
     if (place_of(st) != source.place) return instead("it was replaced meanwhile");
     const int in = target_.open(folder, current_);
-    const std::string made = name_while_made(*folder, node.name);
+    const std::string made = folder->fresh ? node.name : name_while_made();
     if (::linkat(from, source.name.c_str(), in, made.c_str(), 0) != 0) return instead(std::strerror(errno));
     if (::fstatat(in, made.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || place_of(st) != source.place) {
       ::unlinkat(in, made.c_str(), 0);
       return instead("it was replaced meanwhile");
     }
     try {
-      put_in_place(in, made, node.name);
+      put_in_place(*folder, in, made, node.name);
     } catch (const Error&) {
       ::unlinkat(in, made.c_str(), 0);
       throw;
@@ -416,9 +463,10 @@ class FileRestore {
     }
     for (const auto& [folder, metadata] : finished_) {
       os::throw_if_stopped(stop_);
-      finish_folder(*folder, metadata);
+      finish_folder(folder, metadata);
     }
     finished_.clear();
+    current_ = {};
     batch_memory_ = 0;
   }
 
@@ -457,13 +505,14 @@ class FileRestore {
     current_ = {};
   }
 
-  void finish_folder(const Folder& folder, const Metadata& metadata) {
+  void finish_folder(const FolderPtr& folder, const Metadata& metadata) {
     try {
-      const os::UniqueFd fd = target_.open_whole(folder);
-      tally_.metadata(folder.path, set_metadata(fd.get(), metadata));
+      const os::UniqueFd fd = target_.open_whole(folder, current_);
+      const MetadataOutcome outcome = set_metadata(fd.get(), metadata);
+      if (!outcome.nothing_to_tell()) tally_.metadata(path_of(*folder), outcome);
       tally_.count(&FileRestoreResult::folders);
     } catch (const Error& error) {
-      tally_.problem(folder.path, error.what());
+      tally_.problem(path_of(*folder), error.what());
     }
   }
 
@@ -475,6 +524,7 @@ class FileRestore {
   const std::stop_token stop_;
   const TargetFolder target_;
   RestoreTally tally_;
+  std::optional<KeptTop> kept_top_;
 
   // Where the walk is.
   std::vector<Level> levels_;

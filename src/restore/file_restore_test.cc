@@ -5,8 +5,11 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -93,6 +96,18 @@ class FileRestore : public ::testing::Test {
     return names;
   }
 
+  // One level after another: to remove all at once takes a descriptor for each.
+  void remove_deep() const {
+    for (int i = 0;; ++i) {
+      fs::path next;
+      for (const auto& entry : fs::directory_iterator(target()))
+        if (entry.is_directory()) next = entry.path();
+      if (next.empty()) return;
+      for (const std::string& name : entries(next))
+        if (fs::is_directory(next / name)) fs::rename(next / name, target() / std::to_string(i));
+      fs::remove_all(next);
+    }
+  }
   repo::Node file(std::string name, std::string_view text) {
     return with_times(backup_->file(std::move(name), as_bytes(text)));
   }
@@ -303,6 +318,46 @@ TEST_F(FileRestore, DeeperThanAnyPathMayBe) {
   EXPECT_TRUE(fs::exists(here, failed));
 }
 
+// Paths of half a megabyte each would take half a gigabyte.
+TEST_F(FileRestore, ThousandsOfFoldersInOneAnotherTakeLittleMemory) {
+  std::vector<repo::Node> nodes{file("bottom", "bottom"), symlink_node("no target", "")};
+  for (int level = 0; level < 2000; ++level) {
+    std::vector<repo::Node> next{folder(std::string(250, static_cast<char>('a' + level % 26)), std::move(nodes)),
+                                 file("file", "x")};
+    nodes = std::move(next);
+  }
+  save(std::move(nodes));
+  rusage before{}, after{};
+  ::getrusage(RUSAGE_SELF, &before);
+  auto result = restore();
+  ::getrusage(RUSAGE_SELF, &after);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 100 << 10) << "KiB";
+  EXPECT_EQ(result.folders, 2000U);
+  EXPECT_EQ(result.files, 2001U);
+  ASSERT_EQ(result.problem_count, 1U);
+  EXPECT_LT(result.problems[0].path.size(), 500U);
+  EXPECT_THAT(result.problems[0].path, ::testing::EndsWith("/no target"));
+  result = restore_with(Overwrite::if_changed);
+  EXPECT_EQ(result.kept, 2001U);
+  remove_deep();
+}
+
+// ext4 has no limit, and what is saved comes back: `ls` need not go there, a restore must.
+TEST_F(FileRestore, FoldersDeeperThanAnybodyLooksComeBack) {
+  std::vector<repo::Node> nodes{file("bottom", "bottom")};
+  for (int level = 0; level < 6000; ++level) {
+    std::vector<repo::Node> next{folder(std::string(200, static_cast<char>('a' + level % 26)), std::move(nodes))};
+    nodes = std::move(next);
+  }
+  save(std::move(nodes));
+  const auto result = restore();
+  EXPECT_EQ(result.problem_count, 0U);
+  EXPECT_EQ(result.folders, 6000U);
+  EXPECT_EQ(result.files, 1U);
+  EXPECT_EQ(restore_with(Overwrite::if_changed).kept, 1U);
+  remove_deep();
+}
+
 TEST_F(FileRestore, WhatIsWrongWithOneFileLeavesTheOthers) {
   repo::Node lies = file("longer", "short");
   lies.size = 1'000'000;
@@ -471,6 +526,88 @@ TEST_F(FileRestore, AnInterruptedOneLeavesNothingHalf) {
   EXPECT_EQ(entries(target()), std::vector<std::string>{"old"});
 }
 
+// Looks while the first bytes are written: what lies there then is what a kill leaves.
+TEST_F(FileRestore, AFileHasItsNameOnlyWhenItIsWhole) {
+  save({folder("new", {file("big", as_text(random_bytes(6U << 20, 5)))})});
+  class Looker final : public Progress {
+   public:
+    explicit Looker(fs::path folder) : folder_(std::move(folder)) {}
+    void begin(std::string_view, std::uint64_t) override {}
+    void advance(std::uint64_t) override {
+      if (seen.empty()) seen = entries(folder_);
+    }
+    void end() override {}
+    void note(std::string_view) override {}
+    std::vector<std::string> seen;
+
+   private:
+    fs::path folder_;
+  } looker(target() / "new");
+  repo::Node root;
+  root.type = repo::NodeType::dir;
+  root.subtree = root_;
+  FileRestoreOptions options;
+  options.threads = 1;
+  restore_files(*repo_, root, target().native(), options, looker, {});
+  ASSERT_EQ(looker.seen.size(), 1U);
+  EXPECT_THAT(looker.seen[0], ::testing::MatchesRegex("\\.respaldo-[0-9a-f]+"));
+  EXPECT_EQ(entries(target() / "new"), std::vector<std::string>{"big"});
+}
+
+TEST_F(FileRestore, LeftoversOfAKilledOneGo) {
+  save({folder("dir", {file("x", "x")}), folder("way", {folder("below", {file("y", "y")})})});
+  const std::string left = ".respaldo-0123456789abcdef";
+  const std::vector<std::string> others = {".respaldo-0123456789abcde", ".respaldo-0123456789abcdeg", "respaldo"};
+  const auto lay_out = [&] {
+    fs::remove_all(target());
+    for (const fs::path& folder : {target(), target() / "dir", target() / "way/below"}) {
+      fs::create_directories(folder);
+      put(folder / left, "half");
+    }
+    for (const std::string& name : others) put(target() / "dir" / name, "of the user");
+    fs::create_directory(target() / "dir/.respaldo-fedcba9876543210");
+  };
+  for (const Overwrite overwrite : {Overwrite::always, Overwrite::if_changed, Overwrite::never}) {
+    lay_out();
+    // Times are those of the clock's last tick: what was just made may be as new as the restore.
+    const auto before = stat_of(target() / "way/below" / left).st_ctim;
+    for (timespec now{}; now.tv_sec < before.tv_sec || (now.tv_sec == before.tv_sec && now.tv_nsec <= before.tv_nsec);)
+      ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    EXPECT_EQ(restore_with(overwrite).problem_count, 0U);
+    EXPECT_EQ(entries(target()), (std::vector<std::string>{"dir", "way"}));
+    EXPECT_EQ(entries(target() / "dir").size(), others.size() + 2);
+    EXPECT_EQ(entries(target() / "way/below"), std::vector<std::string>{"y"});
+  }
+  // Another one is at work there.
+  lay_out();
+  const os::UniqueFd other = os::open_file(target(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  ASSERT_EQ(::flock(other.get(), LOCK_SH), 0);
+  restore();
+  EXPECT_TRUE(fs::exists(target() / left));
+}
+
+TEST_F(FileRestore, NeverSaysWhatDiffersOfWhatItLeaves) {
+  repo::Node mode = folder("mode", {file("same", "same")});
+  mode.mode = S_IFDIR | 0755;
+  save({file("kind", "x"), mode, folder("same", {file("size", "size"), file("time", "time")}), symlink_node("link", "x")});
+  EXPECT_EQ(restore().problem_count, 0U);
+  auto result = restore_with(Overwrite::never);
+  EXPECT_EQ(result.kept, 7U);
+  EXPECT_EQ(result.kept_different, 0U);
+  fs::remove(target() / "kind");
+  fs::create_symlink("x", target() / "kind");
+  fs::permissions(target() / "mode", fs::perms(0700));
+  put(target() / "same/size", "longer than it was");
+  put(target() / "same/time", "TIME");
+  result = restore_with(Overwrite::never);
+  EXPECT_EQ(result.kept, 7U);
+  EXPECT_EQ(result.kept_different, 4U);
+  EXPECT_EQ(result.kept_different_named, (std::vector<std::string>{"kind", "mode", "same/size", "same/time"}));
+  // The advice that is given is good.
+  EXPECT_EQ(restore_with(Overwrite::if_changed).problem_count, 0U);
+  EXPECT_EQ(restore_with(Overwrite::never).kept_different, 0U);
+}
+
 TEST_F(FileRestore, TheRootGivesItsMetadataToATargetThatIsNew) {
   save({file("x", "x")});
   repo::Node root = folder_node("files", root_);
@@ -482,6 +619,70 @@ TEST_F(FileRestore, TheRootGivesItsMetadataToATargetThatIsNew) {
   fs::permissions(target(), fs::perms(0700));
   restore_files(*repo_, root, target().native(), {}, silent_, {});
   EXPECT_EQ(stat_of(target()).st_mode & 07777, 0700U);
+}
+
+TEST_F(FileRestore, AnEmptyTargetIsMadeWhatTheRootWas) {
+  save({file("x", "x"), folder("lost+found", {})});
+  repo::Node root = with_times(folder_node("files", root_));
+  root.mode = S_IFDIR | 02751;
+  root.xattrs = {{"user.top", "1"}};
+  for (const bool new_filesystem : {false, true}) {
+    fs::remove_all(target());
+    fs::create_directory(target());
+    if (new_filesystem) fs::create_directory(target() / "lost+found");
+    const auto result = restore_files(*repo_, root, target().native(), {}, silent_, {});
+    EXPECT_EQ(result.problem_count, 0U);
+    EXPECT_FALSE(result.kept_top);
+    EXPECT_EQ(result.folders, 2U);
+    EXPECT_EQ(stat_of(target()).st_mode & 07777, 02751U);
+    EXPECT_EQ(stat_of(target()).st_mtim.tv_nsec, 123'456'789);
+    char value[8];
+    EXPECT_EQ(::getxattr(target().c_str(), "user.top", value, sizeof value), 1);
+  }
+}
+
+TEST_F(FileRestore, ATargetThatHeldSomethingStaysAsItIsAndSaysSo) {
+  save({file("x", "x")});
+  repo::Node root = with_times(folder_node("files", root_));
+  root.mode = S_IFDIR | 01751;
+  root.uid = ::geteuid() + 7;
+  const auto into = [&](const char* what, Overwrite overwrite) {
+    fs::remove_all(target());
+    fs::create_directory(target());
+    if (what != nullptr) fs::create_directories(target() / what);
+    fs::permissions(target(), fs::perms(0710));
+    FileRestoreOptions options;
+    options.overwrite = overwrite;
+    const auto result = restore_files(*repo_, root, target().native(), options, silent_, {});
+    EXPECT_EQ(result.problem_count, 0U);
+    EXPECT_EQ(stat_of(target()).st_mode & 07777, 0710U);
+    EXPECT_EQ(stat_of(target()).st_uid, ::geteuid());
+    return result.kept_top;
+  };
+  for (const auto& kept : {into("other", Overwrite::always), into("lost+found/found", Overwrite::if_changed),
+                           into(nullptr, Overwrite::never)}) {
+    ASSERT_TRUE(kept);
+    EXPECT_EQ(kept->mode, 0710U);
+    EXPECT_EQ(kept->stored_mode, 01751U);
+    EXPECT_EQ(kept->uid, ::geteuid());
+    EXPECT_EQ(kept->stored_uid, root.uid);
+  }
+  // The same owner and mode: nothing to say.
+  root.uid = ::geteuid();
+  root.mode = S_IFDIR | 0710;
+  EXPECT_FALSE(into("other", Overwrite::always));
+}
+
+TEST_F(FileRestore, OnlyAWholeRestoreTouchesItsTarget) {
+  save({file("x", "x")});
+  repo::Node root = with_times(folder_node("files", root_));
+  root.mode = S_IFDIR | 01751;
+  fs::create_directory(target());
+  fs::permissions(target(), fs::perms(0710));
+  FileRestoreOptions options;
+  options.paths = {"x"};
+  EXPECT_FALSE(restore_files(*repo_, root, target().native(), options, silent_, {}).kept_top);
+  EXPECT_EQ(stat_of(target()).st_mode & 07777, 0710U);
 }
 
 TEST_F(FileRestore, ATargetThatIsAFileIsRefused) {

@@ -64,7 +64,7 @@ void PathSelection::require(const repo::IndexedRepository& repository, const rep
   for (const std::string& path : paths_) require_path(repository, root, path);
 }
 
-PathSelection::Part PathSelection::part(const repo::Node& node, const std::string& path, std::size_t depth) {
+PathSelection::Part PathSelection::part(const repo::Node& node, std::string_view path, std::size_t depth) {
   if (depth <= wanted_depth_) wanted_depth_ = 0;
   if (all_ || wanted_depth_ != 0) return Part::wanted;
   // One with a slash in it would pass for a path.
@@ -76,10 +76,10 @@ PathSelection::Part PathSelection::part(const repo::Node& node, const std::strin
   return node.type == repo::NodeType::dir && below(path) ? Part::way : Part::none;
 }
 
-bool PathSelection::names(const std::string& path) const { return std::ranges::binary_search(paths_, path); }
+bool PathSelection::names(std::string_view path) const { return std::ranges::binary_search(paths_, path); }
 
-bool PathSelection::below(const std::string& path) const {
-  const std::string start = path + "/";
+bool PathSelection::below(std::string_view path) const {
+  const std::string start = std::string(path) + "/";
   const auto at = std::ranges::lower_bound(paths_, start);
   return at != paths_.end() && at->starts_with(start);
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "repo/repository.h"
@@ -27,11 +28,11 @@ class PathSelection {
   };
   // For the entries of a TreeWalk in their order, `path` without a slash before it. With a name that no file
   // can have it is wanted only as part of a wanted folder.
-  Part part(const repo::Node& node, const std::string& path, std::size_t depth);
+  Part part(const repo::Node& node, std::string_view path, std::size_t depth);
 
  private:
-  bool names(const std::string& path) const;
-  bool below(const std::string& path) const;
+  bool names(std::string_view path) const;
+  bool below(std::string_view path) const;
 
   std::vector<std::string> paths_;  // sorted
   bool all_ = false;

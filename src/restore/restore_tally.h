@@ -4,6 +4,7 @@
 #include <atomic>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "restore/file_metadata.h"
 #include "restore/file_restore.h"
@@ -18,14 +19,20 @@ class RestoreTally {
     const std::lock_guard lock(mutex_);
     ++(result_.*what);
   }
+  // Left alone; `differs`: from what the backup has.
+  void kept(std::string_view path, bool differs) {
+    const std::lock_guard lock(mutex_);
+    ++result_.kept;
+    if (!differs || ++result_.kept_different > kMostKeptNamed) return;
+    result_.kept_different_named.push_back(told(path));
+  }
   void written(std::uint64_t bytes) { written_ += bytes; }
   void zero(std::uint64_t bytes) { zero_ += bytes; }
-  void problem(const std::string& path, const std::string& why) {
+  void problem(std::string_view path, const std::string& why) {
     const std::lock_guard lock(mutex_);
     ++result_.problem_count;
     if (result_.problems.size() < kMostProblems)
-      result_.problems.push_back(
-          {path.size() > kLongestTold ? path.substr(0, kLongestTold) + "..." : path, why});
+      result_.problems.push_back({told(path), why});
   }
   void metadata(const std::string& path, const MetadataOutcome& outcome) {
     if (!outcome.problem.empty()) problem(path, outcome.problem);
@@ -42,7 +49,12 @@ class RestoreTally {
   }
 
  private:
-  static constexpr std::size_t kLongestTold = 4096;
+  // Of what is longer than any path may be, both ends.
+  static std::string told(std::string_view path) {
+    constexpr std::size_t kLongestTold = 4096, kEnd = 200;
+    if (path.size() <= kLongestTold) return std::string(path);
+    return std::string(path.substr(0, kEnd)) + "..." + std::string(path.substr(path.size() - kEnd));
+  }
 
   std::atomic<std::uint64_t> written_ = 0, zero_ = 0;
   std::mutex mutex_;

@@ -11,6 +11,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 
@@ -312,8 +313,8 @@ class Exporter {
   }
 
   void take_entry() {
-    view::TreeWalk::Entry& entry = walk_.entry();
-    if (selection_.part(entry.node, entry.path.substr(2), entry.depth) == PathSelection::Part::none) {
+    const view::TreeWalk::Entry& entry = walk_.entry();
+    if (selection_.part(entry.node, std::string_view(entry.path).substr(2), entry.depth) == PathSelection::Part::none) {
       walk_.skip();
       return;
     }

@@ -9,14 +9,12 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "os/thread_group.h"
+#include "view/tree_walk.h"
 
 namespace respaldo::view {
 
 namespace {
 
-// As for TreeWalk.
-constexpr std::size_t kDeepest = 4096;
-constexpr std::size_t kLongestPath = 1U << 20;
 constexpr std::uint64_t kEntryCost = 64;  // of an allocation and a place in a table, about
 
 // Patterns see characters, not bytes, whatever the user's locale.
@@ -180,7 +178,7 @@ void Finder::find(const repo::Node& start, const std::string& path, const Take& 
       take(here, item.entry);
     }
     if (!item.subtree) continue;
-    if (levels.size() >= kDeepest || here.size() > kLongestPath) {
+    if (levels.size() >= kToLook.deepest || here.size() > kToLook.longest_path) {
       problem(here, Error(ErrorKind::corrupt, fmt::format("{} lies too deep", printable(here.substr(0, 200))),
                           "start farther down"));
       level.nothing = false;

@@ -7,15 +7,12 @@
 
 #include "base/printable.h"
 #include "os/thread_group.h"
+#include "view/tree_walk.h"
 #include "view/zero_blob.h"
 
 namespace respaldo::view {
 
 namespace {
-
-// As for TreeWalk.
-constexpr std::size_t kDeepest = 4096;
-constexpr std::size_t kLongestPath = 1U << 20;
 
 bool is_folder(const repo::Node* node) {
   return node != nullptr && node->type == repo::NodeType::dir && node->subtree.has_value();
@@ -135,7 +132,7 @@ void TreeDiff::enter(std::vector<Level>& levels, const repo::Node* before, const
   if (!is_folder(before) && !is_folder(after)) return;
   if (is_folder(before) && is_folder(after) && before->subtree == after->subtree) return;
   try {
-    if (levels.size() >= kDeepest || path.size() > kLongestPath)
+    if (levels.size() >= kToLook.deepest || path.size() > kToLook.longest_path)
       throw Error(ErrorKind::corrupt, "lies too deep", "start farther down");
     Level level;
     level.before = nodes(before);

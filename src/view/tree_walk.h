@@ -9,6 +9,13 @@
 
 namespace respaldo::view {
 
+// How far a walk goes. To look: what is printed of a deep tree is as long as its depth squared, and whoever looks may
+// start farther down. To restore: deeper than people go, and little memory; no filesystem's names make a longer path.
+struct WalkBounds {
+  std::size_t deepest = 0, longest_path = 0;
+};
+inline constexpr WalkBounds kToLook{4096, 1U << 20}, kToRestore{1U << 16, 256U << 16};
+
 // A walk in tree order (names by bytes), parents before their children. No recursion; depth and length of
 // paths are bounded, so that a hostile tree exhausts neither stack nor memory (it may still be very long:
 // trees can share subtrees, so callers look at their stop token between entries). Names are as stored: they
@@ -23,14 +30,15 @@ class TreeWalk {
   };
 
   // `root` is a folder; it is not an entry itself.
-  TreeWalk(const repo::IndexedRepository& repository, const repo::Node& root, std::string path);
+  TreeWalk(const repo::IndexedRepository& repository, const repo::Node& root, std::string path,
+           WalkBounds bounds = kToLook);
 
   // Moves on; false at the end. The last entry, if it is a folder, is entered now: Error(corrupt or
   // not_found) when its tree cannot be read or lies too deep, after which the walk goes on with what follows
   // it.
   bool next();
   const Entry& entry() const { return entry_; }
-  Entry& entry() { return entry_; }
+  repo::Node& node() { return entry_.node; }  // may be taken away
   // Does not enter the folder that entry() is.
   void skip() { enter_ = false; }
 
@@ -42,9 +50,9 @@ class TreeWalk {
   void enter(const repo::Node& folder);
 
   const repo::IndexedRepository& repository_;
+  const WalkBounds bounds_;
   std::vector<Level> levels_;
-  std::string path_;
-  Entry entry_;
+  Entry entry_;  // its path is never copied: it may be long
   bool enter_ = false;
 };
 
