@@ -55,8 +55,11 @@ void report(app::Context& context, const ExportOptions& options, const FileRoot&
   }
   if (result.sockets > 0)
     context.warn(fmt::format("{} sockets were left out: tar has no place for them", result.sockets));
-  for (const auto& problem : result.problems)
-    context.world().err(fmt::format("problem: {}: {}\n", printable(problem.path), printable(problem.why)));
+  if (!context.options().json)
+    tell_problems(context, result.problems, result.problem_count);
+  else if (options.tar == "-")
+    for (const auto& problem : result.problems)
+      context.world().err(dump({{"event", "problem"}, {"path", problem.path}, {"why", problem.why}}) + "\n");
   if (result.problem_count > 0)
     context.warn(fmt::format("{} {} left out, or not whole", result.problem_count,
                              result.problem_count == 1 ? "entry was" : "entries were"));

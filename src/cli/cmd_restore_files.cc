@@ -108,13 +108,7 @@ void report(app::Context& context, const RestoreFilesOptions& options, const Fil
         printable(root.what), printable(options.target), result.files, result.folders, result.others,
         result.kept > 0 ? fmt::format(", {} left alone", result.kept) : "", format_size(result.bytes_written),
         format_size(result.bytes_zero), format_duration(result.seconds)));
-  for (const auto& problem : result.problems)
-    context.world().err(fmt::format("problem: {}: {}\n",
-                                    problem.path.empty() ? "the folder itself" : printable(problem.path),
-                                    printable(problem.why)));
-  if (result.problem_count > result.problems.size())
-    context.world().err(
-        fmt::format("problem: {} more are not listed\n", result.problem_count - result.problems.size()));
+  tell_problems(context, result.problems, result.problem_count);
 }
 
 void warn_of_missing_metadata(app::Context& context, const restore::FileRestoreResult& result) {
@@ -129,6 +123,15 @@ void warn_of_missing_metadata(app::Context& context, const restore::FileRestoreR
 }
 
 }  // namespace
+
+void tell_problems(app::Context& context, const std::vector<restore::FileProblem>& problems, std::uint64_t count) {
+  for (const auto& problem : problems)
+    context.world().err(fmt::format("problem: {}: {}\n",
+                                    problem.path.empty() ? "the folder itself" : printable(problem.path),
+                                    printable(problem.why)));
+  if (count > problems.size())
+    context.world().err(fmt::format("problem: {} more are not listed\n", count - problems.size()));
+}
 
 FileRoot find_file_root(app::Context& context, const FoundBackup& found, const std::string& volume_option,
                         const std::vector<std::string>& paths) {

@@ -1,4 +1,6 @@
 // restore --files through the command line: which folder it starts from, and what it says.
+#include <sstream>
+
 #include "cli/program_test.h"
 #include "testing/memory_repository.h"
 #include "view/volume_view.h"
@@ -158,6 +160,25 @@ TEST_F(RestoreFiles, ProblemsAreListedAndTheRestIsDone) {
   EXPECT_EQ(json.at("problem_count"), 1);
   EXPECT_EQ(json.at("problems").at(0).at("path"), "bro\nken");
   EXPECT_EQ(json.at("files"), 1);
+}
+
+TEST_F(RestoreFiles, ProblemsOfAnExportAreEventsWhereTheArchiveTakesStandardOutput) {
+  repo::Node broken = file("bro\nken", "text");
+  broken.size = 99;
+  save({folder("home", {broken, file("whole", "w")})}, "restic 0.18.0");
+  const Outcome outcome = respaldo({"--json", "export", "latest", "--tar", "-"});
+  EXPECT_EQ(outcome.code, 1);
+  std::istringstream lines(outcome.err);
+  std::vector<std::string> paths;
+  for (std::string line; std::getline(lines, line);) {
+    const auto event = nlohmann::json::parse(line, nullptr, false);
+    ASSERT_TRUE(event.is_object()) << line;
+    if (event["event"] == "problem") paths.push_back(event["path"]);
+  }
+  EXPECT_THAT(paths, ::testing::ElementsAre("./home/bro\nken"));
+  const auto json = nlohmann::json::parse(respaldo({"--json", "export", "latest", "--tar", path("a.tar")}).out);
+  EXPECT_EQ(json["problems"][0]["path"], "./home/bro\nken");
+  EXPECT_THAT(respaldo({"export", "latest", "--tar", path("b.tar")}).err, HasSubstr("problem: ./home/bro\\x0aken: its blobs add up to"));
 }
 
 TEST_F(RestoreFiles, WordsThatDoNotGoTogetherAreRefused) {
