@@ -15,7 +15,6 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "base/endian.h"
 #include "base/error.h"
 #include "base/extent.h"
 #include "base/printable.h"
@@ -27,6 +26,7 @@
 #include "restore/path_selection.h"
 #include "restore/pax_header.h"
 #include "restore/stored_packs.h"
+#include "restore/tar_acl.h"
 #include "view/tree_walk.h"
 #include "view/zero_blob.h"
 
@@ -74,44 +74,6 @@ struct FreeEntry {
   void operator()(archive_entry* e) const { archive_entry_free(e); }
 };
 using EntryPtr = std::unique_ptr<archive_entry, FreeEntry>;
-
-// The binary form of getxattr(2) into libarchive's. False when it is damaged.
-bool add_acl(archive_entry* entry, int type, std::string_view value) {
-  constexpr std::size_t kHead = 4, kEntry = 8;
-  const ByteView bytes = as_bytes(value);
-  if (bytes.size() < kHead || load_le32(bytes.data()) != 2 || (bytes.size() - kHead) % kEntry != 0)
-    return false;
-  for (std::size_t at = kHead; at < bytes.size(); at += kEntry) {
-    const int kind = bytes[at] | bytes[at + 1] << 8, permissions = bytes[at + 2] & 7;
-    const std::uint32_t id = load_le32(bytes.data() + at + 4);
-    int tag = 0;
-    switch (kind) {
-      case 0x01:
-        tag = ARCHIVE_ENTRY_ACL_USER_OBJ;
-        break;
-      case 0x02:
-        tag = ARCHIVE_ENTRY_ACL_USER;
-        break;
-      case 0x04:
-        tag = ARCHIVE_ENTRY_ACL_GROUP_OBJ;
-        break;
-      case 0x08:
-        tag = ARCHIVE_ENTRY_ACL_GROUP;
-        break;
-      case 0x10:
-        tag = ARCHIVE_ENTRY_ACL_MASK;
-        break;
-      case 0x20:
-        tag = ARCHIVE_ENTRY_ACL_OTHER;
-        break;
-      default:
-        return false;
-    }
-    const bool named = tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP;
-    archive_entry_acl_add_entry(entry, type, permissions, tag, named ? static_cast<int>(id) : -1, nullptr);
-  }
-  return true;
-}
 
 unsigned hardware_threads() { return std::max(1U, std::thread::hardware_concurrency()); }
 
@@ -422,10 +384,8 @@ class Exporter {
   }
 
   void add_xattr(archive_entry* e, const repo::ExtendedAttribute& xattr, const std::string& path) {
-    const bool access = xattr.name == "system.posix_acl_access";
-    if (access || xattr.name == "system.posix_acl_default") {
-      if (!add_acl(e, access ? ARCHIVE_ENTRY_ACL_TYPE_ACCESS : ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, xattr.value))
-        problem(path, "its access control list is damaged");
+    if (is_acl(xattr)) {
+      if (!add_acl(e, xattr)) problem(path, "its access control list is damaged");
       return;
     }
     archive_entry_xattr_add_entry(e, xattr.name.c_str(), xattr.value.data(), xattr.value.size());

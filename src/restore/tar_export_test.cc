@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <map>
 
 #include "base/error.h"
@@ -284,6 +285,40 @@ TEST_F(Tar, what_proves_lost_in_the_middle_of_a_file_is_zeros_and_told) {
     EXPECT_EQ(files.at("./g"), "link to ./f");
     EXPECT_TRUE(files.at("./h") == as_text(third));
   }
+}
+
+// The kernel's bytes of an access control list.
+std::string acl_of(const std::vector<std::array<std::uint32_t, 3>>& entries) {
+  std::string bytes("\2\0\0\0", 4);
+  const auto add = [&](std::uint32_t value, int length) {
+    for (int i = 0; i < length; ++i) bytes += static_cast<char>(value >> (8 * i));
+  };
+  for (const auto& [kind, permissions, id] : entries) {
+    add(kind, 2);
+    add(permissions, 2);
+    add(id, 4);
+  }
+  return bytes;
+}
+
+TEST_F(Tar, access_control_lists_name_every_id) {
+  const auto list = [&](std::uint32_t id) {
+    return acl_of({{1, 6, UINT32_MAX}, {2, 5, id}, {4, 4, UINT32_MAX}, {8, 7, id}, {16, 5, UINT32_MAX}, {32, 0, UINT32_MAX}});
+  };
+  repo::Node small = file("small", {blob(as_bytes("x"))}, 1);
+  small.xattrs = {{"system.posix_acl_access", list(2147483647)}};
+  repo::Node large = small;
+  large.name = "large";
+  large.xattrs = {{"system.posix_acl_access", list(2147483648)}};
+  repo::Node both = folder("z", {});
+  both.xattrs = {{"system.posix_acl_access", list(4711)}, {"system.posix_acl_default", list(4294967294)}};
+  EXPECT_EQ(run(folder("", {small, large, both})).problem_count, 0U);
+  for (const char* text : {"access=user::rw-,group::r--,other::---,user:2147483647:r-x,group:2147483647:rwx,mask::r-x\n",
+                           "access=user::rw-,user:2147483648:r-x,group::r--,group:2147483648:rwx,mask::r-x,other::---\n",
+                           "default=user::rw-,user:4294967294:r-x,group::r--,group:4294967294:rwx,mask::r-x,other::---\n"})
+    EXPECT_NE(archive_.find(std::string("SCHILY.acl.") + text), archive_.npos) << text;
+  EXPECT_EQ(archive_.find("SCHILY.xattr"), archive_.npos);
+  EXPECT_EQ(unpacked().size(), 4U);
 }
 
 TEST_F(Tar, a_store_that_is_out_of_reach_ends_it) {

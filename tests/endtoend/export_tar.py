@@ -1,6 +1,7 @@
 """export --tar: GNU tar unpacks what was saved, with all metadata; in bounded memory; and never half an archive."""
 from common import *
-from restore_files import ROOT, blocks_used, compare, everything, links_by_group, make_source, make_sparse, write
+from restore_files import (ACL_ACCESS, ACL_DEFAULT, ROOT, blocks_used, compare, everything, links_by_group, make_source, make_sparse,
+                           named_acl, write)
 
 
 def export(repository, *words, **kwargs):
@@ -32,6 +33,10 @@ def add_odd_things(top):
     os.setxattr(top / "linked holes", "user.percent%equals=", b"odd name")
     if ROOT:
         os.lchown(top / "data then hole", 3000000, 4294967294)
+        write(top / "acl of large ids")
+        os.setxattr(top / "acl of large ids", ACL_ACCESS, named_acl(2147483648))
+        (top / "default acl of large ids").mkdir()
+        os.setxattr(top / "default acl of large ids", ACL_DEFAULT, named_acl(4294967294))
     for path in sorted(top.rglob("*"), key=lambda p: -len(os.fsencode(p))):
         if "hole" in path.name or "fff" in path.name or "caf" in path.name:
             os.utime(path, ns=(1, 1_234_567_890_987_654_321), follow_symlinks=False)
