@@ -203,7 +203,8 @@ app::ExitCode diff(app::Context& context, const DiffOptions& options) {
   report.begin(before, after, path);
   view::TreeDiff(*indexed, {[&](const view::Difference& one) { report.difference(one); },
                             [&](const view::ImageDifference& one) { report.image(one); },
-                            [&](const std::string& at, const Error& error) { report.problem(at, error); }})
+                            [&](const std::string& at, const Error& error) { report.problem(at, error); }},
+                 context.progress())
       .compare(before.backup.snapshot, after.backup.snapshot, path, context.stop());
   return report.end();
 }
