@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/overwrite.h"
+#include "cli/path_fields.h"
 #include "cli/restore_files.h"
 #include "cli/restore_image.h"
 #include "restore/image_restore.h"
@@ -41,7 +42,7 @@ void report(app::Context& context, const ExportOptions& options, const FileRoot&
   if (options.tar != "-" && context.options().json) {
     Json problems = Json::array();
     for (const auto& problem : result.problems)
-      problems.push_back({{"path", problem.path}, {"why", problem.why}});
+      problems.push_back(path_fields(problem.path, {{"why", problem.why}}));
     context.print_json(dump({{"source", root.what},
                              {"target", options.tar},
                              {"entries", result.entries},
@@ -59,7 +60,7 @@ void report(app::Context& context, const ExportOptions& options, const FileRoot&
     tell_problems(context, result.problems, result.problem_count);
   else if (options.tar == "-")
     for (const auto& problem : result.problems)
-      context.world().err(dump({{"event", "problem"}, {"path", problem.path}, {"why", problem.why}}) + "\n");
+      context.world().err(dump(path_fields(problem.path, {{"event", "problem"}, {"why", problem.why}})) + "\n");
   if (result.problem_count > 0)
     context.warn(fmt::format("{} {} left out, or not whole", result.problem_count,
                              result.problem_count == 1 ? "entry was" : "entries were"));

@@ -1,8 +1,10 @@
 #include "base/printable.h"
 #include "base/units.h"
+#include "cli/path_fields.h"
 #include "cli/restore_files.h"
 #include "cli/shared.h"
 #include "restore/file_restore.h"
+#include "view/shown_path.h"
 
 namespace respaldo::cli {
 
@@ -30,7 +32,7 @@ repo::Node node_at(app::Context& context, const FoundBackup& found, const std::s
 std::string below_root(app::Context& context, const FoundBackup& found, const std::string& root, const std::string& path) {
   const std::string shown = path.starts_with('/') ? path : "/" + path;
   if (shown != root && !shown.starts_with(root + "/")) return path;
-  if (view::find_node(*context.indexed(), found.backup.snapshot, root + shown)) return path;
+  if (view::find_shown(*context.indexed(), found.backup.snapshot, root + shown)) return path;
   return shown.substr(root.size());
 }
 
@@ -62,6 +64,13 @@ FileRoot root_of_volume(app::Context& context, const FoundBackup& found, const v
   return root;
 }
 
+// Paths that are written as they were shown. What is not there is told later.
+FileRoot as_stored(app::Context& context, FileRoot root) {
+  for (std::string& path : root.paths)
+    if (auto place = view::find_shown(*context.indexed(), root.node, path)) path = std::move(place->path);
+  return root;
+}
+
 // What the backup itself says of its files.
 void warn_of_findings(app::Context& context, const view::StoredVolume& volume) {
   if (!volume.facts) return;
@@ -85,7 +94,7 @@ void report(app::Context& context, const RestoreFilesOptions& options, const Fil
   if (context.options().json) {
     Json problems = Json::array();
     for (const auto& problem : result.problems)
-      problems.push_back({{"path", problem.path}, {"why", problem.why}});
+      problems.push_back(path_fields(problem.path, {{"why", problem.why}}));
     context.print_json(dump({{"source", root.what},
                              {"target", options.target},
                              {"files", result.files},
@@ -145,11 +154,12 @@ FileRoot find_file_root(app::Context& context, const FoundBackup& found, const s
       if (found.backup.snapshot.program_version.starts_with("respaldo")) throw;
       restic = true;
     }
-    if (restic) return {node_at(context, found, "/"), paths, "backup " + found.backup.id.short_hex()};
+    if (restic)
+      return as_stored(context, {node_at(context, found, "/"), paths, "backup " + found.backup.id.short_hex()});
   }
   const view::StoredVolume volume = find_volume(context, found, volume_option);
   warn_of_findings(context, volume);
-  return root_of_volume(context, found, volume, paths);
+  return as_stored(context, root_of_volume(context, found, volume, paths));
 }
 
 app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& options) {
