@@ -186,6 +186,7 @@ TEST_F(RestoreFiles, WordsThatDoNotGoTogetherAreRefused) {
   EXPECT_EQ(respaldo({"restore", "latest", "--files"}).code, 2);
   EXPECT_EQ(restore({"latest", "--to-file", path("x")}).code, 2);
   EXPECT_EQ(restore({"latest", "--in-place"}).code, 2);
+  EXPECT_EQ(restore({"latest", "--pv", "/dev/sdx"}).code, 2);
   EXPECT_EQ(restore({"latest", "--overwrite", "sometimes"}).code, 2);
   EXPECT_EQ(restore({"latest", "../home"}).code, 2);
   EXPECT_EQ(respaldo({"restore", "latest", "home", "--to-file", path("x")}).code, 2);
