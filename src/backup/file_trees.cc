@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "os/thread_group.h"
 #include "view/zero_blob.h"
 
@@ -49,15 +50,6 @@ repo::NodeType type_of(std::uint32_t mode) {
     default:
       return repo::NodeType::file;
   }
-}
-
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const int length = utf8_length(text);
-    if (length == 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(length));
-  }
-  return true;
 }
 
 repo::Timestamp timestamp(const fs::FileTime& time) { return {time.seconds, time.nanoseconds, 0}; }

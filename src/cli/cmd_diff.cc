@@ -3,7 +3,9 @@
 
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/path_fields.h"
 #include "cli/shared.h"
+#include "view/shown_path.h"
 #include "view/tree_diff.h"
 
 namespace respaldo::cli {
@@ -22,8 +24,9 @@ class DiffReport {
 
   void begin(const FoundBackup& before, const FoundBackup& after, const std::string& path) {
     if (!context_.options().json) return;
-    std::string text =
-        dump({{"before", before.backup.id.hex()}, {"after", after.backup.id.hex()}, {"path", path}});
+    Json head = {{"before", before.backup.id.hex()}, {"after", after.backup.id.hex()}};
+    head.update(path_fields(path));
+    std::string text = dump(head);
     text.pop_back();
     context_.world().out(text + ",\"changes\":[");
   }
@@ -111,7 +114,8 @@ class DiffReport {
   }
 
   void print_json(const view::Difference& difference) {
-    Json json = {{"change", word(difference.change)}, {"path", difference.path}};
+    Json json = {{"change", word(difference.change)}};
+    json.update(path_fields(difference.path));
     if (difference.before != nullptr) {
       json["type_before"] = type_name(difference.before->type);
       json["size_before"] = difference.before->size;
@@ -190,20 +194,30 @@ std::string start_path(const FoundBackup& before, const FoundBackup& after, cons
   return volume && path == "/" ? "/" + engine::VolumeName::parse(*volume).str() : path;
 }
 
+// As it is stored. The literal name comes first, whichever backup holds it.
+std::string path_in_either(app::Context& context, const FoundBackup& before, const FoundBackup& after,
+                           const std::string& path) {
+  const auto in_before = view::find_shown(*context.indexed(), before.backup.snapshot, path);
+  if (in_before && in_before->path == path) return path;
+  const auto in_after = view::find_shown(*context.indexed(), after.backup.snapshot, path);
+  if (in_after && in_after->path == path) return path;
+  if (!in_before && !in_after)
+    throw Error(ErrorKind::not_found, fmt::format("neither backup holds {}", printable(path)),
+                "`respaldo ls` shows what there is");
+  return in_before ? in_before->path : in_after->path;
+}
+
 app::ExitCode diff(app::Context& context, const DiffOptions& options) {
   const FoundBackup before = find_backup(context, options.before, Latest::of_readable);
   const FoundBackup after = find_backup(context, options.after, Latest::of_readable);
-  const std::string path = start_path(before, after, options.path);
+  const std::string path = path_in_either(context, before, after, start_path(before, after, options.path));
   const auto indexed = context.indexed();
-  if (!view::find_node(*indexed, before.backup.snapshot, path) &&
-      !view::find_node(*indexed, after.backup.snapshot, path))
-    throw Error(ErrorKind::not_found, fmt::format("neither backup holds {}", printable(path)),
-                "`respaldo ls` shows what there is");
   DiffReport report(context, options);
   report.begin(before, after, path);
   view::TreeDiff(*indexed, {[&](const view::Difference& one) { report.difference(one); },
                             [&](const view::ImageDifference& one) { report.image(one); },
-                            [&](const std::string& at, const Error& error) { report.problem(at, error); }})
+                            [&](const std::string& at, const Error& error) { report.problem(at, error); }},
+                 context.progress())
       .compare(before.backup.snapshot, after.backup.snapshot, path, context.stop());
   return report.end();
 }

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/overwrite.h"
+#include "cli/path_fields.h"
 #include "cli/restore_files.h"
 #include "cli/restore_image.h"
 #include "os/output_stream.h"
@@ -42,7 +43,7 @@ void report(app::Context& context, const ExportOptions& options, const FileRoot&
   if (options.tar != "-" && context.options().json) {
     Json problems = Json::array();
     for (const auto& problem : result.problems)
-      problems.push_back({{"path", problem.path}, {"why", problem.why}});
+      problems.push_back(path_fields(problem.path, {{"why", problem.why}}));
     context.print_json(dump({{"source", root.what},
                              {"target", options.tar},
                              {"entries", result.entries},
@@ -56,8 +57,11 @@ void report(app::Context& context, const ExportOptions& options, const FileRoot&
   }
   if (result.sockets > 0)
     context.warn(fmt::format("{} sockets were left out: tar has no place for them", result.sockets));
-  for (const auto& problem : result.problems)
-    context.world().err(fmt::format("problem: {}: {}\n", printable(problem.path), printable(problem.why)));
+  if (!context.options().json)
+    tell_problems(context, result.problems, result.problem_count);
+  else if (options.tar == "-")
+    for (const auto& problem : result.problems)
+      context.world().err(dump(path_fields(problem.path, {{"event", "problem"}, {"why", problem.why}})) + "\n");
   if (result.problem_count > 0)
     context.warn(fmt::format("{} {} left out, or not whole", result.problem_count,
                              result.problem_count == 1 ? "entry was" : "entries were"));

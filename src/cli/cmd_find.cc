@@ -1,8 +1,10 @@
 // find: files in all backups.
 #include "cli/command.h"
+#include "cli/path_fields.h"
 #include "cli/shared.h"
 #include "os/thread_group.h"
 #include "view/find.h"
+#include "view/shown_path.h"
 
 namespace respaldo::cli {
 
@@ -75,13 +77,12 @@ class FindReport {
   void entry(const std::string& path, const view::FoundEntry& entry) {
     if (!in_backup_) head();
     if (json_) {
-      const Json json = {{"path", path},
-                         {"type", type_name(entry.type)},
-                         {"mode", entry.mode & 07777},
-                         {"uid", entry.uid},
-                         {"gid", entry.gid},
-                         {"size", entry.size},
-                         {"mtime", format_time(entry.mtime)}};
+      const Json json = path_fields(path, {{"type", type_name(entry.type)},
+                                           {"mode", entry.mode & 07777},
+                                           {"uid", entry.uid},
+                                           {"gid", entry.gid},
+                                           {"size", entry.size},
+                                           {"mtime", format_time(entry.mtime)}});
       context_.world().out((first_entry_ ? "" : ",") + dump(json));
       first_entry_ = false;
     } else {
@@ -160,18 +161,18 @@ app::ExitCode find(app::Context& context, const FindOptions& options) {
                                path.empty() ? "/" : printable(path.substr(0, 1000)), error.what()));
       damaged = true;
     };
-    std::optional<repo::Node> node;
+    std::optional<view::FoundPath> place;
     try {
-      node = view::find_node(*indexed, start.backup.snapshot, start.path);
+      place = view::find_shown(*indexed, start.backup.snapshot, start.path);
     } catch (const Error& error) {
       problem(start.path, error);
       exists = true;
     }
-    if (!node) continue;
+    if (!place) continue;
     exists = true;
     report.begin(start.backup);
     finder.find(
-        *node, start.path,
+        place->node, place->path,
         [&](const std::string& path, const view::FoundEntry& entry) { report.entry(path, entry); }, problem,
         context.stop());
     report.end();

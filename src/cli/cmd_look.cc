@@ -3,8 +3,10 @@
 
 #include "base/printable.h"
 #include "cli/command.h"
+#include "cli/path_fields.h"
 #include "cli/shared.h"
 #include "os/thread_group.h"
+#include "view/shown_path.h"
 #include "view/tree_walk.h"
 
 namespace respaldo::cli {
@@ -54,13 +56,12 @@ class Lister {
   }
   void print(const repo::Node& node, const std::string& path) {
     if (context_.options().json) {
-      const Json entry = {{"path", path},
-                          {"type", type_name(node.type)},
-                          {"mode", node.mode & 07777},
-                          {"uid", node.uid},
-                          {"gid", node.gid},
-                          {"size", node.size},
-                          {"mtime", format_time(node.mtime)}};
+      const Json entry = path_fields(path, {{"type", type_name(node.type)},
+                                            {"mode", node.mode & 07777},
+                                            {"uid", node.uid},
+                                            {"gid", node.gid},
+                                            {"size", node.size},
+                                            {"mtime", format_time(node.mtime)}});
       context_.world().out((first_ ? "" : ",") + dump(entry));
       first_ = false;
     } else if (options_.long_form) {
@@ -75,19 +76,7 @@ class Lister {
   bool first_ = true;
 };
 
-repo::Node require_node(app::Context& context, const FoundBackup& found, const std::string& path) {
-  auto node = view::find_node(*context.indexed(), found.backup.snapshot, path);
-  if (!node)
-    throw Error(ErrorKind::not_found,
-                fmt::format("backup {} holds no {}", found.backup.id.short_hex(), printable(path)),
-                "`respaldo ls` shows what there is");
-  return std::move(*node);
-}
-
-struct Place {
-  std::string path;
-  repo::Node node;
-};
+using Place = view::FoundPath;
 
 // A path from the top of the backup; or, where a volume was named, from its folder or the top of its files.
 Place find_place(app::Context& context, const FoundBackup& found, const std::string& path) {
@@ -99,13 +88,16 @@ Place find_place(app::Context& context, const FoundBackup& found, const std::str
     paths.push_back(fmt::format("{}/{}{}", volume, view::kFilesName, below));
   }
   std::vector<Place> places;
-  for (std::string& one : paths) {
-    auto node = view::find_node(*context.indexed(), found.backup.snapshot, one);
-    if (!node) continue;
-    if (path.starts_with('/')) return {std::move(one), std::move(*node)};
-    places.push_back({std::move(one), std::move(*node)});
+  for (const std::string& one : paths) {
+    auto place = view::find_shown(*context.indexed(), found.backup.snapshot, one);
+    if (!place) continue;
+    if (path.starts_with('/')) return std::move(*place);
+    places.push_back(std::move(*place));
   }
-  if (places.empty()) return {path, require_node(context, found, path)};
+  if (places.empty())
+    throw Error(ErrorKind::not_found,
+                fmt::format("backup {} holds no {}", found.backup.id.short_hex(), printable(path)),
+                "`respaldo ls` shows what there is");
   if (places.size() > 1)
     throw Error(ErrorKind::usage,
                 fmt::format("{} may be {} or {}", printable(path), printable(places[0].path), printable(places[1].path)),

@@ -105,6 +105,8 @@ app::ExitCode restore_files(app::Context& context, const RestoreOptions& options
   if (options.to.empty()) throw Error(ErrorKind::usage, "say where to restore to", "give --to DIR");
   if (!options.to_file.empty() || options.in_place || options.create || options.verify)
     throw Error(ErrorKind::usage, "--to-file, --in-place, --create and --verify are for images, not for --files");
+  if (!options.pv.empty())
+    throw Error(ErrorKind::usage, "--pv is for --create, not for --files", "leave it out: files go into --to DIR");
   RestoreFilesOptions files;
   files.backup = options.backup;
   files.volume = options.volume;

@@ -1,8 +1,10 @@
 #include "base/printable.h"
 #include "base/units.h"
+#include "cli/path_fields.h"
 #include "cli/restore_files.h"
 #include "cli/shared.h"
 #include "restore/file_restore.h"
+#include "view/shown_path.h"
 
 namespace respaldo::cli {
 
@@ -30,7 +32,7 @@ repo::Node node_at(app::Context& context, const FoundBackup& found, const std::s
 std::string below_root(app::Context& context, const FoundBackup& found, const std::string& root, const std::string& path) {
   const std::string shown = path.starts_with('/') ? path : "/" + path;
   if (shown != root && !shown.starts_with(root + "/")) return path;
-  if (view::find_node(*context.indexed(), found.backup.snapshot, root + shown)) return path;
+  if (view::find_shown(*context.indexed(), found.backup.snapshot, root + shown)) return path;
   return shown.substr(root.size());
 }
 
@@ -59,6 +61,13 @@ FileRoot root_of_volume(app::Context& context, const FoundBackup& found, const v
                 fmt::format("the backup of {} holds no files, only the image", printable(volume.str())),
                 "restore the image (--to, --to-file), or look into it: respaldo export --raw, then mount it");
   if (root.paths.empty()) root.paths = std::move(parts);
+  return root;
+}
+
+// Paths that are written as they were shown. What is not there is told later.
+FileRoot as_stored(app::Context& context, FileRoot root) {
+  for (std::string& path : root.paths)
+    if (auto place = view::find_shown(*context.indexed(), root.node, path)) path = std::move(place->path);
   return root;
 }
 
@@ -96,7 +105,7 @@ void report(app::Context& context, const RestoreFilesOptions& options, const Fil
   if (context.options().json) {
     Json problems = Json::array();
     for (const auto& problem : result.problems)
-      problems.push_back({{"path", problem.path}, {"why", problem.why}});
+      problems.push_back(path_fields(problem.path, {{"why", problem.why}}));
     context.print_json(dump({{"source", root.what},
                              {"target", options.target},
                              {"files", result.files},
@@ -121,13 +130,7 @@ void report(app::Context& context, const RestoreFilesOptions& options, const Fil
         printable(root.what), printable(options.target), result.files, result.folders, result.others,
         result.kept > 0 ? fmt::format(", {} left alone", result.kept) : "", format_size(result.bytes_written),
         format_size(result.bytes_zero), format_duration(result.seconds)));
-  for (const auto& problem : result.problems)
-    context.world().err(fmt::format("problem: {}: {}\n",
-                                    problem.path.empty() ? "the folder itself" : printable(problem.path),
-                                    printable(problem.why)));
-  if (result.problem_count > result.problems.size())
-    context.world().err(
-        fmt::format("problem: {} more are not listed\n", result.problem_count - result.problems.size()));
+  tell_problems(context, result.problems, result.problem_count);
 }
 
 void warn_of_missing_metadata(app::Context& context, const restore::FileRestoreResult& result) {
@@ -164,6 +167,15 @@ void warn_of_kept_top(app::Context& context, const std::string& target, const re
 
 }  // namespace
 
+void tell_problems(app::Context& context, const std::vector<restore::FileProblem>& problems, std::uint64_t count) {
+  for (const auto& problem : problems)
+    context.world().err(fmt::format("problem: {}: {}\n",
+                                    problem.path.empty() ? "the folder itself" : printable(problem.path),
+                                    printable(problem.why)));
+  if (count > problems.size())
+    context.world().err(fmt::format("problem: {} more are not listed\n", count - problems.size()));
+}
+
 FileRoot find_file_root(app::Context& context, const FoundBackup& found, const std::string& volume_option,
                         const std::vector<std::string>& paths) {
   const bool named = found.volume || !volume_option.empty();
@@ -176,11 +188,12 @@ FileRoot find_file_root(app::Context& context, const FoundBackup& found, const s
       if (found.backup.snapshot.program_version.starts_with("respaldo")) throw;
       restic = true;
     }
-    if (restic) return {node_at(context, found, "/"), paths, "backup " + found.backup.id.short_hex()};
+    if (restic)
+      return as_stored(context, {node_at(context, found, "/"), paths, "backup " + found.backup.id.short_hex()});
   }
   const view::StoredVolume volume = find_volume(context, found, volume_option);
   warn_of_findings(context, volume);
-  return root_of_volume(context, found, volume, paths);
+  return as_stored(context, root_of_volume(context, found, volume, paths));
 }
 
 app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& options) {

@@ -1,6 +1,7 @@
 // diff through the command line.
 #include "cli/program_test.h"
 #include "testing/memory_repository.h"
+#include "testing/temp.h"
 
 namespace respaldo::cli {
 namespace {
@@ -64,6 +65,34 @@ TEST_F(DiffCommand, OneJsonDocument) {
   EXPECT_EQ(json["images"][0]["bytes_changed"], 65536);
   EXPECT_EQ(json["summary"]["files_added"], 1);
   EXPECT_EQ(must_json({"diff", first_, first_})["changes"].size(), 0U);
+}
+
+TEST_F(Program, what_was_only_cut_otherwise_has_not_changed) {
+  make_repository();
+  const auto repository = repo::Repository::open(store::open_location(this->repository()), "secret");
+  const Bytes content = testing::random_bytes(300'000, 1);
+  Bytes changed = testing::random_bytes(300'000, 1);
+  changed.data()[150'000] ^= 1;
+  Bytes image = testing::random_bytes(1U << 20, 2);
+  const auto store = [&](std::size_t chunk, ByteView other) {
+    testing::HandMadeBackup backup(*repository);
+    const auto below = [&](const char* name, std::vector<repo::Node> all) {
+      return testing::folder_node(name, backup.tree(std::move(all)));
+    };
+    const auto files = below("files", {backup.file("moved", content, chunk), backup.file("other", other, chunk)});
+    return backup.save(backup.tree({below("vg0", {below("root", {backup.file("image.raw", image, chunk), files})})})).short_hex();
+  };
+  const std::string first = store(64U << 10, content), second = store(100'000, content);
+  EXPECT_THAT(must({"diff", first, second}), ::testing::StartsWith("files: 0 added (0 B), 0 removed (0 B), 0 changed (0 B -> 0 B);"));
+  image.data()[700'000] ^= 1;
+  const auto json = must_json({"diff", second, store(64U << 10, changed)});
+  ASSERT_EQ(json["changes"].size(), 1U);
+  EXPECT_EQ(json["changes"][0]["path"], "/vg0/root/files/other");
+  EXPECT_EQ(json["changes"][0]["change"], "content");
+  EXPECT_EQ(json["summary"]["changed_bytes_after"], 300'000);
+  ASSERT_EQ(json["images"].size(), 1U);
+  EXPECT_EQ(json["images"][0]["ranges_changed"], 1);
+  EXPECT_LE(json["images"][0]["bytes_changed"], 100'000);
 }
 
 TEST_F(DiffCommand, WrongWords) {

@@ -65,7 +65,8 @@ class LongList : public ::testing::Test {
     view::TreeDiff diff(
         *blobs, {[](const view::Difference& one) { EXPECT_FALSE(one.path.starts_with("/vg0/root/image")); },
                  [&](const view::ImageDifference& image) { changed += image.bytes_changed; },
-                 [](const std::string& path, const Error& error) { ADD_FAILURE() << path << error.what(); }});
+                 [](const std::string& path, const Error& error) { ADD_FAILURE() << path << error.what(); }},
+        progress_);
     EXPECT_TRUE(diff.compare(snapshot(a), snapshot(b), "/", {}));
     return changed;
   }

@@ -6,6 +6,7 @@
 
 #include "app/context.h"
 #include "cli/shared.h"
+#include "restore/file_restore.h"
 
 namespace respaldo::cli {
 
@@ -25,6 +26,9 @@ struct FileRoot {
 // backup says was damaged. Error(unsupported) when there is only an image.
 FileRoot find_file_root(app::Context& context, const FoundBackup& found, const std::string& volume_option,
                         const std::vector<std::string>& paths);
+
+// The first ones, of `count`, on standard error.
+void tell_problems(app::Context& context, const std::vector<restore::FileProblem>& problems, std::uint64_t count);
 
 // ExitCode::failed when something could not be brought back; the rest was.
 app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& options);

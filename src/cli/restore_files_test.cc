@@ -1,4 +1,6 @@
 // restore --files through the command line: which folder it starts from, and what it says.
+#include <sstream>
+
 #include "cli/program_test.h"
 #include "testing/memory_repository.h"
 #include "view/volume_view.h"
@@ -184,11 +186,31 @@ TEST_F(RestoreFiles, ProblemsAreListedAndTheRestIsDone) {
   EXPECT_EQ(json.at("files"), 1);
 }
 
+TEST_F(RestoreFiles, ProblemsOfAnExportAreEventsWhereTheArchiveTakesStandardOutput) {
+  repo::Node broken = file("bro\nken", "text");
+  broken.size = 99;
+  save({folder("home", {broken, file("whole", "w")})}, "restic 0.18.0");
+  const Outcome outcome = respaldo({"--json", "export", "latest", "--tar", "-"});
+  EXPECT_EQ(outcome.code, 1);
+  std::istringstream lines(outcome.err);
+  std::vector<std::string> paths;
+  for (std::string line; std::getline(lines, line);) {
+    const auto event = nlohmann::json::parse(line, nullptr, false);
+    ASSERT_TRUE(event.is_object()) << line;
+    if (event["event"] == "problem") paths.push_back(event["path"]);
+  }
+  EXPECT_THAT(paths, ::testing::ElementsAre("./home/bro\nken"));
+  const auto json = nlohmann::json::parse(respaldo({"--json", "export", "latest", "--tar", path("a.tar")}).out);
+  EXPECT_EQ(json["problems"][0]["path"], "./home/bro\nken");
+  EXPECT_THAT(respaldo({"export", "latest", "--tar", path("b.tar")}).err, HasSubstr("problem: ./home/bro\\x0aken: its blobs add up to"));
+}
+
 TEST_F(RestoreFiles, WordsThatDoNotGoTogetherAreRefused) {
   save({folder("home", {file("letter", "dear")})}, "restic 0.18.0");
   EXPECT_EQ(respaldo({"restore", "latest", "--files"}).code, 2);
   EXPECT_EQ(restore({"latest", "--to-file", path("x")}).code, 2);
   EXPECT_EQ(restore({"latest", "--in-place"}).code, 2);
+  EXPECT_EQ(restore({"latest", "--pv", "/dev/sdx"}).code, 2);
   EXPECT_EQ(restore({"latest", "--overwrite", "sometimes"}).code, 2);
   EXPECT_EQ(restore({"latest", "../home"}).code, 2);
   EXPECT_EQ(respaldo({"restore", "latest", "home", "--to-file", path("x")}).code, 2);

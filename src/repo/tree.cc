@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "base/printable.h"
+#include "base/utf8.h"
 #include "crypto/base64.h"
 #include "repo/go_text.h"
 #include "repo/json_reader.h"
@@ -45,15 +46,6 @@ std::uint32_t go_mode(const Node& node, const TypeName& type) {
 std::uint32_t st_mode(std::uint32_t go, const TypeName* type) {
   return (go & 0777) | (type != nullptr ? type->st_type : 0U) | ((go & 1U << 23) != 0 ? S_ISUID : 0U) |
          ((go & 1U << 22) != 0 ? S_ISGID : 0U) | ((go & 1U << 20) != 0 ? S_ISVTX : 0U);
-}
-
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const int length = utf8_length(text);
-    if (length == 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(length));
-  }
-  return true;
 }
 
 class NodeWriter {

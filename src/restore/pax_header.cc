@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/printable.h"
+#include "base/utf8.h"
 
 namespace respaldo::restore {
 
@@ -18,6 +18,7 @@ namespace {
 constexpr std::size_t kBlock = 512, kSizeAt = 124, kSizeDigits = 11, kSumAt = 148, kSumLength = 8,
                       kTypeAt = 156;
 constexpr std::string_view kAttribute = "SCHILY.xattr.", kCharset = "hdrcharset";
+constexpr std::string_view kAclAttribute = "SCHILY.xattr.system.posix_acl_", kAcl = "SCHILY.acl.";
 
 struct Record {
   std::string key, value;
@@ -76,15 +77,6 @@ std::string readable_time(const std::string& value) {
   return fmt::format("-{}.{:09}", seconds - 1, kNanoseconds - fraction);
 }
 
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const int length = utf8_length(text);
-    if (length == 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(length));
-  }
-  return true;
-}
-
 // Its length counts itself.
 std::string record_text(const Record& record) {
   const std::size_t rest = record.key.size() + record.value.size() + 3;
@@ -118,7 +110,9 @@ std::string plain_pax_header(std::string head) {
       continue;
     }
     Record plain = record;
-    if (plain.key.starts_with(kAttribute))
+    if (plain.key.starts_with(kAclAttribute))
+      plain.key.replace(0, kAclAttribute.size(), kAcl);
+    else if (plain.key.starts_with(kAttribute))
       plain.key = std::string(kAttribute) + unquoted(plain.key.substr(kAttribute.size()));
     if (plain.key == "mtime" || plain.key == "atime") plain.value = readable_time(record.value);
     changed |= plain.key != record.key || plain.value != record.value;

@@ -38,6 +38,12 @@ TEST(PaxHeader, NamesOfAttributesAreUnquoted) {
             head_of(record("SCHILY.xattr.a b=" + value) + record("x=y")));
 }
 
+TEST(PaxHeader, TextsOfAccessControlListsHaveTheirOwnRecords) {
+  const std::string text = "=user::rw-,user:4000000000:r-x,mask::r-x";
+  EXPECT_EQ(plain_pax_header(head_of(record("SCHILY.xattr.system.posix_acl_access" + text))), head_of(record("SCHILY.acl.access" + text)));
+  EXPECT_EQ(plain_pax_header(head_of(record("SCHILY.xattr.system.posix_acl_default" + text))), head_of(record("SCHILY.acl.default" + text)));
+}
+
 TEST(PaxHeader, OnlyBinaryNamesAreMarked) {
   const std::string mark = record("hdrcharset=BINARY");
   EXPECT_EQ(plain_pax_header(head_of(mark + record("path=\xc3\xa4"))), head_of(record("path=\xc3\xa4")));

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "restore/stored_packs.h"
 
 namespace respaldo::restore {
 
@@ -52,25 +53,18 @@ RestorePlan::RestorePlan(const repo::IndexedRepository& repository,
 }
 
 void RestorePlan::require_stored() const {
-  std::unordered_map<std::string, std::uint64_t> sizes;
-  for (store::FileInfo& pack : repository_.repository().backend().list(store::FileType::pack))
-    sizes[std::move(pack.name)] = pack.size;
-  const auto is_there = [&](const repo::BlobLocation& at) {
-    const auto pack = sizes.find(at.pack.hex());
-    return pack != sizes.end() && std::uint64_t{at.offset} + at.length <= pack->second;
-  };
+  const StoredPacks packs(repository_);
   const repo::BlobId* last = nullptr;
   for (const Entry& entry : entries_) {
     const view::ImageChunk& chunk = chunks_[entry.chunk];
     if (last != nullptr && *last == chunk.id) continue;
     last = &chunk.id;
     const repo::BlobLocation location = locate(repository_, chunk.id);
-    if (is_there(location) || std::ranges::any_of(repository_.index().find_all(repo::BlobType::data, chunk.id), is_there))
-      continue;
-    const bool cut = sizes.contains(location.pack.hex());
+    const StoredPacks::State state = packs.state(chunk.id, location);
+    if (state == StoredPacks::State::whole) continue;
     throw Error(ErrorKind::corrupt,
                 fmt::format("what belongs at byte {} is lost: pack {} is {}", chunk.offset, location.pack.short_hex(),
-                            cut ? "too short" : "missing"),
+                            state == StoredPacks::State::cut ? "too short" : "missing"),
                 "nothing was written; with parity `respaldo check --repair` may bring it back; `respaldo check` tells what "
                 "else is lost, and `restore --files` brings back the files that are not");
   }

@@ -14,9 +14,10 @@
 #include <string_view>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 
-#include "base/endian.h"
 #include "base/error.h"
+#include "base/extent.h"
 #include "base/printable.h"
 #include "base/units.h"
 #include "os/thread_group.h"
@@ -25,6 +26,8 @@
 #include "restore/link_table.h"
 #include "restore/path_selection.h"
 #include "restore/pax_header.h"
+#include "restore/stored_packs.h"
+#include "restore/tar_acl.h"
 #include "view/tree_walk.h"
 #include "view/zero_blob.h"
 
@@ -35,12 +38,13 @@ namespace {
 constexpr std::uint64_t kBytesAhead = 64 * kMiB;  // loaded, or on their way, and not yet written
 constexpr std::size_t kStepsAhead = 8192;
 constexpr std::size_t kBlock = 64 * kKiB;
+constexpr std::size_t kMostRanges = 8;  // of one file that are told
 
 // What goes into the archive next: an entry's head, zeros, or a blob.
 struct Step : BlobLoad {
   archive_entry* head = nullptr;            // owned by the queue's user
   std::shared_ptr<const std::string> path;  // one for all steps of a file
-  std::uint64_t length = 0;
+  std::uint64_t at = 0, length = 0;  // in the file
   bool zeros = false;
 };
 using StepPtr = std::shared_ptr<Step>;
@@ -72,44 +76,6 @@ struct FreeEntry {
 };
 using EntryPtr = std::unique_ptr<archive_entry, FreeEntry>;
 
-// The binary form of getxattr(2) into libarchive's. False when it is damaged.
-bool add_acl(archive_entry* entry, int type, std::string_view value) {
-  constexpr std::size_t kHead = 4, kEntry = 8;
-  const ByteView bytes = as_bytes(value);
-  if (bytes.size() < kHead || load_le32(bytes.data()) != 2 || (bytes.size() - kHead) % kEntry != 0)
-    return false;
-  for (std::size_t at = kHead; at < bytes.size(); at += kEntry) {
-    const int kind = bytes[at] | bytes[at + 1] << 8, permissions = bytes[at + 2] & 7;
-    const std::uint32_t id = load_le32(bytes.data() + at + 4);
-    int tag = 0;
-    switch (kind) {
-      case 0x01:
-        tag = ARCHIVE_ENTRY_ACL_USER_OBJ;
-        break;
-      case 0x02:
-        tag = ARCHIVE_ENTRY_ACL_USER;
-        break;
-      case 0x04:
-        tag = ARCHIVE_ENTRY_ACL_GROUP_OBJ;
-        break;
-      case 0x08:
-        tag = ARCHIVE_ENTRY_ACL_GROUP;
-        break;
-      case 0x10:
-        tag = ARCHIVE_ENTRY_ACL_MASK;
-        break;
-      case 0x20:
-        tag = ARCHIVE_ENTRY_ACL_OTHER;
-        break;
-      default:
-        return false;
-    }
-    const bool named = tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP;
-    archive_entry_acl_add_entry(entry, type, permissions, tag, named ? static_cast<int>(id) : -1, nullptr);
-  }
-  return true;
-}
-
 unsigned hardware_threads() { return std::max(1U, std::thread::hardware_concurrency()); }
 
 class Exporter {
@@ -133,6 +99,7 @@ class Exporter {
 
   TarResult run() {
     selection_.require(repository_, root_);
+    packs_.emplace(repository_);
     open();
     if (root_.mode != 0 && selection_.all()) push_entry(root_, ".");
     while (fill() || !steps_.empty()) {
@@ -141,6 +108,7 @@ class Exporter {
       steps_.pop_front();
       write(*step);
     }
+    tell_lost();
     require(archive_write_close(archive_.get()));
     put_buffer();
     if (packed_) require_packed(archive_write_close(packed_.get()));
@@ -291,8 +259,18 @@ class Exporter {
     load_ahead();
     while (!walked_ && to_load_.empty() && bytes_ahead_ < kBytesAhead && steps_.size() < kStepsAhead) {
       os::throw_if_stopped(stop_);
-      const bool more =
-          in_context([&] { return printable(walk_.entry().path); }, [&] { return walk_.next(); });
+      bool more = true;
+      try {
+        more = walk_.next();
+      } catch (Error& error) {
+        const std::string& folder = walk_.entry().path;
+        if (!is_lost(error)) {
+          error.add_context(printable(folder));
+          throw;
+        }
+        problem(folder, error.what());
+        continue;
+      }
       if (!more) {
         walked_ = true;
         break;
@@ -327,6 +305,8 @@ class Exporter {
       ++result_.sockets;
     } else if (entry.node.type == repo::NodeType::unknown) {
       problem(entry.path, "it is of an unknown kind");
+    } else if (const auto why = content_problem(entry.node)) {
+      problem(entry.path, *why);
     } else {
       push_entry(entry.node, entry.path);
     }
@@ -405,27 +385,40 @@ class Exporter {
   }
 
   void add_xattr(archive_entry* e, const repo::ExtendedAttribute& xattr, const std::string& path) {
-    const bool access = xattr.name == "system.posix_acl_access";
-    if (access || xattr.name == "system.posix_acl_default") {
-      if (!add_acl(e, access ? ARCHIVE_ENTRY_ACL_TYPE_ACCESS : ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, xattr.value))
-        problem(path, "its access control list is damaged");
+    if (is_acl(xattr)) {
+      if (!add_acl(e, xattr)) problem(path, "its access control list is damaged");
       return;
     }
     archive_entry_xattr_add_entry(e, xattr.name.c_str(), xattr.value.data(), xattr.value.size());
   }
 
-  std::vector<StepPtr> content_steps(const repo::Node& node, const std::shared_ptr<const std::string>& path) {
-    std::vector<StepPtr> result;
+  // Why there is no content to be had, as far as index and packs tell: once the head is written it is too late.
+  std::optional<std::string> content_problem(const repo::Node& node) {
+    if (node.type != repo::NodeType::file) return std::nullopt;
     std::uint64_t total = 0;
     for (const repo::BlobId& id : node.content) {
       const auto location = repository_.index().find(repo::BlobType::data, id);
-      if (!location)
-        throw Error(ErrorKind::corrupt,
-                    fmt::format("{}: blob {} is in no index", printable(*path), id.short_hex()),
-                    "run: respaldo check");
-      const std::uint32_t length = location->plain_length();
-      total += length;
-      const bool zeros = node.content.size() > 1 ? is_zero_blob(id, length) : known_zeros_.contains(id);
+      if (!location) return fmt::format("its blob {} is in no index", id.short_hex());
+      total += location->plain_length();
+      if (is_hole(node, id, location->plain_length())) continue;
+      const StoredPacks::State state = packs_->state(id, *location);
+      if (state != StoredPacks::State::whole)
+        return fmt::format("its blob {} is lost: pack {} is {}", id.short_hex(), location->pack.short_hex(),
+                           state == StoredPacks::State::cut ? "too short" : "missing");
+    }
+    if (total != node.size)
+      return fmt::format("its blobs add up to {} bytes, but its size is {}", total, node.size);
+    return std::nullopt;
+  }
+
+  // REQUIRES that it has no content_problem.
+  std::vector<StepPtr> content_steps(const repo::Node& node, const std::shared_ptr<const std::string>& path) {
+    std::vector<StepPtr> result;
+    std::uint64_t at = 0;
+    for (const repo::BlobId& id : node.content) {
+      const std::uint32_t length = repository_.index().find(repo::BlobType::data, id)->plain_length();
+      const bool zeros = is_hole(node, id, length);
+      const std::uint64_t begin = std::exchange(at, at + length);
       if (zeros && !result.empty() && result.back()->zeros) {
         result.back()->length += length;
         continue;
@@ -433,15 +426,17 @@ class Exporter {
       auto step = std::make_shared<Step>();
       step->path = path;
       step->id = id;
+      step->at = begin;
       step->length = length;
       step->zeros = zeros;
       result.push_back(std::move(step));
     }
-    if (total != node.size)
-      throw Error(ErrorKind::corrupt,
-                  fmt::format("{}: {} bytes are stored, {} should be", printable(*path), total, node.size),
-                  "run: respaldo check");
     return result;
+  }
+
+  // A short file of zeros is written out.
+  bool is_hole(const repo::Node& node, const repo::BlobId& id, std::uint32_t length) {
+    return node.content.size() > 1 ? is_zero_blob(id, length) : known_zeros_.contains(id);
   }
 
   bool is_zero_blob(const repo::BlobId& id, std::uint32_t length) {
@@ -475,30 +470,76 @@ class Exporter {
   void write(Step& step) {
     if (step.head != nullptr) {
       const EntryPtr head(std::exchange(step.head, nullptr));
+      tell_lost();
       current_ = *step.path;
       write_head(head.get());
       ++result_.entries;
+      if (const char* first = archive_entry_hardlink(head.get()); first != nullptr && not_whole_.contains(first))
+        problem(current_, fmt::format("it is a hard link to {}, which is not whole", printable(first)));
       return;
     }
     result_.bytes += step.length;
     if (step.zeros) {
-      for (std::uint64_t left = step.length; left > 0;) {
-        const auto n = std::min<std::uint64_t>(left, view::zero_blob().size());
-        write_data(view::zero_blob().first(n));
-        left -= n;
-      }
+      write_zeros(step.length);
     } else {
-      const Bytes plain =
-          in_context([&] { return printable(*step.path); }, [&] { return loader_.take(step); });
-      if (plain.size() != step.length)
-        throw Error(ErrorKind::corrupt,
-                    fmt::format("{}: blob {} is {} bytes long, the index says {}", printable(*step.path),
-                                step.id.short_hex(), plain.size(), step.length),
-                    "run: respaldo check --read-data");
+      const std::optional<Bytes> plain = taken(step);
       bytes_ahead_ -= step.length;
-      write_data(plain);
+      if (plain)
+        write_data(*plain);
+      else
+        write_zeros(step.length);
     }
     progress_.advance(step.length);
+  }
+
+  // What cannot be had any more, however often it is tried: as opposed to a store that is out of reach.
+  bool is_lost(const Error& error) {
+    const bool sector = error.error_number() == EIO || error.error_number() == EUCLEAN || error.error_number() == EBADMSG;
+    if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::not_found && !sector) return false;
+    // A disk that was pulled out has lost everything; nobody wants an archive of zeros.
+    return repository_.repository().backend().stat({store::FileType::config, ""}).has_value();
+  }
+
+  // Absent, and noted, when it is lost: its head is in the archive, the rest of the files is still to come.
+  std::optional<Bytes> taken(Step& step) {
+    std::string why;
+    try {
+      Bytes plain = loader_.take(step);
+      if (plain.size() == step.length) return plain;
+      why = fmt::format("blob {} is {} bytes long, the index says {}", step.id.short_hex(), plain.size(), step.length);
+    } catch (Error& error) {
+      if (!is_lost(error)) {
+        error.add_context(printable(*step.path));
+        throw;
+      }
+      why = error.what();
+    }
+    if (lost_.empty()) why_lost_ = std::move(why);
+    if (!lost_.empty() && lost_.back().end() == step.at)
+      lost_.back().length += step.length;
+    else
+      lost_.push_back({step.at, step.length});
+    return std::nullopt;
+  }
+
+  // Of the file that ends here.
+  void tell_lost() {
+    if (lost_.empty()) return;
+    std::string ranges;
+    for (std::size_t i = 0; i < std::min(lost_.size(), kMostRanges); ++i)
+      ranges += fmt::format("{}{} to {}", i == 0 ? "" : ", ", lost_[i].offset, lost_[i].end() - 1);
+    if (lost_.size() > kMostRanges) ranges += fmt::format(" and {} more ranges", lost_.size() - kMostRanges);
+    problem(current_, fmt::format("bytes {} are lost, and are zeros in the archive: {}", ranges, why_lost_));
+    not_whole_.insert(current_);
+    lost_.clear();
+  }
+
+  void write_zeros(std::uint64_t length) {
+    while (length > 0) {
+      const auto n = std::min<std::uint64_t>(length, view::zero_blob().size());
+      write_data(view::zero_blob().first(n));
+      length -= n;
+    }
   }
 
   void write_data(ByteView bytes) {
@@ -526,9 +567,12 @@ class Exporter {
   bool walked_ = false;
   LinkTable<std::string> first_names_;
   const view::ZeroBlobs known_zeros_;
+  std::optional<StoredPacks> packs_;
   std::unordered_map<std::uint32_t, repo::BlobId> zero_ids_;
   std::exception_ptr failure_;
-  std::string current_;
+  std::string current_, why_lost_;               // the entry that is begun
+  std::vector<Extent> lost_;                     // of its content
+  std::unordered_set<std::string> not_whole_;    // other names may come
   TarResult result_;
   std::string header_, buffer_;  // of the entry that is begun; bytes for the sink
   bool in_header_ = false, whole_ = false, abandoned_ = false;

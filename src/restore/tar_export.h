@@ -33,9 +33,10 @@ struct TarResult {
 
 // What lies below `root` as "./path" entries, in tree order: times to the nanosecond, extended attributes,
 // access control lists, hard links, devices, holes. `sink` gets the archive's bytes in order, from the
-// calling thread. Names that no file can have are problems. Throws Error when a path in `paths` does
-// not exist, before there is anything of an archive, and when a content cannot be read (an archive cannot
-// take back what it holds already), naming the file; Cancelled on stop.
+// calling thread. Names that no file can have are problems, and so are files of which a blob is in no index, or in
+// no pack: they are left out. What proves lost in a file that is begun (an archive cannot take back what it holds) is
+// zeros, and a problem that names the bytes. Throws Error when a path in `paths` does not exist, before there is
+// anything of an archive, and when the store cannot be reached; Cancelled on stop.
 TarResult export_tar(const repo::IndexedRepository& repository, const repo::Node& root,
                      const TarOptions& options, const std::function<void(ByteView)>& sink, Progress& progress,
                      std::stop_token stop);

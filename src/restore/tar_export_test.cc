@@ -6,9 +6,11 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <map>
 
 #include "base/error.h"
+#include "testing/far_store.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 #include "view/zero_blob.h"
@@ -35,7 +37,11 @@ TEST(TarExport, the_name_says_how_to_compress) {
 
 class Tar : public ::testing::Test {
  protected:
-  Tar() : repository_(memory_repository()) {}
+  Tar() {
+    repo::Repository::CreateOptions options;
+    options.scrypt = crypto::ScryptParameters{1024, 1, 1};
+    repository_ = repo::Repository::create(std::make_unique<FarStore>(store::open_memory(), store_), "secret", options);
+  }
 
   repo::BlobId blob(ByteView plain) { return lane().save(repo::BlobType::data, plain).id; }
   repo::BlobWriter::Lane& lane() {
@@ -65,12 +71,21 @@ class Tar : public ::testing::Test {
     node.subtree = lane().save(repo::BlobType::tree, as_bytes(repo::to_json(std::move(tree)))).id;
     return node;
   }
+  // Everything is stored; what is damaged from here on was whole.
+  void finish() {
+    if (after_) return;
+    lane_->close();
+    writer_->finish();
+    after_ = indexed(*repository_);
+  }
+  store::Handle pack_of(const repo::BlobId& id) {
+    return {store::FileType::pack, after_->index().find(repo::BlobType::data, id)->pack.hex()};
+  }
+  void damage(const repo::BlobId& id) {
+    flip(*repository_, pack_of(id), after_->index().find(repo::BlobType::data, id)->offset + 40);
+  }
   TarResult run(const repo::Node& root, TarOptions options = {}) {
-    if (!after_) {
-      lane_->close();
-      writer_->finish();
-      after_ = indexed(*repository_);
-    }
+    finish();
     SilentProgress progress;
     return export_tar(*after_, root, options, [&](ByteView bytes) { archive_.append(as_text(bytes)); },
                       progress, {});
@@ -97,6 +112,7 @@ class Tar : public ::testing::Test {
     return files;
   }
 
+  std::shared_ptr<FarStoreControl> store_ = std::make_shared<FarStoreControl>();
   std::unique_ptr<repo::Repository> repository_;
   std::shared_ptr<const repo::IndexedRepository> before_, after_;
   std::unique_ptr<repo::BlobWriter> writer_;
@@ -203,31 +219,132 @@ TEST_F(Tar, names_that_no_file_can_have_are_problems) {
 }
 
 TEST_F(Tar, what_fails_leaves_nothing_behind_however_it_is_compressed) {
-  const auto root = folder(
-      "", {file("big", {blob(random_bytes(300'000, 3))}, 300'000), file("liar", {blob(as_bytes("x"))}, 2)});
+  const auto big = blob(random_bytes(300'000, 3));
+  const auto root = folder("", {file("big", {big}, 300'000), file("small", {blob(as_bytes("x"))}, 1)});
+  finish();
   for (const auto compression :
        {TarCompression::none, TarCompression::gzip, TarCompression::zstd, TarCompression::xz}) {
     TarOptions options;
     options.compression = compression;
     SilentProgress progress;
-    archive_.clear();
-    EXPECT_THROW(run(root, options), Error);
-    archive_.clear();
     EXPECT_THROW(export_tar(*after_, root, options, [&](ByteView) { throw Error(ErrorKind::io, "full"); },
                             progress, {}),
                  Error);
   }
 }
 
-TEST_F(Tar, sizes_that_lie_and_blobs_that_are_missing_are_errors_with_the_name) {
-  const auto root = folder("", {file("liar", {blob(as_bytes("x"))}, 2)});
-  try {
-    run(root);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::corrupt);
-    EXPECT_THAT(error.what(), HasSubstr("liar"));
+TEST_F(Tar, files_that_are_not_whole_in_the_repository_are_left_out) {
+  repo::BlobId absent;
+  absent.bytes[7] = 7;
+  const auto kept = blob(random_bytes(5'000'000, 1)), lost = blob(random_bytes(5'000'000, 2));
+  const auto root = folder("", {file("liar", {kept}, 2), file("lost", {kept, lost}, 10'000'000), file("unknown", {kept, absent}, 5'000'001),
+                                file("whole", {kept}, 5'000'000), testing::folder_node("z", absent)});
+  finish();
+  ASSERT_NE(pack_of(kept).name, pack_of(lost).name);
+  repository_->backend().remove(pack_of(lost));
+  const TarResult result = run(root);
+  ASSERT_EQ(result.problem_count, 4U);
+  EXPECT_EQ(result.problems[0].path, "./liar");
+  EXPECT_THAT(result.problems[0].why, HasSubstr("add up to 5000000 bytes"));
+  EXPECT_EQ(result.problems[1].path, "./lost");
+  EXPECT_THAT(result.problems[1].why, HasSubstr("is missing"));
+  EXPECT_EQ(result.problems[2].path, "./unknown");
+  EXPECT_THAT(result.problems[2].why, HasSubstr("is in no index"));
+  EXPECT_EQ(result.problems[3].path, "./z");  // the folder is there, what it held is not known
+  const auto files = unpacked();
+  EXPECT_EQ(files.size(), 3U);
+  EXPECT_EQ(files.at("./whole").size(), 5'000'000U);
+}
+
+TEST_F(Tar, what_proves_lost_in_the_middle_of_a_file_is_zeros_and_told) {
+  const Bytes first = random_bytes(10'000, 1), second = random_bytes(20'000, 2), third = random_bytes(30'000, 3);
+  const auto a = blob(first), b = blob(second), c = blob(third);
+  const auto linked = [&](const std::string& name) {
+    repo::Node node = file(name, {a, b, b, a, b}, 80'000);
+    node.links = 2;
+    node.inode = 7;
+    return node;
+  };
+  const auto root = folder("", {linked("f"), linked("g"), file("h", {c}, 30'000)});
+  finish();
+  damage(b);
+  for (const auto compression : {TarCompression::none, TarCompression::zstd}) {
+    archive_.clear();
+    TarOptions options;
+    options.compression = compression;
+    const TarResult result = run(root, options);
+    EXPECT_EQ(result.entries, 4U);
+    ASSERT_EQ(result.problem_count, 2U);
+    EXPECT_EQ(result.problems[0].path, "./f");
+    EXPECT_THAT(result.problems[0].why, HasSubstr("bytes 10000 to 49999, 60000 to 79999 are lost, and are zeros in the archive: "));
+    EXPECT_EQ(result.problems[1].path, "./g");
+    EXPECT_THAT(result.problems[1].why, HasSubstr("a hard link to ./f, which is not whole"));
+    const auto files = unpacked();
+    const std::string plain(as_text(first));
+    EXPECT_TRUE(files.at("./f") == plain + std::string(40'000, '\0') + plain + std::string(20'000, '\0'));
+    EXPECT_EQ(files.at("./g"), "link to ./f");
+    EXPECT_TRUE(files.at("./h") == as_text(third));
   }
+}
+
+// The kernel's bytes of an access control list.
+std::string acl_of(const std::vector<std::array<std::uint32_t, 3>>& entries) {
+  std::string bytes("\2\0\0\0", 4);
+  const auto add = [&](std::uint32_t value, int length) {
+    for (int i = 0; i < length; ++i) bytes += static_cast<char>(value >> (8 * i));
+  };
+  for (const auto& [kind, permissions, id] : entries) {
+    add(kind, 2);
+    add(permissions, 2);
+    add(id, 4);
+  }
+  return bytes;
+}
+
+TEST_F(Tar, access_control_lists_name_every_id) {
+  const auto list = [&](std::uint32_t id) {
+    return acl_of({{1, 6, UINT32_MAX}, {2, 5, id}, {4, 4, UINT32_MAX}, {8, 7, id}, {16, 5, UINT32_MAX}, {32, 0, UINT32_MAX}});
+  };
+  repo::Node small = file("small", {blob(as_bytes("x"))}, 1);
+  small.xattrs = {{"system.posix_acl_access", list(2147483647)}};
+  repo::Node large = small;
+  large.name = "large";
+  large.xattrs = {{"system.posix_acl_access", list(2147483648)}};
+  repo::Node both = folder("z", {});
+  both.xattrs = {{"system.posix_acl_access", list(4711)}, {"system.posix_acl_default", list(4294967294)}};
+  EXPECT_EQ(run(folder("", {small, large, both})).problem_count, 0U);
+  for (const char* text : {"access=user::rw-,group::r--,other::---,user:2147483647:r-x,group:2147483647:rwx,mask::r-x\n",
+                           "access=user::rw-,user:2147483648:r-x,group::r--,group:2147483648:rwx,mask::r-x,other::---\n",
+                           "default=user::rw-,user:4294967294:r-x,group::r--,group:4294967294:rwx,mask::r-x,other::---\n"})
+    EXPECT_NE(archive_.find(std::string("SCHILY.acl.") + text), archive_.npos) << text;
+  EXPECT_EQ(archive_.find("SCHILY.xattr"), archive_.npos);
+  EXPECT_EQ(unpacked().size(), 4U);
+}
+
+TEST_F(Tar, a_store_that_is_out_of_reach_ends_it) {
+  const auto root = folder("", {file("a", {blob(as_bytes("x"))}, 1), file("b", {blob(as_bytes("y"))}, 1)});
+  finish();
+  const auto message = [&] {
+    archive_.clear();
+    try {
+      run(root);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("none");
+  };
+  const std::string tree = after_->index().find(repo::BlobType::tree, *root.subtree)->pack.hex();
+  store_->before = [&](const char* what, const store::Handle& handle) {
+    if (what == std::string("load") && handle.name != tree) throw Error(ErrorKind::io, "connection reset");
+  };
+  EXPECT_THAT(message(), HasSubstr("./a: connection reset"));
+  // The disk is gone, and with it all packs: that is no damage.
+  store_->before = [&](const char* what, const store::Handle& handle) {
+    if (what == std::string("load") && handle.name != tree) throw Error(ErrorKind::not_found, "no such file");
+  };
+  EXPECT_EQ(message(), "none");
+  repository_->backend().remove({store::FileType::config, ""});
+  EXPECT_THAT(message(), HasSubstr("./a: no such file"));
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 #include "base/printable.h"
 #include "os/thread_group.h"
 #include "view/tree_walk.h"
-#include "view/zero_blob.h"
 
 namespace respaldo::view {
 
@@ -16,20 +15,6 @@ namespace {
 
 bool is_folder(const repo::Node* node) {
   return node != nullptr && node->type == repo::NodeType::dir && node->subtree.has_value();
-}
-
-bool same_content(const repo::Node& before, const repo::Node& after) {
-  switch (before.type) {
-    case repo::NodeType::file:
-      return before.size == after.size && before.content == after.content;
-    case repo::NodeType::symlink:
-      return before.link_target == after.link_target;
-    case repo::NodeType::dev:
-    case repo::NodeType::chardev:
-      return before.device == after.device;
-    default:
-      return true;
-  }
 }
 
 bool same_attributes(std::vector<repo::ExtendedAttribute> before,
@@ -57,6 +42,24 @@ bool lies_in(const std::string& path, const std::string& folder) {
   return path == folder || path.starts_with(folder + "/");
 }
 
+std::vector<ImageChunk> content_chunks(const repo::IndexedRepository& repository, const repo::Node& file) {
+  std::vector<ImageChunk> chunks;
+  chunks.reserve(file.content.size());
+  std::uint64_t at = 0;
+  for (const repo::BlobId& id : file.content) {
+    const auto location = repository.index().find(repo::BlobType::data, id);
+    if (!location)
+      throw Error(ErrorKind::corrupt, fmt::format("its blob {} is in no index", id.short_hex()), "run: respaldo check");
+    const std::uint32_t length = location->plain_length();
+    if (length > 0) chunks.push_back({at, length, id});
+    at += length;
+  }
+  if (at != file.size)
+    throw Error(ErrorKind::corrupt, fmt::format("its blobs add up to {} bytes, but its size is {}", at, file.size),
+                "run: respaldo check");
+  return chunks;
+}
+
 }  // namespace
 
 std::vector<std::string> metadata_changes(const repo::Node& before, const repo::Node& after) {
@@ -70,33 +73,6 @@ std::vector<std::string> metadata_changes(const repo::Node& before, const repo::
     changes.emplace_back("time");
   if (!same_attributes(before.xattrs, after.xattrs)) changes.emplace_back("attributes");
   return changes;
-}
-
-ChangedBytes compare_chunks(std::span<const ImageChunk> before, std::span<const ImageChunk> after) {
-  const ZeroBlobs zeros{before.empty() ? 0 : before.back().length, after.empty() ? 0 : after.back().length};
-  const auto end_of = [](const ImageChunk& chunk) { return chunk.offset + chunk.length; };
-  ChangedBytes changed;
-  std::uint64_t at = 0;
-  bool in_range = false;
-  std::size_t b = 0, a = 0;
-  while (b < before.size() || a < after.size()) {
-    std::uint64_t end = UINT64_MAX;
-    if (b < before.size()) end = std::min(end, end_of(before[b]));
-    if (a < after.size()) end = std::min(end, end_of(after[a]));
-    bool equal = false;
-    if (b < before.size() && a < after.size())
-      equal = (before[b].offset == after[a].offset && before[b].id == after[a].id) ||
-              (zeros.contains(before[b].id) && zeros.contains(after[a].id));
-    if (!equal) {
-      changed.bytes += end - at;
-      if (!in_range) ++changed.ranges;
-    }
-    in_range = !equal;
-    at = end;
-    if (b < before.size() && end_of(before[b]) == end) ++b;
-    if (a < after.size() && end_of(after[a]) == end) ++a;
-  }
-  return changed;
 }
 
 std::vector<StoredVolume> TreeDiff::volumes(const repo::Snapshot& snapshot) {
@@ -116,12 +92,41 @@ std::vector<repo::Node> TreeDiff::nodes(const repo::Node* folder) {
   return all;
 }
 
+bool TreeDiff::same_content(const repo::Node& before, const repo::Node& after, const std::string& path) {
+  switch (before.type) {
+    case repo::NodeType::file:
+      return before.size == after.size && (before.content == after.content || same_file(before, after, path));
+    case repo::NodeType::symlink:
+      return before.link_target == after.link_target;
+    case repo::NodeType::dev:
+    case repo::NodeType::chardev:
+      return before.device == after.device;
+    default:
+      return true;
+  }
+}
+
+// Of the same size, in other blobs.
+bool TreeDiff::same_file(const repo::Node& before, const repo::Node& after, const std::string& path) {
+  if (before.content.size() == 1 && after.content.size() == 1) return false;
+  try {
+    const auto chunks_before = content_chunks(repository_, before), chunks_after = content_chunks(repository_, after);
+    const auto result =
+        ChunkComparison(repository_, progress_, stop_).compare_until_difference(chunks_before, chunks_after);
+    if (result.problem) report_.problem(path, *result.problem);
+    return result.changed.bytes == 0;
+  } catch (const Error& error) {
+    report_.problem(path, error);
+    return false;
+  }
+}
+
 void TreeDiff::entry(const repo::Node* before, const repo::Node* after, const std::string& path) {
   if (before == nullptr || after == nullptr)
     report_.difference({after == nullptr ? Change::removed : Change::added, path, before, after});
   else if (before->type != after->type)
     report_.difference({Change::type, path, before, after});
-  else if (!same_content(*before, *after))
+  else if (!same_content(*before, *after, path))
     report_.difference({Change::content, path, before, after});
   else if (!metadata_changes(*before, *after).empty())
     report_.difference({Change::metadata, path, before, after});
@@ -184,9 +189,10 @@ void TreeDiff::image(const StoredVolume* before, const StoredVolume* after) {
       return;
     if (before != nullptr) chunks_before = image_chunks(repository_, *before);
     if (after != nullptr) chunks_after = image_chunks(repository_, *after);
-    const ChangedBytes changed = compare_chunks(chunks_before, chunks_after);
-    difference.bytes_changed = changed.bytes;
-    difference.ranges = changed.ranges;
+    const auto result = ChunkComparison(repository_, progress_, stop_).compare(chunks_before, chunks_after);
+    difference.bytes_changed = result.changed.bytes;
+    difference.ranges = result.changed.ranges;
+    if (result.problem) report_.problem((before != nullptr ? before : after)->tree_path, *result.problem);
   } catch (const Error& error) {
     report_.problem((before != nullptr ? before : after)->tree_path, error);
     return;
@@ -213,6 +219,7 @@ void TreeDiff::images(const std::vector<StoredVolume>& before, const std::vector
 bool TreeDiff::compare(const repo::Snapshot& before, const repo::Snapshot& after, const std::string& wanted,
                        const std::stop_token& stop) {
   const std::string path = clean(wanted);
+  stop_ = stop;
   auto node_before = find_node(repository_, before, path);
   auto node_after = find_node(repository_, after, path);
   if (!node_before && !node_after) return false;

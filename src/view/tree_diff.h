@@ -1,16 +1,17 @@
-// What differs between two backups: files by their blobs' ids, images by the places of theirs. No content is
-// read.
+// What differs between two backups: files by their blobs' ids, images by the places of theirs. Content is read where it
+// was cut otherwise, and nowhere else.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/progress.h"
+#include "view/chunk_diff.h"
 #include "view/volume_view.h"
 
 namespace respaldo::view {
@@ -41,13 +42,6 @@ struct ImageDifference {
   std::uint64_t bytes_changed = 0, ranges = 0;
 };
 
-// Bytes, and how many ranges of them, where the blobs that cover the image differ, or where only one image
-// is. Zeros are equal however they are cut.
-struct ChangedBytes {
-  std::uint64_t bytes = 0, ranges = 0;
-};
-ChangedBytes compare_chunks(std::span<const ImageChunk> before, std::span<const ImageChunk> after);
-
 class TreeDiff {
  public:
   struct Report {
@@ -56,13 +50,13 @@ class TreeDiff {
     // What cannot be read; the rest is compared.
     std::function<void(const std::string& path, const Error& error)> problem;
   };
-  // The repository must outlive it.
-  TreeDiff(const repo::IndexedRepository& repository, Report report)
-      : repository_(repository), report_(std::move(report)) {}
+  // Repository and progress must outlive it.
+  TreeDiff(const repo::IndexedRepository& repository, Report report, Progress& progress)
+      : repository_(repository), report_(std::move(report)), progress_(progress) {}
 
   // What lies at `path` and below, parents first, by names; images at the end. Folders with equal ids are not
-  // read. False when neither backup has the path. No recursion; depth and paths are bounded. Cancelled on
-  // stop.
+  // read. Content that cannot be read is a problem, and counts as changed. False when neither backup has the
+  // path. No recursion; depth and paths are bounded. Cancelled on stop.
   bool compare(const repo::Snapshot& before, const repo::Snapshot& after, const std::string& path,
                const std::stop_token& stop);
 
@@ -76,6 +70,8 @@ class TreeDiff {
   void walk(Level start, std::string path, const std::stop_token& stop);
   void enter(std::vector<Level>& levels, const repo::Node* before, const repo::Node* after,
              const std::string& path);
+  bool same_content(const repo::Node& before, const repo::Node& after, const std::string& path);
+  bool same_file(const repo::Node& before, const repo::Node& after, const std::string& path);
   void entry(const repo::Node* before, const repo::Node* after, const std::string& path);
   void images(const std::vector<StoredVolume>& before, const std::vector<StoredVolume>& after,
               const std::string& path);
@@ -83,6 +79,8 @@ class TreeDiff {
 
   const repo::IndexedRepository& repository_;
   const Report report_;
+  Progress& progress_;
+  std::stop_token stop_;
   std::vector<std::string> images_;  // paths that are not compared as files
 };
 

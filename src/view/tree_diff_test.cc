@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "testing/memory_repository.h"
+#include "testing/temp.h"
 #include "view/zero_blob.h"
 
 namespace respaldo::view {
@@ -98,7 +99,8 @@ class Diff : public ::testing::Test {
                                  found.push_back("+-MTU"[static_cast<std::size_t>(one.change)] + one.path);
                                },
                                [&](const ImageDifference& one) { images_.push_back(one); },
-                               [&](const std::string& at, const Error&) { problems_.push_back(at); }});
+                               [&](const std::string& at, const Error&) { problems_.push_back(at); }},
+                    progress_);
     exists_ = differ.compare(a, b, path, {});
     return found;
   }
@@ -106,6 +108,7 @@ class Diff : public ::testing::Test {
   std::optional<testing::HandMadeBackup> backup_;
   std::vector<ImageDifference> images_;
   std::vector<std::string> problems_;
+  SilentProgress progress_;
   bool exists_ = false;
 };
 
@@ -208,6 +211,76 @@ TEST_F(Diff, ImagesAreComparedByTheirBlobs) {
   ASSERT_EQ(images_.size(), 1U);
   EXPECT_FALSE(images_[0].size_before);
   EXPECT_EQ(images_[0].bytes_changed, 1U << 20);
+}
+
+Bytes noise(std::size_t size) { return testing::random_bytes(size, 1); }
+
+TEST_F(Diff, FilesThatWereOnlyCutOtherwiseAreTheSame) {
+  const Bytes bytes = noise(100'000), end = noise(100'000);
+  Bytes other = noise(100'000);
+  other.data()[50'000] ^= 1;
+  const auto cut = [&](const std::string& name, ByteView content, std::size_t chunk) { return backup_->file(name, content, chunk); };
+  repo::Node chmodded = cut("mode", bytes, 9999);
+  chmodded.mode ^= 0111;
+  EXPECT_THAT(diff({cut("changed", bytes, 1000), cut("mode", bytes, 8000), cut("one blob", bytes, 100'000), cut("same", bytes, 7000)},
+                   {cut("changed", other, 3000), chmodded, cut("one blob", bytes, 30'000), cut("same", bytes, 65'536)}),
+              ElementsAre("M/changed", "U/mode"));
+  EXPECT_THAT(problems_, IsEmpty());
+}
+
+TEST_F(Diff, BlobsOfTheSamePlaceAndLengthAreNotRead) {
+  const Bytes bytes = noise(60'000);
+  repo::Node a = backup_->file("f", bytes, 10'000), b = a;
+  Bytes other = noise(60'000);
+  other.data()[15'000] ^= 1;
+  b.content[1] = backup_->data(other.view(10'000, 10'000));
+  // What would have to be read cannot be.
+  b.content[4] = backup_->data(bytes.view(40'000, 5000));
+  b.content.insert(b.content.begin() + 5, backup_->data(bytes.view(45'000, 5000)));
+  repo::Snapshot before, after;
+  before.tree = backup_->tree({a});
+  after.tree = backup_->tree({b});
+  backup_->save(before.tree);
+  const auto indexed = testing::indexed(*repository_);
+  const auto at = *indexed->index().find(repo::BlobType::data, b.content[4]);
+  testing::flip(*repository_, {store::FileType::pack, at.pack.hex()}, at.offset + 40);
+  TreeDiff differ(*indexed, {[&](const Difference& one) { EXPECT_EQ(one.change, Change::content); }, {},
+                             [&](const std::string& path, const Error&) { problems_.push_back(path); }},
+                  progress_);
+  EXPECT_TRUE(differ.compare(before, after, "/", {}));
+  EXPECT_THAT(problems_, IsEmpty());
+  // Without the sure difference it is read, and counts as changed.
+  b.content[1] = a.content[1];
+  backup_.emplace(*repository_);
+  EXPECT_THAT(diff({a}, {b}), ElementsAre("M/f"));
+  EXPECT_THAT(problems_, ElementsAre("/f"));
+}
+
+TEST_F(Diff, ContentThatIsNotThereCountsAsChanged) {
+  repo::Node a = backup_->file("f", noise(60'000), 10'000), b = a;
+  b.content[3] = id_of(7);
+  EXPECT_THAT(diff({a}, {b}), ElementsAre("M/f"));
+  EXPECT_THAT(problems_, ElementsAre("/f"));
+}
+
+TEST_F(Diff, ImagesThatWereCutOtherwiseDifferWhereTheirBytesDo) {
+  Bytes image = noise(40U << 20);  // more than one thread compares in one go
+  std::ranges::fill(image.span().subspan(4U << 20, 4U << 20), std::uint8_t{0});
+  const auto volume = [&](std::size_t chunk) {
+    return std::vector<repo::Node>{folder("vg0", {folder("root", {backup_->file("image.raw", image, chunk)})})};
+  };
+  const auto before = volume(512U << 10), same = volume(700'000);
+  image.data()[3'000'000] ^= 1;
+  image.data()[30'000'000] ^= 1;
+  const auto after = volume(700'000);
+  EXPECT_THAT(diff(before, same), IsEmpty());
+  EXPECT_THAT(images_, IsEmpty());
+  backup_.emplace(*repository_);
+  EXPECT_THAT(diff(before, after), IsEmpty());
+  ASSERT_EQ(images_.size(), 1U);
+  EXPECT_EQ(images_[0].ranges, 2U);
+  // From border to border, of either.
+  EXPECT_EQ(images_[0].bytes_changed, (3'145'728U - 2'800'000U) + (30'100'000U - 29'884'416U));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 """export --tar: GNU tar unpacks what was saved, with all metadata; in bounded memory; and never half an archive."""
 from common import *
-from restore_files import ROOT, blocks_used, compare, everything, links_by_group, make_source, make_sparse, write
+from restore_files import (ACL_ACCESS, ACL_DEFAULT, ROOT, blocks_used, compare, everything, links_by_group, make_source, make_sparse,
+                           named_acl, write)
 
 
 def export(repository, *words, **kwargs):
@@ -32,6 +33,10 @@ def add_odd_things(top):
     os.setxattr(top / "linked holes", "user.percent%equals=", b"odd name")
     if ROOT:
         os.lchown(top / "data then hole", 3000000, 4294967294)
+        write(top / "acl of large ids")
+        os.setxattr(top / "acl of large ids", ACL_ACCESS, named_acl(2147483648))
+        (top / "default acl of large ids").mkdir()
+        os.setxattr(top / "default acl of large ids", ACL_DEFAULT, named_acl(4294967294))
     for path in sorted(top.rglob("*"), key=lambda p: -len(os.fsencode(p))):
         if "hole" in path.name or "fff" in path.name or "caf" in path.name:
             os.utime(path, ns=(1, 1_234_567_890_987_654_321), follow_symlinks=False)
@@ -107,13 +112,21 @@ def damage_is_told(work, repository):
         for at in range(0, len(data) - 4096, 256 << 10):
             data[at + 100] ^= 1
         pack.write_bytes(data)
-    result = export(repository, "latest", "--tar", work / "broken.tar", expect=1)
-    error = json.loads(result.stderr.strip().splitlines()[-1])
-    need("/source/" in error["message"], f"the file is not named: {error}")
-    need(not [p for p in os.listdir(work) if "broken" in p], "half an archive was left")
-    piped = subprocess.run([RESPALDO, "-q", "-r", repository, "export", "latest", "--tar", "-"], env=ENV, stdout=subprocess.PIPE,
-                           stderr=subprocess.DEVNULL)
-    need(piped.returncode == 1 and not piped.stdout.endswith(bytes(1024)), "half an archive ends like a whole one")
+    archive = work / "broken.tar"
+    told = json.loads(export(repository, "latest", "--tar", archive, expect=1).stdout)
+    need(told["problem_count"] > 0 and all("/source/" in p["path"] and p["why"] for p in told["problems"]), f"{told}")
+    need(any("are zeros in the archive" in p["why"] for p in told["problems"]), f"no byte range is told: {told}")
+    listed = run(["tar", "-tf", archive]).stdout.splitlines()
+    need(len(listed) == told["entries"], f"{len(listed)} entries, not {told['entries']}")
+    piped = subprocess.run([RESPALDO, "--json", "-r", repository, "export", "latest", "--tar", "-"], env=ENV,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    need(piped.returncode == 1 and piped.stdout == archive.read_bytes(), "a pipe gets other bytes than a file")
+    events = [json.loads(line) for line in piped.stderr.splitlines()]
+    need([e["path"] for e in events if e["event"] == "problem"] == [p["path"] for p in told["problems"]], f"{events}")
+    for pack in packs:
+        pack.unlink()
+    lost = json.loads(export(repository, "latest", "--tar", work / "lost.tar", expect=1).stderr.strip().splitlines()[-1])
+    need(lost["event"] == "error" and not (work / "lost.tar").exists(), f"without a tree: {lost}")
 
 
 def main():
