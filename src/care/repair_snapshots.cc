@@ -155,7 +155,8 @@ class Rewriter {
   std::optional<Rewritten> tree(const BlobId& id, const std::string& path, std::size_t depth) {
     os::throw_if_stopped(stop_);
     if (clean_.contains(id)) return Rewritten{id, {}};
-    std::optional<Tree> old = depth > kDeepest ? std::nullopt : load(id);
+    if (depth > kDeepest) return Rewritten{id, {}};  // nobody looked: that is no reason to lose it
+    std::optional<Tree> old = load(id);
     if (!old) return std::nullopt;
     const std::size_t losses_before = result_.losses.size();
     Tree fresh;

@@ -183,6 +183,34 @@ TEST(RepairSnapshots, what_is_lost_of_parts_in_folders_is_zeros_in_its_place) {
                                            Extent{3 * kPart, kPart}));
 }
 
+TEST(RepairSnapshots, a_folder_that_lies_deep_is_no_lost_one) {
+  const auto repository = memory_repository();
+  const Bytes bytes = random_bytes(20'000, 1);
+  const ByteView lost = bytes.view(0, 10'000), whole = bytes.view(10'000, 10'000);
+  {
+    HandMadeBackup alone(*repository);
+    alone.save(alone.tree({alone.file("in a pack of its own", lost)}));
+  }
+  HandMadeBackup backup(*repository);
+  repo::BlobId deep = backup.tree({backup.file("far down", whole)});
+  for (int i = 0; i < 1500; ++i) deep = backup.tree({folder_node("n", deep)});
+  backup.save(backup.tree({folder_node("deep", deep), backup.file("lost", lost)}));
+  const auto data = indexed(*repository)->index().find(BlobType::data, repo::BlobId{crypto::sha256(lost)});
+  repository->backend().remove({store::FileType::pack, data->pack.hex()});
+  SilentProgress progress;
+  repair_index(*repository, {}, progress, {});
+  repair_snapshots(*repository, repository->snapshots(), {.forget = true}, progress, {});
+  const auto known = indexed(*repository);
+  bool found = false;
+  for (const auto& repaired : repository->snapshots())
+    for (const repo::Node& node : known->load_tree(repaired.snapshot.tree).nodes)
+      if (node.name == "deep") {
+        found = true;
+        EXPECT_EQ(*node.subtree, deep);
+      }
+  EXPECT_TRUE(found);
+}
+
 TEST_F(RepairPacks, what_is_lost_is_stored_again_by_who_still_has_it) {
   damage(3);
   damage(20);

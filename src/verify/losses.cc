@@ -69,10 +69,11 @@ class Walk {
   // True when something below is lost.
   bool folder(const repo::BlobId& id, const std::string& path, std::size_t depth) {
     os::throw_if_stopped(stop_);
-    if (whole_.contains(id)) return false;
+    // What lies deeper is counted, but not named.
+    if (depth > kDeepest || whole_.contains(id)) return false;
     repo::Tree tree;
     try {
-      if (depth > kDeepest || lost(BlobType::tree, id)) throw Error(ErrorKind::corrupt, "lost");
+      if (lost(BlobType::tree, id)) throw Error(ErrorKind::corrupt, "lost");
       tree = repository_.load_tree(id);
     } catch (const Error&) {
       Loss& loss = add(path);
