@@ -4,13 +4,16 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <thread>
 
 #include "base/error.h"
+#include "base/hex.h"
 #include "care/kept_copies.h"
 #include "care/repack.h"
 #include "care/used_blobs.h"
+#include "crypto/crypto.h"
 #include "os/thread_group.h"
 #include "parity/parity_backend.h"
 #include "parity/upkeep.h"
@@ -85,6 +88,20 @@ std::vector<std::string> told(const BadCopies& bad) {
   return warnings;
 }
 
+// What a server will not let go in the end is not to be stored a second time before. One that only appends refuses this
+// before it looks whether there is such an index.
+void require_removal(repo::Repository& repository) {
+  if (!repository.backend().location().starts_with("rest:")) return;
+  std::array<std::uint8_t, 32> nothing;
+  crypto::random_bytes(nothing);
+  try {
+    repository.backend().remove({store::FileType::index, to_hex(nothing)});
+  } catch (Error& error) {
+    error.add_context("nothing was changed");
+    throw;
+  }
+}
+
 }  // namespace
 
 PruneReport prune(repo::Repository& repository, const PruneOptions& options, repo::RepoLock* lock,
@@ -144,10 +161,12 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, rep
   if (options.dry_run) return report;
 
   require_lock(lock, stop);
-  if (plan.stats.packs.repack > 0)
+  if (plan.stats.packs.repack > 0) {
+    require_removal(repository);
     repack(indexed, plan,
            {.threads = threads, .pack_size = options.pack_size, .compress = options.repack_uncompressed},
            progress, stop);
+  }
   require_lock(lock, stop);
   // Not before: such a pack may hold the only whole copy of a blob that could not be moved.
   remove_files(repository, store::FileType::pack, names(plan.unreferenced), progress);

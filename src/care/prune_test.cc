@@ -176,6 +176,32 @@ class Forgetful final : public store::Forward {
   bool first_ = true;
 };
 
+// A server that keeps all but locks.
+class AppendOnly final : public store::Forward {
+ public:
+  using Forward::Forward;
+  std::string location() const override { return "rest:http://host/"; }
+  void remove(const store::Handle& handle) override {
+    if (handle.type != store::FileType::lock) throw Error(ErrorKind::refused, "append-only");
+    Forward::remove(handle);
+  }
+  void remove_many(std::span<const store::Handle> handles) override {
+    for (const store::Handle& handle : handles) remove(handle);
+  }
+};
+
+TEST_F(Prune, where_nothing_may_be_removed_nothing_is_stored_twice) {
+  const auto late = store_range(10, kChunks);
+  store_range(0, 15);
+  forget(late);
+  const auto before = disk_.objects();
+  repository_ = repo::Repository::open(std::make_unique<AppendOnly>(disk_.open()), "secret");
+  EXPECT_THROW(prune(), Error);
+  EXPECT_EQ(disk_.objects(), before);
+  reopen();
+  EXPECT_GT(prune().stats.packs.repack, 0U);
+}
+
 TEST_F(Prune, what_a_store_forgets_to_tell_is_not_removed) {
   store_range(0, kChunks);
   const auto before = disk_.objects();

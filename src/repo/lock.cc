@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -14,10 +13,8 @@
 #include <thread>
 #include <utility>
 
-#include "base/hex.h"
 #include "base/printable.h"
 #include "base/units.h"
-#include "crypto/crypto.h"
 #include "os/thread_group.h"
 #include "repo/go_text.h"
 #include "repo/host.h"
@@ -255,14 +252,12 @@ void require_removal(Repository& repository) {
   const std::string name = save_lock(repository, false);
   try {
     repository.backend().remove({FileType::lock, name});
-    // A server that only appends lets locks go, and refuses this before it looks whether there is one.
-    std::array<std::uint8_t, 32> nothing;
-    crypto::random_bytes(nothing);
-    if (place.starts_with("rest:")) repository.backend().remove({FileType::index, to_hex(nothing)});
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::refused) throw;
     throw Error(ErrorKind::refused,
-                fmt::format("nothing can be removed from {} with these credentials ({})", place, error.what()),
+                fmt::format("nothing can be removed from {} with these credentials, locks neither: an exclusive lock "
+                            "would shut everybody out ({})",
+                            place, error.what()),
                 "give credentials that may remove objects; backups need none");
   }
 }

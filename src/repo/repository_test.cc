@@ -480,15 +480,9 @@ struct Stopped : store::Forward {
     if (handle.type == unreadable) throw Error(ErrorKind::refused, "status 403");
     return below_->load_all(handle, limit);
   }
-  void remove(const store::Handle& handle) override {
-    if (handle.type == kept) throw Error(ErrorKind::refused, "append only");
-    below_->remove(handle);
-  }
-  std::string location() const override { return place.empty() ? below_->location() : place; }
-  std::optional<store::FileType> type, unreadable, kept;
+  std::optional<store::FileType> type, unreadable;
   int left = 0;
   bool behind = false, fails = false;
-  std::string place;
 };
 
 TEST_F(Repositories, what_was_saved_before_a_stop_was_saved) {
@@ -544,20 +538,6 @@ TEST_F(Repositories, a_lock_that_the_store_does_not_give_is_no_damaged_one) {
   EXPECT_EQ(error.kind(), ErrorKind::refused);
   EXPECT_THAT(error.what(), HasSubstr("status 403"));
   store.unreadable.reset();
-}
-
-TEST_F(Repositories, who_may_only_append_gets_no_exclusive_lock) {
-  create();
-  auto backend = std::make_unique<Stopped>(store::open_local(path().native()));
-  Stopped& store = *backend;
-  const auto repository = Repository::open(std::move(backend), "respaldo");
-  store.place = "rest:http://host/";
-  store.kept = store::FileType::index;
-  EXPECT_EQ(error_of([&] { RepoLock::acquire(*repository, LockKind::exclusive); }).kind(), ErrorKind::refused);
-  EXPECT_TRUE(store.list(store::FileType::lock).empty());
-  RepoLock::acquire(*repository, LockKind::shared);
-  store.kept.reset();
-  RepoLock::acquire(*repository, LockKind::exclusive);
 }
 
 TEST_F(Repositories, an_init_that_failed_can_be_repeated) {
