@@ -439,7 +439,7 @@ class Run {
         engine::keeper(*job.lease)->keep_as_base(*job.token);
         job.base_kept = true;
         for (const auto& old : job.bases) old->remove();
-      } catch (const Error& error) {
+      } catch (const std::exception& error) {  // a stop, too
         summary_.warnings.push_back(fmt::format("{}: {}: {}", job.name.str(),
                                                 job.base_kept ? "an old base stays" : "no base is kept",
                                                 error.what()));
@@ -454,11 +454,18 @@ class Run {
     try {
       job.lease->release();
     } catch (const Error& error) {
-      summary_.warnings.push_back(
-          fmt::format("the snapshot {} could not be removed: {}", job.lease->snapshot_name(), error.what()));
+      warn_of_stray(job, error);
+    } catch (const Cancelled& stop) {
+      if (!summary_.id) throw;
+      warn_of_stray(job, stop);
     }
     job.bases.clear();
     job.lease.reset();
+  }
+
+  void warn_of_stray(const Job& job, const std::exception& why) {
+    summary_.warnings.push_back(
+        fmt::format("the snapshot {} could not be removed: {}", job.lease->snapshot_name(), why.what()));
   }
 
   void save_files(Job& job, const FileView& view, const ChunkMap& chunks) {
@@ -568,7 +575,11 @@ class Run {
     repository.backend().will_save(store::FileType::snapshot);
     still_locked_();
     os::crash_point("before the backup is listed");
-    summary_.id = repo::save_snapshot(repository, snapshot_);
+    try {
+      summary_.id = repo::save_snapshot(repository, snapshot_);
+    } catch (const Cancelled&) {
+      throw ListingCancelled();
+    }
   }
 
   repo::BlobId save_trees() {

@@ -17,6 +17,7 @@ namespace {
 
 using namespace respaldo::testing;
 using ::testing::AnyOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -127,6 +128,14 @@ class Bases : public ::testing::Test {
   SilentProgress progress_;
   std::function<void()> still_locked_ = [] {};
 };
+
+TEST_F(Bases, a_stop_when_the_backup_is_listed_is_no_end) {
+  engine_.on_release = [] { throw Cancelled(); };
+  const BackupSummary summary = run();
+  ASSERT_TRUE(summary.id);
+  EXPECT_TRUE(holds(summary));
+  EXPECT_THAT(summary.warnings, ElementsAre(HasSubstr("could not be removed: interrupted")));
+}
 
 TEST_F(Bases, spare_what_did_not_change) {
   const BackupSummary first = run();
