@@ -62,7 +62,7 @@ struct Job {
   std::vector<std::string> disks, tags;
   // Options of the commands that the job is made of, as on the command line ("--cow=10G").
   std::vector<std::string> backup, keep, prune, check;
-  // Absent: never; 0: every time. From the end of the last time that it went well.
+  // Absent: never; 0: every time. From the start of the last job in which it went well.
   std::optional<std::chrono::seconds> prune_every, check_every;
   Hooks hooks;
   Limits limits;
