@@ -359,9 +359,9 @@ app::ExitCode save(app::Context& context, const backup::BackupOptions& plan, Ver
     report(context, summary, nullptr);
   } else {
     // It is listed: from here on nothing may end as if it were not, a stop neither.
-    facts.emplace_back("BACKUP", summary.id->hex());
     for (const std::string& warning : summary.warnings) context.warn(warning);
     if (verification != nullptr) verification->after_commit(*summary.id);
+    facts.emplace_back("BACKUP", summary.id->hex());
     in_context([&] { return fmt::format("backup {} is saved, but not all of its report is written", summary.id->short_hex()); },
                [&] { report(context, summary, verification); });
     require_lock_to_the_end(*lock, *summary.id);
