@@ -284,6 +284,25 @@ TEST_F(Program, a_value_that_cannot_be_right_is_refused_before_anything_is_opene
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("--cow"), HasSubstr("hint: ")));
 }
 
+TEST_F(Program, options_of_which_one_would_do_nothing_are_refused) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"check", "--repair", "--device", "vg0/root"},
+                                                {"check", "--read-data", "--device", "vg0/root"},
+                                                {"check", "--read-data-subset", "1/2", "--device", "vg0/root"},
+                                                {"check", "--read-data-subset", "1/2", "--read-data"},
+                                                {"backup", "vg0/root", "--full", "--quick"},
+                                                {"backup", "vg0/root", "--raw", "--quick"},
+                                                {"backup", "vg0/root", "--raw", "--mount"},
+                                                {"forget", "latest", "--max-repack-size", "0"},
+                                                {"forget", "latest", "--repack-uncompressed"},
+                                                {"repair", "index", "--host", "web"},
+                                                {"repair", "packs", "00", "--forget"},
+                                                {"repair", "snapshots", "--read-all-packs"}}) {
+    const Outcome outcome = respaldo(words);
+    EXPECT_EQ(outcome.code, 2) << words[0] << " " << words[1] << ": " << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("--")) << words[0];
+  }
+}
+
 TEST_F(Program, version_is_told) {
   EXPECT_THAT(run({"version"}).out, StartsWith("respaldo "));
   EXPECT_EQ(nlohmann::json::parse(run({"--json", "version"}).out)["version"], app::kVersion);

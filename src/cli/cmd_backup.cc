@@ -414,11 +414,12 @@ Action configure_backup(CLI::App& app) {
                  "give up when a thin pool has less free: 1G, or 5% of it [5%]")
       ->type_name("SIZE")
       ->check(taken_by(parse_min_pool_free));
-  app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
+  auto* raw = app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
   auto* mount =
       app.add_flag("--mount", options->mount,
                    "read filesystems other than ext through this machine's kernel with --disk, too, and "
-                   "on partitions inside volumes; needs root");
+                   "on partitions inside volumes; needs root")
+          ->excludes(raw);
   app.add_flag("--no-mount", options->no_mount,
                "never let the kernel mount anything: the image view alone of all but ext")
       ->excludes(mount);
@@ -426,11 +427,13 @@ Action configure_backup(CLI::App& app) {
                "store what the filesystem calls free, too, instead of zeros");
   app.add_flag("--keep-base", options->keep_base,
                "keep the snapshot, so that the next backup reads only what changes from now on");
-  app.add_flag(
-      "--quick", options->quick,
-      "where no base is there: trust the inodes of ext2, ext3 and ext4 (times, size, place), as file "
-      "backup tools do, and read only files that look changed");
-  app.add_flag("--full", options->full, "read everything, even if a base is there");
+  auto* quick =
+      app.add_flag(
+             "--quick", options->quick,
+             "where no base is there: trust the inodes of ext2, ext3 and ext4 (times, size, place), as file "
+             "backup tools do, and read only files that look changed")
+          ->excludes(raw);
+  app.add_flag("--full", options->full, "read everything, even if a base is there")->excludes(quick);
   app.add_option("--tag", options->tags, "a tag for the backup, or several (a,b); may be given several times")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->expected(1)

@@ -189,8 +189,8 @@ Action configure_forget(CLI::App& app) {
   app.add_flag("--trust-clock", options->trust_clock,
                "backups may go although later ones are dated more than a year after them");
   app.add_flag("-n,--dry-run", options->dry_run, "only tell what would be done");
-  app.add_flag("--prune", options->prune, "and remove what no backup needs any more");
-  add_prune_options(app, options->prune_words);
+  auto* prune = app.add_flag("--prune", options->prune, "and remove what no backup needs any more");
+  for (CLI::Option* of_prune : add_prune_options(app, options->prune_words)) of_prune->needs(prune);
   return [options](app::Context& context) { return forget(context, *options); };
 }
 
