@@ -26,7 +26,11 @@ struct OptionShape {
   // Error for a value that the command would refuse; may be empty.
   std::function<void(const std::string&)> check{};
 };
-using Vocabulary = std::map<std::string, std::map<std::string, OptionShape>>;
+struct Vocabulary {
+  std::map<std::string, std::map<std::string, OptionShape>> commands;
+  // Error for options, as on the command line, that the command would refuse together; may be empty.
+  std::function<void(const std::string& command, const std::vector<std::string>& options)> judge{};
+};
 
 struct Repository {
   std::string name, location;
