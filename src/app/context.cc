@@ -68,6 +68,13 @@ ExitCode exit_code_for(const Error& error) {
   }
 }
 
+ExitCode exit_code_for(const std::exception& thrown) {
+  if (const auto* error = dynamic_cast<const Error*>(&thrown)) return exit_code_for(*error);
+  if (dynamic_cast<const Cancelled*>(&thrown) != nullptr) return ExitCode::interrupted;
+  if (dynamic_cast<const engine::HeldByActivation*>(&thrown) != nullptr) return ExitCode::locked;
+  return ExitCode::failed;
+}
+
 std::vector<std::string> StoreFlags::words() const {
   std::vector<std::string> words{fmt::format("--connections={}", connections)};
   if (limit_upload != 0) words.push_back(fmt::format("--limit-upload={}", limit_upload));

@@ -74,6 +74,7 @@ enum class ExitCode : int {
   interrupted = 130,
 };
 ExitCode exit_code_for(const Error& error);
+ExitCode exit_code_for(const std::exception& thrown);  // whatever ended the command
 
 // There is nothing at the repository's place: its exit code is restic's.
 class NoRepository : public Error {

@@ -53,6 +53,7 @@ std::string journal_name(fs::JournalState state) {
 // A volume on its way into the backup.
 struct Job {
   engine::VolumeName name;  // as it will be stored
+  bool is_snapshot = false;
   view::VolumeFacts facts;
   std::unique_ptr<engine::SnapshotLease> lease;      // null once released
   std::vector<std::unique_ptr<engine::Base>> bases;  // that the lease found
@@ -223,6 +224,7 @@ class Run {
       job.name = asked;
       // What a given snapshot shows is its origin, and is stored under the origin's name.
       if (options_.from_snapshot && info.origin) job.name.lv = *info.origin;
+      job.is_snapshot = info.origin.has_value();
       if (!names.insert(job.name).second)
         throw Error(ErrorKind::usage, fmt::format("{} is named twice", job.name.str()),
                     "each volume can be in a backup once");
@@ -310,6 +312,25 @@ class Run {
     parent_ = find_parent(known_, snapshot_);
     if (parent_) snapshot_.parent = parent_->id;
     parent_folders_.emplace(repository_, parent_ ? &parent_->snapshot : nullptr);
+    if (parent_)
+      for (const Job& job : jobs_) warn_of_namesake(job);
+  }
+
+  // Of two disks with the same names, in turn, retention would take the backups of one for old ones of the other. Snapshots
+  // are another volume each time.
+  void warn_of_namesake(const Job& job) {
+    try {
+      const auto before = recorded_facts(repository_, parent_->snapshot, job.name);
+      if (!before || job.is_snapshot || before->how == "given" || before->lv_uuid.empty() || job.facts.lv_uuid.empty() ||
+          before->lv_uuid == job.facts.lv_uuid)
+        return;
+      summary_.warnings.push_back(fmt::format(
+          "{}: backup {} of this host is of another volume of this name (its UUID is another), and `forget` counts both as one. "
+          "If the other one is still in use, tell them apart with --host; else nothing is to be done",
+          job.name.str(), parent_->id.short_hex()));
+    } catch (const Error&) {
+      // A damaged parent: check tells of it.
+    }
   }
 
   // Which chunks need not be read, and whether the snapshots shall be bases for the next run.
@@ -438,8 +459,16 @@ class Run {
       try {
         engine::keeper(*job.lease)->keep_as_base(*job.token);
         job.base_kept = true;
-        for (const auto& old : job.bases) old->remove();
-      } catch (const Error& error) {
+        for (const auto& old : job.bases) {
+          old->remove();
+          // One of this repository was of use until now.
+          if (!holds_backup_of(repository_, known_, old->identity().token))
+            summary_.warnings.push_back(fmt::format(
+                "{}: the base {} was removed for the new one; its backup is not in this repository. Who saves a volume into two "
+                "repositories in turn reads everything each time: use --keep-base for one of them alone",
+                job.name.str(), old->name()));
+        }
+      } catch (const std::exception& error) {  // a stop, too
         summary_.warnings.push_back(fmt::format("{}: {}: {}", job.name.str(),
                                                 job.base_kept ? "an old base stays" : "no base is kept",
                                                 error.what()));
@@ -454,11 +483,18 @@ class Run {
     try {
       job.lease->release();
     } catch (const Error& error) {
-      summary_.warnings.push_back(
-          fmt::format("the snapshot {} could not be removed: {}", job.lease->snapshot_name(), error.what()));
+      warn_of_stray(job, error);
+    } catch (const Cancelled& stop) {
+      if (!summary_.id) throw;
+      warn_of_stray(job, stop);
     }
     job.bases.clear();
     job.lease.reset();
+  }
+
+  void warn_of_stray(const Job& job, const std::exception& why) {
+    summary_.warnings.push_back(
+        fmt::format("the snapshot {} could not be removed: {}", job.lease->snapshot_name(), why.what()));
   }
 
   void save_files(Job& job, const FileView& view, const ChunkMap& chunks) {
@@ -568,7 +604,11 @@ class Run {
     repository.backend().will_save(store::FileType::snapshot);
     still_locked_();
     os::crash_point("before the backup is listed");
-    summary_.id = repo::save_snapshot(repository, snapshot_);
+    try {
+      summary_.id = repo::save_snapshot(repository, snapshot_);
+    } catch (const Cancelled&) {
+      throw ListingCancelled();
+    }
   }
 
   repo::BlobId save_trees() {

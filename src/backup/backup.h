@@ -78,8 +78,16 @@ struct BackupSummary {
       warnings;  // the backup is sound, but something should be seen to (a stray snapshot)
 };
 
+// The stop came while the store was listing the backup: whether it is listed nobody can tell.
+class ListingCancelled : public Cancelled {
+ public:
+  const char* what() const noexcept override {
+    return "interrupted while the backup was being listed: `respaldo list` tells whether it is";
+  }
+};
+
 // Runs the whole backup: leases, pass, validity of the snapshots after the last byte, packs, index, object.
-// Nothing is listed when this throws. The caller holds the repository's lock and gives its `lost` check as
+// Nothing is listed when this throws, unless ListingCancelled; once it is, no stop ends the run. The caller holds the repository's lock and gives its `lost` check as
 // `still_locked` (throws when lost).
 BackupSummary run_backup(engine::VolumeEngine& engine, const repo::IndexedRepository& repository,
                          const BackupOptions& options, Progress& progress,

@@ -23,6 +23,7 @@ namespace respaldo::backup {
 namespace {
 
 using namespace respaldo::testing;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -358,6 +359,31 @@ TEST_F(Backup, a_snapshot_that_stays_behind_is_a_warning) {
   EXPECT_TRUE(summary.id);
   ASSERT_EQ(summary.warnings.size(), 1U);
   EXPECT_THAT(summary.warnings[0], HasSubstr("somebody has it open"));
+}
+
+TEST_F(Backup, of_another_volume_of_the_same_name_is_told) {
+  EXPECT_THAT(run().warnings, IsEmpty());
+  EXPECT_THAT(run().warnings, IsEmpty());
+  engine_.volumes.begin()->second.uuid = "of another disk";
+  EXPECT_THAT(run().warnings, ElementsAre(AllOf(HasSubstr("vg0/root"), HasSubstr("another volume"), HasSubstr("--host"))));
+  EXPECT_THAT(run().warnings, IsEmpty()) << "it is the one from now on";
+  engine_.volumes.begin()->second.uuid.clear();
+  options_.hostname = "another";
+  EXPECT_THAT(run().warnings, IsEmpty());
+}
+
+TEST_F(Backup, of_snapshots_made_anew_is_no_other_volume) {
+  FakeVolume& snapshot = engine_.volumes[{"vg0", "snap"}];
+  snapshot.device = engine_.volumes.begin()->second.device;
+  snapshot.origin = "root";
+  options_.volumes = {{"vg0", "snap"}};
+  options_.from_snapshot = true;
+  run();
+  snapshot.uuid = "of tonight's";
+  EXPECT_THAT(run().warnings, IsEmpty());
+  options_.from_snapshot = false;
+  options_.volumes = {{"vg0", "root"}};
+  EXPECT_THAT(run().warnings, IsEmpty());
 }
 
 TEST_F(Backup, refuses_no_volume_and_one_named_twice) {

@@ -147,6 +147,15 @@ void prove(BaseChoice& choice, const BaseSearch& search, const engine::Base& bas
 
 }  // namespace
 
+bool holds_backup_of(const repo::IndexedRepository& repository, const std::vector<repo::NamedSnapshot>& backups,
+                     const std::string& token) {
+  try {
+    return find_parent_of(repository, backups, token).has_value();
+  } catch (const Error&) {
+    return true;  // a backup that is damaged: check tells of it
+  }
+}
+
 std::string new_base_token(const repo::Timestamp& backup_began) {
   std::array<std::uint8_t, 12> random{};
   crypto::random_bytes(random);

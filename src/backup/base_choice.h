@@ -23,6 +23,10 @@ struct BaseChoice {
 // hexadecimal digits.
 std::string new_base_token(const repo::Timestamp& backup_began);
 
+// False for bases of other repositories, and of backups that are forgotten.
+bool holds_backup_of(const repo::IndexedRepository& repository, const std::vector<repo::NamedSnapshot>& backups,
+                     const std::string& token);
+
 // `vg_config`: the group's metadata as text, `lv`: the base's origin.
 view::BaseFacts facts_of(const engine::BaseIdentity& identity, const std::string& vg_config,
                          const std::string& lv);

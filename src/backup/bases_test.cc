@@ -16,7 +16,9 @@ namespace respaldo::backup {
 namespace {
 
 using namespace respaldo::testing;
+using ::testing::AllOf;
 using ::testing::AnyOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -127,6 +129,22 @@ class Bases : public ::testing::Test {
   SilentProgress progress_;
   std::function<void()> still_locked_ = [] {};
 };
+
+TEST_F(Bases, a_stop_when_the_backup_is_listed_is_no_end) {
+  engine_.on_release = [] { throw Cancelled(); };
+  const BackupSummary summary = run();
+  ASSERT_TRUE(summary.id);
+  EXPECT_TRUE(holds(summary));
+  EXPECT_THAT(summary.warnings, ElementsAre(HasSubstr("could not be removed: interrupted")));
+}
+
+TEST_F(Bases, of_another_repository_are_replaced_with_a_word) {
+  EXPECT_THAT(run().warnings, IsEmpty());
+  EXPECT_THAT(run().warnings, IsEmpty());
+  const auto first = std::exchange(repository_, memory_repository());
+  EXPECT_THAT(run().warnings, ElementsAre(AllOf(HasSubstr("not in this repository"), HasSubstr("--keep-base"))));
+  EXPECT_THAT(run().warnings, IsEmpty());
+}
 
 TEST_F(Bases, spare_what_did_not_change) {
   const BackupSummary first = run();

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "view/volume_view.h"
 
 namespace respaldo::backup {
 
@@ -12,20 +11,18 @@ namespace {
 constexpr std::size_t kMostAsked = 3;  // each costs a few small reads
 constexpr std::uint64_t kMostRead = 16U << 20;
 
-std::optional<std::uint64_t> used_by(const repo::IndexedRepository& repository, const repo::Snapshot& backup,
-                                     const engine::VolumeName& volume, const std::string& uuid) {
+}  // namespace
+
+std::optional<view::VolumeFacts> recorded_facts(const repo::IndexedRepository& repository,
+                                                const repo::Snapshot& backup, const engine::VolumeName& volume) {
   const auto node =
       view::find_node(repository, backup, "/" + volume.str() + "/" + std::string(view::kFactsName));
   if (!node || node->size > kMostRead) return std::nullopt;
   std::string text;
   for (const repo::BlobId& id : node->content)
     text += as_text(repository.load_blob(repo::BlobType::data, id));
-  const view::VolumeFacts facts = view::VolumeFacts::parse(text);
-  // Another host may have a volume of this name.
-  return facts.how == "snapshot" && facts.lv_uuid == uuid ? facts.cow_used : std::nullopt;
+  return view::VolumeFacts::parse(text);
 }
-
-}  // namespace
 
 std::optional<std::uint64_t> cow_peak(const repo::IndexedRepository& repository,
                                       const std::vector<repo::NamedSnapshot>& backups,
@@ -41,8 +38,10 @@ std::optional<std::uint64_t> cow_peak(const repo::IndexedRepository& repository,
   std::optional<std::uint64_t> peak;
   for (std::size_t i = 0; i < std::min(of_volume.size(), kMostAsked); ++i) {
     try {
-      if (const auto used = used_by(repository, *of_volume[i], volume, uuid))
-        peak = std::max(peak.value_or(0), *used);
+      const auto facts = recorded_facts(repository, *of_volume[i], volume);
+      // Another host may have a volume of this name.
+      if (facts && facts->how == "snapshot" && facts->lv_uuid == uuid && facts->cow_used)
+        peak = std::max(peak.value_or(0), *facts->cow_used);
     } catch (const Error&) {
       // check tells of damage.
     }

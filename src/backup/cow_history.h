@@ -8,8 +8,13 @@
 
 #include "engine/volume_engine.h"
 #include "repo/repository.h"
+#include "view/volume_view.h"
 
 namespace respaldo::backup {
+
+// What the backup recorded of the volume; absent when it holds none, or is not ours. Error(corrupt).
+std::optional<view::VolumeFacts> recorded_facts(const repo::IndexedRepository& repository,
+                                                const repo::Snapshot& backup, const engine::VolumeName& volume);
 
 // The most that the COW stores of the volume's last backups used, bytes; absent when none had one. Damaged
 // backups tell nothing, nor do those of another volume of this name (`uuid`: of the LV).

@@ -22,7 +22,7 @@ struct FakeBase {
 
 struct FakeVolume {
   block::DevicePtr device;
-  std::string how = "snapshot";
+  std::string how = "snapshot", uuid;  // uuid: empty: by its name
   std::optional<std::string> origin;
   std::optional<engine::CowFigures> cow;
   bool release_fails = false;
@@ -46,7 +46,7 @@ class FakeEngine final : public engine::VolumeEngine, public engine::BaseEngine 
     if (found == volumes.end()) throw Error(ErrorKind::not_found, "there is no volume " + name.str());
     engine::VolumeInfo info;
     info.name = name;
-    info.uuid = "uuid-of-" + name.lv;
+    info.uuid = found->second.uuid.empty() ? "uuid-of-" + name.lv : found->second.uuid;
     info.vg_uuid = "uuid-of-" + name.vg;
     info.size = found->second.device->size();
     info.kind = found->second.origin ? "snapshot" : "linear";

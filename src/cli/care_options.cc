@@ -10,6 +10,12 @@
 
 namespace respaldo::cli {
 
+namespace {
+
+constexpr const char* kFilterHint = "`respaldo list` shows hosts, volumes and tags";
+
+}  // namespace
+
 CLI::Option* add_repeatable(CLI::App& app, const std::string& name, std::vector<std::string>& values,
                             const std::string& help, const std::string& type) {
   return app.add_option(name, values, help)
@@ -49,14 +55,19 @@ std::vector<repo::NamedSnapshot> readable_backups(app::Context& context) {
 std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSnapshot>& all,
                                                 const std::vector<std::string>& ids,
                                                 const care::BackupFilter& filter) {
-  std::vector<repo::NamedSnapshot> selected;
-  if (ids.empty()) {
-    std::ranges::copy_if(all, std::back_inserter(selected),
-                         [&](const repo::NamedSnapshot& backup) { return filter.matches(backup.snapshot); });
-    return selected;
-  }
+  std::vector<repo::NamedSnapshot> fitting, selected;
+  std::ranges::copy_if(all, std::back_inserter(fitting),
+                       [&](const repo::NamedSnapshot& backup) { return filter.matches(backup.snapshot); });
+  if (ids.empty()) return fitting;
   for (const std::string& id : ids) {
-    repo::NamedSnapshot found = repo::find_snapshot(all, id);
+    const bool latest = id == "latest" || id.starts_with("latest:");
+    if (latest && fitting.empty() && !all.empty())
+      throw Error(ErrorKind::not_found, fmt::format("no backup fits the filter: {} is none", printable(id)), kFilterHint);
+    repo::NamedSnapshot found = repo::find_snapshot(latest ? fitting : all, id);
+    if (!filter.matches(found.snapshot))
+      throw Error(ErrorKind::usage,
+                  fmt::format("backup {} does not fit the filter: {}", found.id.short_hex(), printable(backup_line(found))),
+                  "leave out --host, --tag, --path and --volume, or name another backup");
     if (std::ranges::find(selected, found.id, &repo::NamedSnapshot::id) == selected.end())
       selected.push_back(std::move(found));
   }
@@ -65,7 +76,7 @@ std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSna
 
 void warn_if_none_fits(app::Context& context, std::size_t there, std::size_t fitting) {
   if (there > 0 && fitting == 0 && !context.options().json)
-    context.warn("no backup fits: `respaldo list` shows hosts, volumes and tags");
+    context.warn(fmt::format("no backup fits: {}", kFilterHint));
 }
 
 Json backup_json(const repo::NamedSnapshot& backup) {

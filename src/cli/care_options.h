@@ -24,7 +24,8 @@ CLI::Option* add_repeatable(CLI::App& app, const std::string& name, std::vector<
 
 // The backups of the repository; Error(corrupt) when one cannot be read, with what to do.
 std::vector<repo::NamedSnapshot> readable_backups(app::Context& context);
-// Those that the IDs (prefixes, "latest") name, each once; without IDs, all that match the filter.
+// Those that the IDs (prefixes, "latest") name, each once; without IDs, all that match the filter. "latest" is the
+// newest of these. Error(usage) for an ID of another backup: what is to be done with it cannot be told.
 std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSnapshot>& all,
                                                 const std::vector<std::string>& ids,
                                                 const care::BackupFilter& filter);

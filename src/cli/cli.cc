@@ -181,13 +181,13 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
   app.add_flag("-v,--verbose", verbose, "say more");
 }
 
-void print_error(const World& world, const CommonOptions& options, const Error& error) {
+void print_error(const World& world, const CommonOptions& options, const Error& error, ExitCode code) {
   if (options.json) {
     const nlohmann::json event = {{"event", "error"},
                                   {"kind", to_string(error.kind())},
                                   {"message", error.what()},
                                   {"hint", error.hint()},
-                                  {"exit_code", static_cast<int>(app::exit_code_for(error))}};
+                                  {"exit_code", static_cast<int>(code)}};
     world.err(event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     return;
   }
@@ -195,6 +195,10 @@ void print_error(const World& world, const CommonOptions& options, const Error& 
   if (!error.hint().empty()) world.err(fmt::format("hint: {}\n", error.hint()));
   if (options.verbosity > 1)
     world.err(fmt::format("from: {}:{}\n", error.where().file_name(), error.where().line()));
+}
+
+void print_error(const World& world, const CommonOptions& options, const Error& error) {
+  print_error(world, options, error, app::exit_code_for(error));
 }
 
 // The command that was meant; empty when none is close.
@@ -207,7 +211,7 @@ std::string similar(const std::string& word) {
 struct Parsed {
   CommonOptions options;
   Action action;
-  bool backs_up = false, looks = false;
+  bool looks = false;
   std::optional<ExitCode> done;  // help was printed, or the words are wrong
 };
 
@@ -267,7 +271,6 @@ Parsed parse(const World& world) {
   parsed.options.verbosity = line.quiet ? 0 : 1 + line.verbose;
   for (auto& [sub, action] : line.actions)
     if (sub->parsed()) {
-      parsed.backs_up = sub->get_name() == "backup";
       parsed.looks = sub->get_group().starts_with("Look ");
       parsed.action = std::move(action);
     }
@@ -323,17 +326,16 @@ int run(World world) {
     // `list | head` has all that it wanted; whoever changes something says that it did not come to the end.
     if (!parsed.looks || dynamic_cast<const OutputClosed*>(&error) == nullptr) print_error(outside, options, error);
     code = app::exit_code_for(error);
-  } catch (const Cancelled&) {
-    print_error(outside, options, Error(ErrorKind::usage, parsed.backs_up ? "interrupted; no backup was saved"
-                                                                         : "interrupted"));
-    return static_cast<int>(ExitCode::interrupted);
+  } catch (const Cancelled& stop) {
+    code = app::exit_code_for(stop);
+    print_error(outside, options, Error(ErrorKind::usage, stop.what()), code);
   } catch (const engine::HeldByActivation& held) {
     print_error(outside, options,
                 Error(ErrorKind::busy,
                       fmt::format("the images are served at {} by process {}",
                                   held.address().mount_point.native(), held.address().pid),
                       "end that activation first (fusermount3 -u)"));
-    code = ExitCode::locked;
+    code = app::exit_code_for(held);
   } catch (const std::bad_alloc&) {
     print_error(outside, options, Error(ErrorKind::io, "out of memory"));
   } catch (const std::exception& error) {

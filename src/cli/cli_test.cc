@@ -1,4 +1,6 @@
 // Words in, words and exit codes out: help, wrong usage, no repository, wrong passwords.
+#include <fmt/format.h>
+
 #include "cli/command.h"
 #include "cli/output_closed.h"
 #include "cli/program_test.h"
@@ -262,9 +264,11 @@ prune = { max-unused = "foo", pack-size = "1" }
   EXPECT_EQ(lines, (std::map<unsigned, unsigned>{{7, 2}, {8, 4}, {9, 1}, {10, 2}})) << told;
 
   std::ofstream(file) << R"([repositories.disk]
-location = "/srv"
+location = "backups"
+password-file = "key"
 [jobs.night]
 volumes = "vg0/root"
+former-volumes = "vg0/old"
 disks = ["nosuch.img"]
 metrics = "relative.prom"
 keep = { within = "7d", last = "unlimited", tag = "gold" }
@@ -275,13 +279,54 @@ prune = { max-unused = "unlimited" }
   told = nlohmann::json::parse(run({"--json", "--config", file, "config", "check"}).out);
   EXPECT_TRUE(told["ok"]) << told;
   const std::string warnings = told["warnings"].dump();
-  EXPECT_THAT(warnings, AllOf(HasSubstr("there is no nosuch.img"), HasSubstr("relative.prom depends on the folder")));
+  EXPECT_THAT(warnings, AllOf(HasSubstr("there is no nosuch.img"), HasSubstr("relative.prom depends on the folder"),
+                              HasSubstr("backups depends on the folder"), HasSubstr("key depends on the folder")));
+  const auto shown = nlohmann::json::parse(run({"--json", "--config", file, "config", "show"}).out);
+  EXPECT_EQ(shown["jobs"]["night"]["former-volumes"], (nlohmann::json{"vg0/old"}));
+}
+
+TEST_F(Program, options_of_the_configuration_that_do_not_go_together_are_told) {
+  const std::string file = path("respaldo.toml");
+  const auto problems = [&](const std::string& line) {
+    std::ofstream(file) << "[repositories.disk]\nlocation = \"/srv\"\n[jobs.night]\nvolumes = \"vg0/root\"\n" << line << "\n";
+    const auto told = nlohmann::json::parse(run({"--json", "--config", file, "config", "check"}).out)["problems"];
+    EXPECT_LE(told.size(), 1U) << told;
+    return told.empty() ? "" : fmt::format("{}: {}", told[0]["line"].get<int>(), told[0]["message"].get<std::string>());
+  };
+  EXPECT_THAT(problems("backup = { mount = true, no-mount = true }"), AllOf(StartsWith("5: `backup`: "), HasSubstr("--mount")));
+  EXPECT_THAT(problems("backup = { cow = [\"10M\", \"20M\"] }"), AllOf(StartsWith("5: `backup`: "), HasSubstr("--cow")));
+  EXPECT_THAT(problems("prune = { max-unused = [\"5%\", \"6%\"] }"), AllOf(StartsWith("5: `prune`: "), HasSubstr("--max-unused")));
+  EXPECT_EQ(problems("keep = { within = \"0d\" }"), "5: `keep` keeps nothing");
+  EXPECT_EQ(problems("keep = { within = \"0y0m\", last = 0 }"), "5: `keep` keeps nothing");
+  for (const char* line : {"backup = { mount = true, cow = \"10M\", quick = true }", "keep = { tag = [\"0\", \"gold\"] }",
+                           "keep = { last = \"unlimited\" }", "keep = { within = \"10d\" }", "check = { read-data = true }",
+                           "prune = { max-unused = \"5%\" }"})
+    EXPECT_EQ(problems(line), "");
 }
 
 TEST_F(Program, a_value_that_cannot_be_right_is_refused_before_anything_is_opened) {
   const Outcome outcome = respaldo({"backup", "vg0/root", "--cow", "0"});
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("--cow"), HasSubstr("hint: ")));
+}
+
+TEST_F(Program, options_of_which_one_would_do_nothing_are_refused) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"check", "--repair", "--device", "vg0/root"},
+                                                {"check", "--read-data", "--device", "vg0/root"},
+                                                {"check", "--read-data-subset", "1/2", "--device", "vg0/root"},
+                                                {"check", "--read-data-subset", "1/2", "--read-data"},
+                                                {"backup", "vg0/root", "--full", "--quick"},
+                                                {"backup", "vg0/root", "--raw", "--quick"},
+                                                {"backup", "vg0/root", "--raw", "--mount"},
+                                                {"forget", "latest", "--max-repack-size", "0"},
+                                                {"forget", "latest", "--repack-uncompressed"},
+                                                {"repair", "index", "--host", "web"},
+                                                {"repair", "packs", "00", "--forget"},
+                                                {"repair", "snapshots", "--read-all-packs"}}) {
+    const Outcome outcome = respaldo(words);
+    EXPECT_EQ(outcome.code, 2) << words[0] << " " << words[1] << ": " << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("--")) << words[0];
+  }
 }
 
 TEST_F(Program, version_is_told) {

@@ -135,14 +135,21 @@ class Verification {
 
   void before_commit() {
     written_ = log_->take();
-    check(written_);
+    check(written_, context_.stop());
   }
+  // The backup's own object: it is listed, and only damage takes it back. A stop may end the store's work all the same.
   void after_commit(const repo::SnapshotId& id) {
     try {
-      check(log_->take());
+      check(log_->take(), {});
     } catch (const Error&) {
-      context_.repository().backend().remove({store::FileType::snapshot, id.hex()});
+      try {
+        context_.repository().backend().remove({store::FileType::snapshot, id.hex()});
+      } catch (const std::exception& problem) {
+        throw not_verified(id, fmt::format("its own object does not read back, and cannot be removed ({})", problem.what()));
+      }
       throw;
+    } catch (const Cancelled&) {
+      throw not_verified(id, "interrupted before it was read back");
     }
   }
   void tell() const {
@@ -161,9 +168,13 @@ class Verification {
   }
 
  private:
-  void check(const std::vector<store::Handle>& written) {
+  static app::NotOnMedium not_verified(const repo::SnapshotId& id, const std::string& why) {
+    return {ErrorKind::io, fmt::format("backup {} is listed, and not verified: {}", id.short_hex(), why),
+            "run `respaldo check --read-data`: it tells whether the backup is whole"};
+  }
+  void check(const std::vector<store::Handle>& written, const std::stop_token& stop) {
     const verify::MediumReport report =
-        verify::check_on_medium(context_.repository(), written, context_.progress(), context_.stop());
+        verify::check_on_medium(context_.repository(), written, context_.progress(), stop);
     objects_ += report.objects;
     bytes_ += report.bytes;
     medium_ = std::max(medium_, report.medium);
@@ -300,17 +311,19 @@ void require_lock_to_the_end(repo::RepoLock& lock, const repo::SnapshotId& backu
         fmt::format("backup {} is listed, but the lock on the repository was removed meanwhile: a prune may not have seen it",
                     backup.short_hex()),
         "run `respaldo check`: it tells whether the backup is whole");
+  } catch (const Cancelled&) {
+    // Of a store that answers no more after a stop: likewise.
   }
 }
 
-app::ExitCode run(app::Context& context, const Options& options) {
-  backup::BackupOptions plan = translate(options);
-  std::optional<Verification> verification;
-  if (options.verify && !options.dry_run) {
-    verification.emplace(context);
-    plan.before_commit = [&] { verification->before_commit(); };
-  }
-  const config::Hooks hooks = hooks_of(options.hooks);
+// Interrupted, with nothing listed.
+class NothingSaved : public Cancelled {
+ public:
+  const char* what() const noexcept override { return "interrupted; no backup was saved"; }
+};
+
+app::ExitCode save(app::Context& context, const backup::BackupOptions& plan, Verification* verification,
+                   job::Facts& facts) {
   engine::VolumeEngine& engine = context.engine();
   for (const engine::VolumeName& name : plan.volumes) engine.find(name);  // before a password is asked for
   std::set<std::string> told;
@@ -332,20 +345,47 @@ app::ExitCode run(app::Context& context, const Options& options) {
     lock->settle(context.stop());
     lock->require();
   };
-  const backup::BackupSummary summary = run_with_hooks(context, hooks, plan, [&] {
+  backup::BackupSummary summary;
+  try {
+    summary = backup::run_backup(engine, indexed, plan, context.progress(), still_locked, context.stop());
+  } catch (...) {
+    // A snapshot that could not be taken away, for example.
+    if (engine.kind() == engine::EngineKind::kernel) tell_warnings();
+    throw;
+  }
+  if (summary.incomplete) facts.emplace_back("ERROR", "the backup is incomplete: ranges or files are missing from it");
+  if (!summary.id) {
+    for (const std::string& warning : summary.warnings) context.warn(warning);
+    report(context, summary, nullptr);
+  } else {
+    // It is listed: from here on nothing may end as if it were not, a stop neither.
+    for (const std::string& warning : summary.warnings) context.warn(warning);
+    if (verification != nullptr) verification->after_commit(*summary.id);
+    facts.emplace_back("BACKUP", summary.id->hex());
+    in_context([&] { return fmt::format("backup {} is saved, but not all of its report is written", summary.id->short_hex()); },
+               [&] { report(context, summary, verification); });
+    require_lock_to_the_end(*lock, *summary.id);
+  }
+  return summary.incomplete ? app::ExitCode::incomplete : app::ExitCode::ok;
+}
+
+app::ExitCode run(app::Context& context, const Options& options) {
+  backup::BackupOptions plan = translate(options);
+  const config::Hooks hooks = hooks_of(options.hooks);
+  std::optional<Verification> verification;
+  if (options.verify && !options.dry_run) {
+    verification.emplace(context);
+    plan.before_commit = [&] { verification->before_commit(); };
+  }
+  return run_with_hooks(context, hooks, plan, [&](job::Facts& facts) {
     try {
-      return backup::run_backup(engine, indexed, plan, context.progress(), still_locked, context.stop());
-    } catch (...) {
-      // A snapshot that could not be taken away, for example.
-      if (engine.kind() == engine::EngineKind::kernel) tell_warnings();
+      return save(context, plan, verification ? &*verification : nullptr, facts);
+    } catch (const backup::ListingCancelled&) {
       throw;
+    } catch (const Cancelled&) {
+      throw NothingSaved();
     }
   });
-  for (const std::string& warning : summary.warnings) context.warn(warning);
-  if (verification && summary.id) verification->after_commit(*summary.id);
-  report(context, summary, verification ? &*verification : nullptr);
-  if (summary.id) require_lock_to_the_end(*lock, *summary.id);
-  return summary.incomplete ? app::ExitCode::incomplete : app::ExitCode::ok;
 }
 
 }  // namespace
@@ -374,11 +414,12 @@ Action configure_backup(CLI::App& app) {
                  "give up when a thin pool has less free: 1G, or 5% of it [5%]")
       ->type_name("SIZE")
       ->check(taken_by(parse_min_pool_free));
-  app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
+  auto* raw = app.add_flag("--raw", options->raw, "the image view alone: do not look for files");
   auto* mount =
       app.add_flag("--mount", options->mount,
                    "read filesystems other than ext through this machine's kernel with --disk, too, and "
-                   "on partitions inside volumes; needs root");
+                   "on partitions inside volumes; needs root")
+          ->excludes(raw);
   app.add_flag("--no-mount", options->no_mount,
                "never let the kernel mount anything: the image view alone of all but ext")
       ->excludes(mount);
@@ -386,11 +427,13 @@ Action configure_backup(CLI::App& app) {
                "store what the filesystem calls free, too, instead of zeros");
   app.add_flag("--keep-base", options->keep_base,
                "keep the snapshot, so that the next backup reads only what changes from now on");
-  app.add_flag(
-      "--quick", options->quick,
-      "where no base is there: trust the inodes of ext2, ext3 and ext4 (times, size, place), as file "
-      "backup tools do, and read only files that look changed");
-  app.add_flag("--full", options->full, "read everything, even if a base is there");
+  auto* quick =
+      app.add_flag(
+             "--quick", options->quick,
+             "where no base is there: trust the inodes of ext2, ext3 and ext4 (times, size, place), as file "
+             "backup tools do, and read only files that look changed")
+          ->excludes(raw);
+  app.add_flag("--full", options->full, "read everything, even if a base is there")->excludes(quick);
   app.add_option("--tag", options->tags, "a tag for the backup, or several (a,b); may be given several times")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->expected(1)

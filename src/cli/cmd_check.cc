@@ -281,18 +281,23 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
 
 Action configure_check(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_flag("--read-data", options->check.read_data, "read, decrypt and verify every stored byte as well");
-  app.add_option("--read-data-subset", options->subset,
-                 "the same for one of T parts, or for a share or an amount by chance")
-      ->type_name("N/T|P%|SIZE")
-      ->check(taken_by(verify::ReadSubset::parse));
-  app.add_option("--device", options->device,
-                 "instead: compare a backup's image with this volume, or with this snapshot of it")
-      ->type_name("VG/LV");
+  auto* data =
+      app.add_flag("--read-data", options->check.read_data, "read, decrypt and verify every stored byte as well");
+  auto* subset = app.add_option("--read-data-subset", options->subset,
+                                "the same for one of T parts, or for a share or an amount by chance")
+                     ->type_name("N/T|P%|SIZE")
+                     ->check(taken_by(verify::ReadSubset::parse))
+                     ->excludes(data);
+  auto* device = app.add_option("--device", options->device,
+                                "instead: compare a backup's image with this volume, or with this snapshot of it")
+                     ->type_name("VG/LV")
+                     ->excludes(data)
+                     ->excludes(subset);
   app.add_option("backup", options->backup, "the backup for --device; the newest of the volume by default")
       ->type_name("BACKUP");
   app.add_flag("--repair", options->repair,
-               "first read everything and heal damage out of parity, as far as it reaches");
+               "first read everything and heal damage out of parity, as far as it reaches")
+      ->excludes(device);
   add_threads_option(app, options->check.threads);
   return [options](app::Context& context) {
     if (!options->device.empty()) return compare_with_device(context, *options);

@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/nested.h"
 #include "os/file.h"
+#include "store/open.h"
 
 namespace respaldo::cli {
 
@@ -33,6 +34,7 @@ class Surroundings {
   void look(const config::Repository& repository) {
     const std::string who = fmt::format("the repository {}", repository.name);
     if (!repository.password_file.empty()) {
+      absolute(repository.password_file, who);
       struct stat facts {};
       if (::stat(repository.password_file.c_str(), &facts) != 0)
         warn(
@@ -45,8 +47,15 @@ class Surroundings {
                        who));
     }
     program(repository.password_command, who);
-    if (repository.location.starts_with('/') && ::access(repository.location.c_str(), F_OK) != 0)
-      warn(fmt::format("{}: there is nothing at {}", who, printable(repository.location)));
+    try {
+      const store::Location place = store::parse_location(repository.location);
+      if (place.scheme != store::Scheme::local) return;
+      absolute(place.rest, who);
+      if (::access(place.rest.c_str(), F_OK) != 0)
+        warn(fmt::format("{}: there is nothing at {}", who, printable(place.rest)));
+    } catch (const Error& error) {
+      warn(fmt::format("{}: {}", who, error.message()));
+    }
   }
 
   void look(const config::Job& job) {
@@ -77,6 +86,7 @@ class Surroundings {
   }
 
   void program(const config::Argv& argv, const std::string& who) {
+    if (!argv.empty() && argv.front().find('/') != std::string::npos) absolute(argv.front(), who);
     if (!argv.empty() && !program_is_there(context_, argv.front()))
       warn(fmt::format("{}: there is no program {}", who, printable(argv.front())));
   }
@@ -133,6 +143,7 @@ Json job_json(const config::Job& job) {
   Json json = {{"repository", job.repository},
                {"volumes", job.volumes},
                {"exclude", job.exclude},
+               {"former-volumes", job.former_volumes},
                {"disks", job.disks},
                {"tags", job.tags},
                {"backup", job.backup},

@@ -43,9 +43,9 @@ care::RetentionPolicy policy_of(const Options& o) {
 
 // The backups named by ID go without a policy.
 care::ForgetPlan plan_by_ids(const std::vector<repo::NamedSnapshot>& all,
-                             const std::vector<std::string>& ids) {
+                             const std::vector<std::string>& ids, const care::BackupFilter& filter) {
   care::ForgetPlan plan;
-  plan.remove = select_backups(all, ids, {});
+  plan.remove = select_backups(all, ids, filter);
   return plan;
 }
 
@@ -102,7 +102,7 @@ app::ExitCode forget(app::Context& context, const Options& options) {
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
   const auto all = readable_backups(context);
   const care::ForgetPlan plan = options.ids.empty() ? care::plan_forget(all, forget_options, repo::now())
-                                                    : plan_by_ids(all, options.ids);
+                                                    : plan_by_ids(all, options.ids, forget_options.filter);
   for (const repo::NamedSnapshot& backup : plan.misdated)
     context.warn(fmt::format("backup {} is dated {}, {}: it is kept, and counts for nothing. The clock of {} was wrong; "
                              "`forget {}` removes it",
@@ -189,8 +189,8 @@ Action configure_forget(CLI::App& app) {
   app.add_flag("--trust-clock", options->trust_clock,
                "backups may go although later ones are dated more than a year after them");
   app.add_flag("-n,--dry-run", options->dry_run, "only tell what would be done");
-  app.add_flag("--prune", options->prune, "and remove what no backup needs any more");
-  add_prune_options(app, options->prune_words);
+  auto* prune = app.add_flag("--prune", options->prune, "and remove what no backup needs any more");
+  for (CLI::Option* of_prune : add_prune_options(app, options->prune_words)) of_prune->needs(prune);
   return [options](app::Context& context) { return forget(context, *options); };
 }
 

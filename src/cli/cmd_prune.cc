@@ -70,25 +70,25 @@ std::uint64_t parse_repack_size(const std::string& text) { return parse_size(tex
 
 }  // namespace
 
-void add_prune_options(CLI::App& app, PruneWords& words) {
-  app.add_option(
-         "--max-unused", words.max_unused,
-         "unused data that may stay in packs that are partly used: a share of the repository, a size, or "
-         "`unlimited`")
-      ->type_name("SIZE|N%|unlimited")
-      ->check(taken_by(care::UnusedLimit::parse))
-      ->capture_default_str();
-  app.add_option("--max-repack-size", words.max_repack_size,
-                 "stop repacking after this much; the next prune goes on")
-      ->type_name("SIZE")
-      ->check(taken_by(parse_repack_size));
-  app.add_flag("--repack-cacheable-only", words.repack_cacheable_only,
-               "repack only packs of trees, which are small");
-  app.add_flag("--repack-uncompressed", words.repack_uncompressed, "compress what is stored uncompressed");
-  app.add_option("--pack-size", words.pack_size, "size of new packs, 4M to 128M")
-      ->type_name("SIZE")
-      ->check(taken_by(parse_pack_size))
-      ->capture_default_str();
+std::vector<CLI::Option*> add_prune_options(CLI::App& app, PruneWords& words) {
+  return {
+      app.add_option("--max-unused", words.max_unused,
+                     "unused data that may stay in packs that are partly used: a share of the repository, a size, or "
+                     "`unlimited`")
+          ->type_name("SIZE|N%|unlimited")
+          ->check(taken_by(care::UnusedLimit::parse))
+          ->capture_default_str(),
+      app.add_option("--max-repack-size", words.max_repack_size,
+                     "stop repacking after this much; the next prune goes on")
+          ->type_name("SIZE")
+          ->check(taken_by(parse_repack_size)),
+      app.add_flag("--repack-cacheable-only", words.repack_cacheable_only,
+                   "repack only packs of trees, which are small"),
+      app.add_flag("--repack-uncompressed", words.repack_uncompressed, "compress what is stored uncompressed"),
+      app.add_option("--pack-size", words.pack_size, "size of new packs, 4M to 128M")
+          ->type_name("SIZE")
+          ->check(taken_by(parse_pack_size))
+          ->capture_default_str()};
 }
 
 care::PruneOptions PruneWords::options() const {

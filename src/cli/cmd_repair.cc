@@ -207,6 +207,13 @@ Action configure_repair(CLI::App& app) {
     if (options->dry_run && options->action == "packs")
       throw Error(ErrorKind::usage, "`repair packs` has no dry run",
                   "`check --read-data` tells what is damaged");
+    if (options->action != "snapshots" && (options->forget || !options->filter.filter().empty()))
+      throw Error(ErrorKind::usage,
+                  fmt::format("--forget, --host, --tag, --path and --volume choose backups; `repair {}` is about none",
+                              options->action),
+                  "leave them out, or `repair snapshots`");
+    if (options->action != "index" && options->read_all_packs)
+      throw Error(ErrorKind::usage, "--read-all-packs is for `repair index`", "leave it out");
     return repair(context, *options);
   };
 }

@@ -15,16 +15,22 @@ std::chrono::seconds duration(const std::string& text, const char* option) {
 }
 
 job::Facts facts_of(const app::Context& context, const backup::BackupOptions& plan) {
-  std::string volumes;
+  std::string volumes, repository;
   for (const engine::VolumeName& name : plan.volumes) volumes += (volumes.empty() ? "" : " ") + name.str();
-  return {{"VOLUMES", volumes}, {"REPOSITORY", context.shown_location()}};
+  try {
+    repository = context.shown_location();
+  } catch (const Error&) {
+    // None is named: the run fails of that, and the hook is told.
+  }
+  return {{"VOLUMES", volumes}, {"REPOSITORY", repository}};
 }
 
-void tell_failure(app::Context& context, const config::Hooks& hooks, job::Facts facts,
-                  const std::string& what) {
-  facts.emplace_back("ERROR", what);
+// Not to be interrupted: whoever waits for word gets it on Ctrl-C, too.
+void tell(app::Context& context, const config::Hooks& hooks, job::Facts facts, app::ExitCode code) {
+  facts.emplace_back("EXIT_CODE", std::to_string(static_cast<int>(code)));
+  const bool good = code == app::ExitCode::ok;
   try {
-    job::run_hook("failure", hooks.failure, hooks.deadline, facts);
+    job::run_hook(good ? "success" : "failure", good ? hooks.success : hooks.failure, hooks.deadline, facts);
   } catch (const Error& error) {
     context.warn(error.what());
   }
@@ -38,8 +44,8 @@ void add_hook_options(CLI::App& app, HookOptions& options) {
   };
   command("--hook-before", options.before, "run before the snapshot is taken (freezes a database, say)");
   command("--hook-after", options.after, "run when the snapshot is there, or could not be taken; always");
-  command("--hook-success", options.success, "run when the backup is saved");
-  command("--hook-failure", options.failure, "run when it failed");
+  command("--hook-success", options.success, "run in the end, when the backup is saved and whole");
+  command("--hook-failure", options.failure, "run in the end, when it failed or is incomplete");
   app.add_option("--hook-deadline", options.deadline, "how long a hook may take before it is killed")
       ->type_name("TIME")
       ->capture_default_str();
@@ -63,27 +69,21 @@ config::Hooks hooks_of(const HookOptions& options) {
   return hooks;
 }
 
-backup::BackupSummary run_with_hooks(app::Context& context, const config::Hooks& hooks,
-                                     backup::BackupOptions& plan,
-                                     const std::function<backup::BackupSummary()>& body) {
-  const job::Facts facts = facts_of(context, plan);
+app::ExitCode run_with_hooks(app::Context& context, const config::Hooks& hooks, backup::BackupOptions& plan,
+                             const std::function<app::ExitCode(job::Facts&)>& body) {
+  job::Facts facts = facts_of(context, plan);
   job::SnapshotFreeze freeze(hooks, facts, context.stop());
   if (!hooks.before_snapshot.empty() || !hooks.after_snapshot.empty()) plan.hooks = &freeze;
-  backup::BackupSummary summary;
+  app::ExitCode code = app::ExitCode::failed;
   try {
-    summary = body();
-  } catch (const std::exception& error) {
-    tell_failure(context, hooks, facts, error.what());
+    code = body(facts);
+  } catch (const std::exception& thrown) {
+    facts.emplace_back("ERROR", thrown.what());
+    tell(context, hooks, facts, app::exit_code_for(thrown));
     throw;
   }
-  job::Facts all = facts;
-  if (summary.id) all.emplace_back("BACKUP", summary.id->hex());
-  try {
-    job::run_hook("success", hooks.success, hooks.deadline, all);
-  } catch (const Error& error) {
-    summary.warnings.push_back(error.what());
-  }
-  return summary;
+  if (code != app::ExitCode::ok || !plan.dry_run) tell(context, hooks, facts, code);
+  return code;
 }
 
 }  // namespace respaldo::cli

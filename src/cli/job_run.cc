@@ -88,6 +88,13 @@ void append(std::vector<std::string>& words, const std::vector<std::string>& mor
   words.insert(words.end(), more.begin(), more.end());
 }
 
+// How long a job waits for others' work on its repository: two nights of one repository must not end each other.
+constexpr std::chrono::seconds kPatience = std::chrono::hours(2);
+
+bool is_given(const std::vector<std::string>& options, std::string_view name) {
+  return std::ranges::any_of(options, [&](const std::string& word) { return word.starts_with(name); });
+}
+
 // The host name as backup records it: an option of the job, else this machine's.
 std::string host_of(const config::Job& job) {
   std::string host = repo::this_host();
@@ -96,11 +103,15 @@ std::string host_of(const config::Job& job) {
   return host;
 }
 
+// `last` and `at` are starts of jobs. A timer is not on the minute, and may delay its jobs at random: what is to be done
+// every day is due a little before the day is over.
 bool is_due(const std::optional<std::chrono::seconds>& every, const std::optional<std::int64_t>& last,
             std::int64_t at) {
   if (!every) return false;
+  constexpr std::int64_t kMostSlack = 3 * 3600;
+  const std::int64_t slack = std::min(kMostSlack, every->count() / 4);
   // A clock that was set back must not put it off for ever.
-  return !last || *last > at || at - *last >= every->count();
+  return !last || *last > at || at - *last >= every->count() - slack;
 }
 
 constexpr const char* kState = "the job's state";
@@ -129,11 +140,10 @@ class Runner {
     outcome_.job = job_.name;
     outcome_.started = outcome_.ended = now();
     outcome_.volumes = volumes();
-    planned("backup", backup_words(config_, job_, outcome_.volumes));
-    if (!job_.keep.empty()) planned("forget", forget_words(config_, job_));
-    if (prune_due()) planned("prune", care_words(config_, job_, "prune"));
-    if (is_due(job_.check_every, state_.last_check, now()))
-      planned("check", care_words(config_, job_, "check"));
+    planned("backup", patiently(backup_words(config_, job_, outcome_.volumes)));
+    if (!job_.keep.empty()) planned("forget", patiently(forget_words(config_, job_)));
+    if (prune_due()) planned("prune", patiently(care_words(config_, job_, "prune")));
+    if (check_due()) planned("check", patiently(care_words(config_, job_, "check")));
     return std::move(outcome_);
   }
 
@@ -156,6 +166,7 @@ class Runner {
 
   // A failed backup ends the job: nothing old is removed when nothing new is there.
   void steps() {
+    clear_dead_locks();
     const bool whole = backup();
     // Also beside ranges that could not be read.
     const bool complete = step("backup").outcome == StepOutcome::failed || none_vanished();
@@ -165,17 +176,18 @@ class Runner {
       skip("forget", whole ? "nothing is forgotten while a volume may be missing"
                            : "nothing is forgotten after a backup that is not whole");
     if (whole && complete && prune_due()) {
-      if (command("prune", care_words(config_, job_, "prune"))) state_.last_prune = now();
+      if (command("prune", care_words(config_, job_, "prune"))) state_.last_prune = outcome_.started;
     }
-    if (is_due(job_.check_every, state_.last_check, now())) {
+    if (check_due()) {
       if (step("backup").outcome == StepOutcome::failed && step("backup").exit_code == 10)
         skip("check", "there is no repository");
       else if (command("check", care_words(config_, job_, "check")))
-        state_.last_check = now();
+        state_.last_check = outcome_.started;
     }
   }
 
-  // A night that was cut short must not keep the next ones from their work. True when a lock was removed.
+  // A night that was cut short must not keep the next ones from their work, nor let them wait. True when a lock was
+  // removed.
   bool clear_dead_locks() {
     std::vector<std::string> words = repository_words(config_, job_);
     words.insert(words.end(), {"unlock", "--watch"});
@@ -185,8 +197,23 @@ class Runner {
 
   bool prune_due() const {
     // Where nothing is forgotten, nothing is left to prune.
-    return !job_.keep.empty() && is_due(job_.prune_every, state_.last_prune, now());
+    return !job_.keep.empty() && is_due(job_.prune_every, state_.last_prune, outcome_.started);
   }
+  bool check_due() const { return is_due(job_.check_every, state_.last_check, outcome_.started); }
+
+  // With the time that others may take, unless the configuration says it. A tenth of what the job has left is kept back,
+  // to tell who holds the lock.
+  std::vector<std::string> patiently(std::vector<std::string> words) const {
+    if (is_given(config_.repository_of(job_).options, "--retry-lock=")) return words;
+    std::chrono::seconds patience = kPatience;
+    if (job_.limits.deadline) {
+      const auto passed = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - begun_);
+      patience = std::clamp((*job_.limits.deadline - passed) * 9 / 10, std::chrono::seconds(0), patience);
+    }
+    words.insert(words.begin(), fmt::format("--retry-lock={}", patience.count()));
+    return words;
+  }
+
   bool stopped() const { return deadline_->token().stop_requested(); }
   const Step& step(const std::string& name) const {
     return *std::ranges::find(outcome_.steps, name, &Step::name);
@@ -307,9 +334,9 @@ class Runner {
       return false;
     }
     const auto start = Clock::now();
-    NestedResult result = run_nested(context_, words, deadline_->token());
+    NestedResult result = run_nested(context_, patiently(words), deadline_->token());
     if (result.code == static_cast<int>(app::ExitCode::locked) && !std::exchange(locks_cleared_, true) && clear_dead_locks())
-      result = run_nested(context_, words, deadline_->token());
+      result = run_nested(context_, patiently(words), deadline_->token());
     add(step_of(name, std::move(result), since(start)));
     return outcome_.steps.back().outcome == StepOutcome::done;
   }
@@ -452,6 +479,7 @@ class Runner {
   std::optional<std::int64_t> earlier_success_;
   JobOutcome outcome_;
   std::optional<std::size_t> recorded_;  // how many steps metrics, state and report know of
+  const Clock::time_point begun_ = Clock::now();
   Deadline* deadline_ = nullptr;
   bool locks_cleared_ = false;
 };

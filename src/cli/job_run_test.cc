@@ -1,6 +1,9 @@
 // Jobs, from the configuration to the last word about them: what they say is what happened, and nothing old
 // goes unnoticed.
+#include <thread>
+
 #include "cli/program_test.h"
+#include "repo/lock.h"
 
 namespace respaldo::cli {
 namespace {
@@ -38,6 +41,11 @@ class JobRun : public ProgramWithDisk {
   }
   std::string text(const std::string& name) const {
     return std::filesystem::exists(path(name)) ? os::read_text(path(name)) : "";
+  }
+  std::string must_run(std::vector<std::string> words) {
+    const Outcome outcome = run(std::move(words));
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.out;
   }
   nlohmann::json report() const { return nlohmann::json::parse(text("report.json"), nullptr, false); }
   // How many backups hold the volume.
@@ -194,6 +202,70 @@ TEST_F(JobRun, a_former_volume_that_came_back_is_a_warning) {
   EXPECT_EQ(outcome.code, 0);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("warning: "), HasSubstr("vg0/home"), HasSubstr("former-volumes")));
   EXPECT_EQ(held("vg0/home"), 1);
+}
+
+// Another night on the same repository.
+TEST_F(JobRun, a_job_waits_for_others_to_be_done) {
+  const auto other = repo::Repository::open(store::open_location(repository()), "secret");
+  auto lock = repo::RepoLock::acquire(*other, repo::LockKind::exclusive);
+  const std::jthread night_ends([&lock] {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    lock.reset();
+  });
+  EXPECT_EQ(night().code, 0);
+}
+
+TEST_F(JobRun, waiting_for_others_is_bounded) {
+  const auto plan = [this](const std::string& more) {
+    configure(more);
+    return must_run({"run", "n", "--dry-run"});
+  };
+  EXPECT_THAT(plan(""), AllOf(HasSubstr("--retry-lock=7200 --repo="), HasSubstr(" backup "), HasSubstr(" forget ")));
+  EXPECT_THAT(plan("limits = { deadline = \"100s\" }\n"), HasSubstr("--retry-lock=90 "));
+  std::string toml = text("respaldo.toml");
+  toml.replace(toml.find("[jobs.n]"), 0, "options = { retry-lock = 5 }\n");
+  std::ofstream(path("respaldo.toml")) << toml;
+  EXPECT_THAT(must_run({"run", "n", "--dry-run"}), AllOf(HasSubstr("--retry-lock=5 "), Not(HasSubstr("--retry-lock=90"))));
+}
+
+// The timer starts jobs at some time within 45 minutes.
+TEST_F(JobRun, what_is_to_be_done_every_day_is_done_every_night) {
+  std::string toml = text("respaldo.toml");
+  toml.replace(toml.find("\"never\""), 7, "\"1d\"");
+  std::ofstream(path("respaldo.toml")) << toml;
+  const auto due = [this](std::int64_t age) {
+    std::filesystem::create_directories(path("state/jobs"));
+    std::ofstream(path("state/jobs/n.json")) << nlohmann::json{{"last_check", repo::now().seconds - age}};
+    return must_run({"run", "n", "--dry-run"}).find(" check") != std::string::npos;
+  };
+  constexpr std::int64_t kHour = 3600;
+  EXPECT_TRUE(due(23 * kHour));
+  EXPECT_TRUE(due(21 * kHour + 1));
+  EXPECT_FALSE(due(20 * kHour));
+  EXPECT_FALSE(due(12 * kHour));
+}
+
+TEST_F(JobRun, a_check_is_as_old_as_its_job) {
+  configure("report = \"" + path("report.json") + "\"\n");
+  std::string toml = text("respaldo.toml");
+  toml.replace(toml.find("\"never\""), 7, "\"1d\"");
+  std::ofstream(path("respaldo.toml")) << toml;
+  std::ofstream(path("slow")) << "#!/bin/sh\nsleep 2\n";
+  std::filesystem::permissions(path("slow"), std::filesystem::perms::owner_all);
+  std::ofstream(path("respaldo.toml"), std::ios::app)
+      << "hooks = { before-snapshot = \"" << path("slow") << "\", after-snapshot = \"true\" }\n";
+  EXPECT_EQ(night().code, 0);
+  const auto state = nlohmann::json::parse(text("state/jobs/n.json"));
+  EXPECT_EQ(state["last_check"], report()["started"]);
+  EXPECT_EQ(state["last_prune"], report()["started"]);
+}
+
+TEST_F(JobRun, a_stop_after_the_backup_is_listed_is_told_as_one) {
+  configure("report = \"" + path("report.json") + "\"\nbackup = { verify = true }\n");
+  stop_at = "\"event\":\"begin\",\"phase\":\"verify on the medium\"";
+  stop_at_time = 2;
+  EXPECT_EQ(run({"--json", "run", "n"}).code, 130);
+  EXPECT_THAT(steps_of(report()), ElementsAre("backup done", "forget failed", "prune skipped"));
 }
 
 TEST_F(JobRun, earlier_backups_that_cannot_be_read_keep_retention_from_its_work) {

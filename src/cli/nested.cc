@@ -1,5 +1,6 @@
 #include "cli/nested.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "cli/cli.h"
@@ -102,9 +103,30 @@ std::string quoted_line(const config::Argv& argv) {
   return line;
 }
 
+namespace {
+
+// As the job will run it.
+void judge(const std::string& command, const std::vector<std::string>& options) {
+  CommandLine line;
+  std::vector<std::string> words = {command.empty() ? "list" : command};
+  if (command == "backup") words.emplace_back("vg/lv");
+  words.insert(words.end(), options.begin(), options.end());
+  std::ranges::reverse(words);
+  try {
+    line.app.parse(std::move(words));
+  } catch (const CLI::ParseError& error) {
+    std::string what = error.what();
+    std::ranges::replace(what, '\n', ' ');
+    throw Error(ErrorKind::usage, printable(what));
+  }
+}
+
+}  // namespace
+
 config::Vocabulary vocabulary() {
   const auto line = std::make_shared<CommandLine>();  // its options judge values for as long as somebody asks
   config::Vocabulary words;
+  words.judge = judge;
   const auto read = [&](CLI::App& app) {
     std::map<std::string, config::OptionShape> options;
     for (CLI::Option* option : app.get_options()) {
@@ -132,8 +154,8 @@ config::Vocabulary vocabulary() {
     }
     return options;
   };
-  words[""] = read(line->app);
-  for (const auto& [command, action] : line->actions) words[command->get_name()] = read(*command);
+  words.commands[""] = read(line->app);
+  for (const auto& [command, action] : line->actions) words.commands[command->get_name()] = read(*command);
   return words;
 }
 

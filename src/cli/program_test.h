@@ -56,8 +56,9 @@ class Program : public ::testing::Test {
     };
     std::stop_source stop;
     world.stop = stop.get_token();
+    int times = 0;
     const auto stop_when_said = [&](std::string_view text) {
-      if (!stop_at.empty() && text.find(stop_at) != text.npos) stop.request_stop();
+      if (!stop_at.empty() && text.find(stop_at) != text.npos && ++times == stop_at_time) stop.request_stop();
     };
     world.out = [&](std::string_view text) { outcome.out += text; stop_when_said(text); };
     world.err = [&](std::string_view text) { outcome.err += text; stop_when_said(text); };
@@ -114,7 +115,8 @@ class Program : public ::testing::Test {
   std::map<std::string, std::string> environment;
   std::vector<std::string> disks, answers;
   std::string asked;
-  std::string stop_at;  // the program is stopped, as by Ctrl-C, when it says this
+  std::string stop_at;    // the program is stopped, as by Ctrl-C, when it says this ...
+  int stop_at_time = 1;   // ... for the n-th time
 
  private:
   os::TemporaryFolder folder_;

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 #include "care/prune.h"
 #include "cli/shared.h"
@@ -14,7 +15,7 @@ struct PruneWords {
   bool repack_cacheable_only = false, repack_uncompressed = false;
   care::PruneOptions options() const;  // Error(usage)
 };
-void add_prune_options(CLI::App& app, PruneWords& words);
+std::vector<CLI::Option*> add_prune_options(CLI::App& app, PruneWords& words);
 
 // A folder that lists nothing has nothing; who answers for a store far away may be wrong.
 bool believes_that_there_are_no_backups(const app::Context& context);

@@ -26,7 +26,11 @@ struct OptionShape {
   // Error for a value that the command would refuse; may be empty.
   std::function<void(const std::string&)> check{};
 };
-using Vocabulary = std::map<std::string, std::map<std::string, OptionShape>>;
+struct Vocabulary {
+  std::map<std::string, std::map<std::string, OptionShape>> commands;
+  // Error for options, as on the command line, that the command would refuse together; may be empty.
+  std::function<void(const std::string& command, const std::vector<std::string>& options)> judge{};
+};
 
 struct Repository {
   std::string name, location;
@@ -62,7 +66,7 @@ struct Job {
   std::vector<std::string> disks, tags;
   // Options of the commands that the job is made of, as on the command line ("--cow=10G").
   std::vector<std::string> backup, keep, prune, check;
-  // Absent: never; 0: every time. From the end of the last time that it went well.
+  // Absent: never; 0: every time. From the start of the last job in which it went well.
   std::optional<std::chrono::seconds> prune_every, check_every;
   Hooks hooks;
   Limits limits;

@@ -10,7 +10,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-const Vocabulary kVocabulary = {
+const Vocabulary kVocabulary = {{
     {"", {{"repo", {true, {}}}, {"retry-lock", {true, {}}}}},
     {"backup",
      {{"cow", {true, {}}},
@@ -21,7 +21,7 @@ const Vocabulary kVocabulary = {
     {"forget", {{"keep-daily", {true, {}}}, {"keep-tag", {true, {}}}, {"prune", {false, {}}}}},
     {"prune", {{"max-unused", {true, {}}}}},
     {"check", {{"read-data", {false, {}}}, {"threads", {true, {}}}}},
-};
+}};
 
 constexpr const char* kGood = R"(
 [repositories.disk]
@@ -119,7 +119,7 @@ TEST(Config, options_that_respaldo_sets_itself_are_refused) {
 
 TEST(Config, what_a_command_would_refuse_is_told_at_its_place) {
   Vocabulary vocabulary = kVocabulary;
-  vocabulary["backup"]["cow"].check = [](const std::string& text) {
+  vocabulary.commands["backup"]["cow"].check = [](const std::string& text) {
     if (text == "bad") throw Error(ErrorKind::usage, "'bad' is no size", "write 10G");
   };
   const auto told = parse(kRepository + "[jobs.a]\nvolumes = \"vg0/root\"\nbackup = { cow = \"bad\" }\n", "c", vocabulary).problems;

@@ -37,6 +37,7 @@ class Problems {
     });
     if (!told) list_.push_back(std::move(problem));
   }
+  std::size_t count() const { return list_.size(); }
   std::vector<Problem> take() {
     std::ranges::stable_sort(list_, {}, [](const Problem& p) { return std::pair(p.line, p.column); });
     return std::move(list_);
@@ -346,8 +347,8 @@ class Reader {
                                    const std::vector<std::string>& reserved) {
     const toml::table* given = table.table(key);
     if (given == nullptr) return {};
-    const auto known = vocabulary_.find(command);
-    return read_options(*given, known == vocabulary_.end() ? kNothing : known->second, key, "", reserved);
+    const auto known = vocabulary_.commands.find(command);
+    return read_options(*given, known == vocabulary_.commands.end() ? kNothing : known->second, {key, command, ""}, reserved);
   }
 
   // restic's words for retention: `daily = 7` is --keep-daily 7 of `forget`.
@@ -356,20 +357,32 @@ class Reader {
     if (given == nullptr) return {};
     std::map<std::string, OptionShape> known;
     constexpr std::string_view kPrefix = "keep-";
-    if (const auto forget = vocabulary_.find("forget"); forget != vocabulary_.end())
+    if (const auto forget = vocabulary_.commands.find("forget"); forget != vocabulary_.commands.end())
       for (const auto& [name, shape] : forget->second)
         if (name.starts_with(kPrefix)) known[name.substr(kPrefix.size())] = shape;
-    auto words = read_options(*given, known, "keep", "keep-", {});
-    if (std::ranges::all_of(words, [](const std::string& word) { return word.ends_with("=0") && !word.starts_with("--keep-tag="); }))
+    auto words = read_options(*given, known, {"keep", "forget", "keep-"}, {});
+    if (std::ranges::all_of(words, keeps_nothing))
       problems_.add(given, "`keep` keeps nothing",
                     "say what to keep, as in daily = 7; or leave the table out");
     return words;
   }
 
+  // "0", or "0d".
+  static bool keeps_nothing(const std::string& word) {
+    const std::size_t value = word.find('=') + 1;
+    return !word.starts_with("--keep-tag=") && word.find('0', value) != word.npos &&
+           word.find_first_of("123456789", value) == word.npos;
+  }
+
+  // Of the table `key`, whose keys are the options of `command` with this prefix.
+  struct Place {
+    std::string key, command, prefix;
+  };
+
   std::vector<std::string> read_options(const toml::table& given,
-                                        const std::map<std::string, OptionShape>& known,
-                                        const std::string& table, const std::string& prefix,
+                                        const std::map<std::string, OptionShape>& known, const Place& place,
                                         const std::vector<std::string>& reserved) {
+    const std::size_t problems_before = problems_.count();
     std::vector<std::string> words, names;
     for (const auto& [name, shape] : known)
       if (std::ranges::find(reserved, name) == reserved.end() && !name.starts_with("hook-"))
@@ -378,15 +391,18 @@ class Reader {
       const std::string name(key.str());
       if (std::ranges::find(names, name) == names.end()) {
         const std::string close = closest(name, names);
-        problems_.add(&value, fmt::format("`{}` has no key {}", table, quoted(name)),
+        problems_.add(&value, fmt::format("`{}` has no key {}", place.key, quoted(name)),
                       known.contains(name) ? "respaldo sets that option itself"
                       : !close.empty()     ? fmt::format("did you mean {}?", quoted(close))
                       : names.empty()      ? ""
                                            : fmt::format("its keys are: {}", fmt::join(names, ", ")));
         continue;
       }
-      option(words, "--" + prefix + name, known.at(name), value, name);
+      option(words, "--" + place.prefix + name, known.at(name), value, name);
     }
+    // What each alone is right for may be wrong together.
+    if (vocabulary_.judge && problems_.count() == problems_before)
+      careful(given, place.key, [&] { vocabulary_.judge(place.command, words); });
     return words;
   }
 

@@ -12,7 +12,7 @@ namespace respaldo::job {
 
 // $RESPALDO_STATE, else /var/lib/respaldo; the jobs' files lie in jobs/ below it.
 struct State {
-  // Seconds since 1970; absent: never.
+  // Seconds since 1970; absent: never. Of prune and check: when the job began that did it.
   std::optional<std::int64_t> last_success, last_prune, last_check;
 };
 

@@ -15,6 +15,7 @@ with tempfile.TemporaryDirectory() as work:
     for unit in (ROOT / "packaging/systemd").iterdir():
         text = unit.read_text()
         assert unit.suffix != ".service" or "ExecStart=/usr/bin/respaldo run %i\n" in text, text
+        assert "\nCondition" not in text, f"a condition that is not met counts as success, every night:\n{text}"
         (pathlib.Path(work) / unit.name.replace("@", "@nightly")).write_text(
             text.replace("/usr/bin/respaldo", str(program)))
     units = sorted(str(path) for path in pathlib.Path(work).iterdir() if path != program)
