@@ -152,12 +152,12 @@ class Run {
     choose_bases();
     open_savers();
     read_all();
+    for (const Job& job : jobs_) summary_.incomplete |= !job.facts.lost.empty();
     if (!options_.dry_run) {
       commit();
       keep_bases();
     }
     for (Job& job : jobs_) {
-      summary_.incomplete |= !job.facts.lost.empty();
       summary_.volumes.push_back({std::move(job.facts), job.read.bytes_read, job.read.bytes_zero,
                                   job.read.bytes_reused, std::move(job.record), job.base_kept});
     }
@@ -598,6 +598,7 @@ class Run {
     counts_.backup_start = started_;
     counts_.backup_end = repo::now();
     snapshot_.summary = counts_;
+    snapshot_.incomplete = summary_.incomplete;
 
     if (options_.before_commit && !options_.dry_run) options_.before_commit();
     os::throw_if_stopped(stop_);

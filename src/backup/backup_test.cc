@@ -340,6 +340,7 @@ TEST_F(Backup, a_read_error_lists_nothing_or_is_recorded) {
   options_.on_read_error = OnReadError::skip;
   const BackupSummary summary = run();
   EXPECT_TRUE(summary.incomplete);
+  EXPECT_TRUE(repository_->snapshots().at(0).snapshot.incomplete) << "forget does not take it for a whole one";
   const auto stored = volumes(summary);
   ASSERT_EQ(stored.at(0).facts->lost.size(), 1U);
   EXPECT_EQ(stored[0].facts->lost[0].extent, (Extent{16 * kMiB + 4096, 4096}));

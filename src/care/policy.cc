@@ -206,6 +206,23 @@ bool is_behind(const repo::Snapshot& snapshot) {
 
 }  // namespace
 
+namespace {
+
+// An incomplete backup may count for the policy, but never replaces the last one that has everything. Newest first.
+void keep_newest_whole(std::vector<Judged>& judged) {
+  bool instead = false;
+  for (Judged& one : judged) {
+    if (one.misdated) continue;
+    if (!one.backup.snapshot.incomplete) {
+      if (instead && !one.keep()) one.reasons.emplace_back("newest whole snapshot");
+      return;
+    }
+    instead |= one.keep();
+  }
+}
+
+}  // namespace
+
 std::vector<Judged> apply_policy(std::vector<NamedSnapshot> group, const RetentionPolicy& policy,
                                  const Timestamp& now) {
   std::ranges::stable_sort(group, later, [](const NamedSnapshot& s) { return s.snapshot.time; });
@@ -248,6 +265,7 @@ std::vector<Judged> apply_policy(std::vector<NamedSnapshot> group, const Retenti
     }
     judged.push_back(std::move(one));
   }
+  keep_newest_whole(judged);
   return judged;
 }
 

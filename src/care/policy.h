@@ -47,7 +47,8 @@ struct Judged {
 using repo::kClockTolerance;
 
 // Newest first. Calendar buckets use the zone each backup's time was written with, as restic's do. The oldest
-// backup of the group is kept too while a bucket has counts left (restic 0.16 and later).
+// backup of the group is kept too while a bucket has counts left (restic 0.16 and later), and, unlike with restic, the
+// newest that is whole where all newer ones that are kept are incomplete.
 std::vector<Judged> apply_policy(std::vector<repo::NamedSnapshot> group, const RetentionPolicy& policy,
                                  const repo::Timestamp& now);
 

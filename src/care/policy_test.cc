@@ -47,6 +47,23 @@ TEST(Policy, last_keeps_the_newest) {
   EXPECT_EQ(kept_days(daily(9), {.last = kUnlimited}).size(), 9U);
 }
 
+TEST(Policy, an_incomplete_backup_never_replaces_the_last_whole_one) {
+  auto group = daily(5);
+  group[4].snapshot.incomplete = true;
+  EXPECT_THAT(kept_days(group, {.last = 1}), ElementsAre(5, 4));
+  group[3].snapshot.incomplete = true;
+  EXPECT_THAT(kept_days(group, {.last = 1}), ElementsAre(5, 3));
+  EXPECT_THAT(kept_days(group, {.last = 3}), ElementsAre(5, 4, 3));
+  const auto judged = apply_policy(group, {.last = 1}, kNow);
+  EXPECT_THAT(judged[2].reasons, ElementsAre("newest whole snapshot"));
+  // Where the policy keeps nothing newer, it wants none of them.
+  group[1].snapshot.tags = {"gold"};
+  EXPECT_THAT(kept_days(group, {.tags = {{"gold"}}}), ElementsAre(2));
+  // Nobody has to be whole.
+  for (repo::NamedSnapshot& one : group) one.snapshot.incomplete = true;
+  EXPECT_THAT(kept_days(group, {.last = 1}), ElementsAre(5));
+}
+
 TEST(Policy, a_week_begins_on_monday) {
   // 22 November 2026 is a Sunday.
   EXPECT_THAT(kept_days(daily(24), {.weekly = 2}), ElementsAre(24, 22));

@@ -436,6 +436,7 @@ RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
       if (!one.root_lost) {
         if (!repaired.original) repaired.original = backup.id;
         if (std::ranges::find(repaired.tags, kTag) == repaired.tags.end()) repaired.tags.emplace_back(kTag);
+        repaired.incomplete = true;
         fresh.emplace_back(std::move(repaired), report.backups.size());
       }
       report.backups.push_back(std::move(one));

@@ -81,7 +81,21 @@ TEST_F(BackupEnd, an_incomplete_one_is_no_success) {
   lose_the_end_of_the_disk();
   const std::string told = this->told({"vg0/root", "--on-read-error", "skip"}, 3);
   EXPECT_THAT(told, AllOf(StartsWith("failure 3, 0 locks, vg0/root: "), HasSubstr("incomplete")));
-  EXPECT_EQ(must_json({"list"}).size(), 1U);
+  ASSERT_EQ(must_json({"list"}).size(), 1U);
+  EXPECT_EQ(must_json({"list"})[0]["incomplete"], true);
+  EXPECT_THAT(must({"list"}), HasSubstr("INCOMPLETE"));
+}
+
+TEST_F(BackupEnd, an_incomplete_one_does_not_replace_the_last_whole_one) {
+  const std::string whole = must_json({"backup", "vg0/root"})["backup"];
+  lose_the_end_of_the_disk();
+  for (int nights = 0; nights < 2; ++nights) {
+    EXPECT_EQ(respaldo({"backup", "vg0/root", "--on-read-error", "skip"}).code, 3);
+    const auto kept = must_json({"forget", "--keep-last", "1"})["groups"][0]["keep"];
+    ASSERT_EQ(kept.size(), 2U);
+    EXPECT_EQ(kept[1]["id"], whole);
+    EXPECT_EQ(kept[1]["reasons"], (nlohmann::json{"newest whole snapshot"}));
+  }
 }
 
 }  // namespace

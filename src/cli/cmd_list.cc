@@ -21,7 +21,8 @@ Json snapshot_json(const repo::NamedSnapshot& named) {
                {"paths", s.paths},
                {"tags", s.tags},
                {"tree", s.tree.hex()},
-               {"program_version", s.program_version}};
+               {"program_version", s.program_version},
+               {"incomplete", s.incomplete}};
   if (s.parent) json["parent"] = s.parent->hex();
   if (s.summary)
     json["summary"] = {{"total_bytes", s.summary->total_bytes_processed},
@@ -79,6 +80,7 @@ app::ExitCode list(app::Context& context, const ListOptions& options) {
       std::string volumes;
       for (const std::string& path : s.paths) volumes += (volumes.empty() ? "" : ", ") + volume_of(path);
       if (!s.tags.empty()) volumes += fmt::format("  [{}]", joined(s.tags));
+      if (s.incomplete) volumes += "  INCOMPLETE";
       context.print(fmt::format("{:<8}  {:<19}  {:<16}  {:>11}  {:>11}  {}", named.id.short_hex(),
                                 local_time(s.time), printable(s.hostname),
                                 s.summary ? format_size(s.summary->total_bytes_processed) : "",

@@ -25,6 +25,10 @@ class ObjectWriter {
     key(name);
     fmt::format_to(std::back_inserter(json_), "{}", value);
   }
+  void flag(std::string_view name) {
+    key(name);
+    json_ += "true";
+  }
   void list(std::string_view name, const std::vector<std::string>& values) {
     key(name);
     json_ += '[';
@@ -99,6 +103,7 @@ std::string to_json(const Snapshot& snapshot) {
     for (const Counter& counter : kCounters) inner.number(counter.name, (*snapshot.summary).*counter.member);
     inner.end();
   }
+  if (snapshot.incomplete) out.flag("incomplete");
   out.end();
   return json;
 }
@@ -133,6 +138,7 @@ Snapshot parse_snapshot(ByteView json) {
       summary.*counter.member = unsigned_member(object, counter.name).value_or(0);
     snapshot.summary = summary;
   }
+  snapshot.incomplete = bool_member(root, "incomplete").value_or(false);
   return snapshot;
 }
 

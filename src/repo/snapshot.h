@@ -30,6 +30,8 @@ struct Snapshot {
   std::optional<SnapshotId> original;
   std::string program_version;
   std::optional<SnapshotSummary> summary;
+  // Of ours: something is known to be missing. restic ignores the field, and drops it where it rewrites the backup's object.
+  bool incomplete = false;
 };
 
 // Seconds that two clocks may differ, by a wrong time zone for example, without harm to anybody.
