@@ -615,7 +615,8 @@ NamedSnapshot find_snapshot(const std::vector<NamedSnapshot>& all, std::string_v
     const std::string path = word == "latest" ? std::string() : "/" + std::string(word.substr(7));
     const NamedSnapshot* found = newest([&](const NamedSnapshot& candidate) {
       const auto& paths = candidate.snapshot.paths;
-      return path.empty() || std::find(paths.begin(), paths.end(), path) != paths.end();
+      // A volume's path is that of its device.
+      return path.empty() || std::ranges::any_of(paths, [&](const std::string& one) { return one == path || one == "/dev" + path; });
     });
     if (found != nullptr) return *found;
     throw Error(ErrorKind::not_found,

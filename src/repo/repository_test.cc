@@ -694,6 +694,9 @@ TEST(FindSnapshot, names_by_prefix_and_latest) {
   all[2].snapshot.time.seconds = 20;
   EXPECT_EQ(find_snapshot(all, "latest").id, all[1].id);
   EXPECT_EQ(find_snapshot(all, "latest:vg0/root").id, all[0].id);
+  all[0].snapshot.paths = {"/dev/vg0/root"};
+  EXPECT_EQ(find_snapshot(all, "latest:vg0/root").id, all[0].id);
+  EXPECT_EQ(find_snapshot(all, "latest:dev/vg0/root").id, all[0].id);
   EXPECT_EQ(find_snapshot(all, "c").id, all[2].id);
   EXPECT_EQ(error_of([&] { find_snapshot(all, "ab"); }).kind(), ErrorKind::usage);
   EXPECT_EQ(error_of([&] { find_snapshot(all, "ef"); }).kind(), ErrorKind::not_found);
