@@ -151,7 +151,7 @@ std::unique_ptr<Repository> Repository::create(std::unique_ptr<store::Backend> b
                   fmt::format("{} holds keys, and neither a config nor a backup: an `init` was cut off there, or a "
                               "repository lost its config",
                               printable(backend->location())),
-                  "after an `init` that was cut off, remove the keys and run it again; a lost config comes back with "
+                  "after an `init` that was cut off, remove what is in its keys/ and run it again; a lost config comes back with "
                   "`respaldo check --repair` where there is parity");
     throw;
   }
@@ -331,7 +331,10 @@ std::string Repository::save_unpacked(FileType type, std::string_view json, stor
   } catch (const Cancelled&) {
     // The stop may have come behind it, while the answer was on its way.
     try {
-      if (impl_->backend->stat({type, name})) return name;
+      if (impl_->backend->stat({type, name})) {
+        impl_->backend->sync();  // its flush may have been cut off
+        return name;
+      }
     } catch (const std::exception&) {
       // Nobody can tell.
     }

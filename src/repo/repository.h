@@ -76,7 +76,7 @@ class Repository {
   // Index, snapshot and lock files: decoded JSON both ways (compressed in version 2). load checks hash and
   // tag.
   Bytes load_unpacked(store::FileType type, const std::string& name);
-  // -> its name, which `begun` gets before anything is sent. Cancelled only when it is not there.
+  // -> its name, which `begun` gets before anything is sent. Cancelled when it is not there, or nobody can tell.
   std::string save_unpacked(store::FileType type, std::string_view json, store::Durability durability,
                             std::string* begun = nullptr);
 

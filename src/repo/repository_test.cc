@@ -480,8 +480,12 @@ struct Stopped : store::Forward {
     if (handle.type == unreadable) throw Error(ErrorKind::refused, "status 403");
     return below_->load_all(handle, limit);
   }
+  void sync() override {
+    ++syncs;
+    below_->sync();
+  }
   std::optional<store::FileType> type, unreadable;
-  int left = 0;
+  int left = 0, syncs = 0;
   bool behind = false, fails = false;
 };
 
@@ -503,6 +507,7 @@ TEST_F(Repositories, what_was_saved_before_a_stop_was_saved) {
     else
       EXPECT_THROW(save(), Cancelled);
     EXPECT_EQ(store.stat({store::FileType::snapshot, name}).has_value(), behind);
+    EXPECT_EQ(store.syncs > 0, behind) << "saved is durable";
     // Nor is a lock left that nobody knows.
     store.type = store::FileType::lock;
     for (const bool fails : {false, true}) {

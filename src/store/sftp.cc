@@ -94,6 +94,10 @@ class SftpBackend final : public Backend {
         // From the start when it was not made, or somebody took it away. What failed otherwise must not be asked twice:
         // a kernel tells once that it lost what was written.
         if (error.kind() != ErrorKind::not_found || stat_path(*begun->session, begun->temporary)) throw;
+      } catch (const Cancelled&) {
+        abandon(begun->temporary);
+        flush_at_sync(handle);
+        throw;
       } catch (...) {
         abandon(begun->temporary);
         throw;
@@ -104,6 +108,10 @@ class SftpBackend final : public Backend {
       std::unique_ptr<FolderFlush> flush;
       const std::string file = open_in_folder(*session, temporary, flush);
       save_over(session, file, temporary, std::move(flush), handle, parts, durability);
+    } catch (const Cancelled&) {
+      abandon(temporary);
+      flush_at_sync(handle);
+      throw;
     } catch (...) {
       abandon(temporary);
       throw;
@@ -247,6 +255,11 @@ class SftpBackend final : public Backend {
     std::lock_guard lock(mutex_);
     const auto found = begun_.find(type);
     return found == begun_.end() ? nullptr : std::move(found->second);
+  }
+  // It may have its name, and nobody waited for the flush of its folder.
+  void flush_at_sync(const Handle& handle) {
+    std::lock_guard lock(mutex_);
+    unflushed_.insert(folder_above(path_of(handle)));
   }
   static std::string temporary_name(const std::string& path) {
     return fmt::format("{}.respaldo-{:016x}", path, random_number());
