@@ -119,7 +119,7 @@ void sha256_many(benchmark::State& state) {
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * count * kBlob));
 }
-BENCHMARK(sha256_many)->Arg(2)->Arg(4)->Arg(8);
+BENCHMARK(sha256_many)->Arg(2)->Arg(4)->Arg(8)->Arg(16)->Arg(24);
 
 // The limits of sealing: what OpenSSL does alone.
 void aes_256_ctr(benchmark::State& state) {
@@ -163,7 +163,7 @@ BENCHMARK(sealed);
 
 // What a blob that cannot be compressed must cost: on all processors at once, each with its own blobs.
 void hash_and_seal(benchmark::State& state) {
-  constexpr std::size_t kBatch = 4;
+  constexpr std::size_t kBatch = 16;
   crypto::Cipher cipher(crypto::MasterKey::random());
   std::vector<ByteView> messages;
   for (std::size_t i = 0; i < kBatch; ++i) messages.push_back(random_input().view(i * kBlob, kBlob));

@@ -22,7 +22,7 @@ namespace {
 // Chunks are hashed side by side, so many of them, or what so many bytes of the buffer hold:
 // enough for the processor's lanes, and few enough to be in a cache still when they are compressed.
 constexpr std::size_t kHashBatch = 64;
-constexpr std::uint64_t kBatchBytes = 4 * kImageChunk;
+constexpr std::uint64_t kBatchBytes = 16 * kImageChunk;
 constexpr std::uint64_t kReadStep =
     kImageChunk;  // read in one go: small enough to stay in the cache until stored
 constexpr std::chrono::milliseconds kValidityInterval{500};

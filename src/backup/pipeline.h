@@ -1,6 +1,6 @@
 // The pass over one volume: read, cut, hash, save; results in disk order.
 //
-// Each worker runs a range to completion: it reads about 8 MiB into its own buffer, cuts, hashes in batches
+// Each worker runs a range to completion: it reads about 16 MiB into its own buffer, cuts, hashes in batches
 // and saves through its own lane. Workers share only the list of work, the set of known ids and the order of
 // results; which worker does what never shows in what is stored.
 #pragma once

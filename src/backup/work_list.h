@@ -19,7 +19,7 @@ struct WorkRange {
   std::vector<StoredChunk> known;  // see ReusedSpans
 };
 
-inline constexpr std::uint64_t kRangeBytes = 8U << 20;
+inline constexpr std::uint64_t kRangeBytes = 16U << 20;
 inline constexpr std::size_t kRangeChunks = 4096;  // reused, at most about so many
 
 // Divides as it goes: nothing grows with the volume. Thread-safe. `plan` and `parent` (null: everything is

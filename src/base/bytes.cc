@@ -28,7 +28,7 @@ constexpr std::size_t kSmallest = 128U << 10;  // malloc keeps smaller ones itse
 constexpr std::size_t kLargest = 16U << 20;
 
 std::size_t most_idle() {
-  return std::size_t{std::clamp(std::thread::hardware_concurrency(), 2U, 8U)} * (8U << 20);
+  return std::size_t{std::clamp(std::thread::hardware_concurrency(), 2U, 4U)} * (32U << 20);
 }
 
 // Eight sizes for each power of two: at most an eighth is too much.

@@ -25,7 +25,7 @@ inline std::string_view as_text(ByteView bytes) {
 namespace buffers {
 
 // Memory aligned to 4096 bytes, not initialised; `capacity` becomes what there is, at least what was asked for. Large
-// ones are kept for the next who asks, up to 8 MiB for each processor: fresh memory costs a page fault for each 4 KiB, which
+// ones are kept for the next who asks, up to 32 MiB for each processor: fresh memory costs a page fault for each 4 KiB, which
 // is a good part of what hashing it costs. Thread-safe. Throws std::bad_alloc.
 inline constexpr std::size_t kAlignment = 4096;
 std::uint8_t* acquire(std::size_t& capacity);

@@ -90,7 +90,7 @@ TEST(Bytes, not_many_are_kept) {
   }
   const std::size_t most = resident();
   all.clear();
-  EXPECT_LT(resident() + (kCount - 64 - 10) * kSize, most);  // 8 MiB for each of at most eight processors
+  EXPECT_LT(resident() + (kCount - 128 - 10) * kSize, most);  // 32 MiB for each of at most four processors
 }
 #endif
 

@@ -129,5 +129,11 @@ TEST(Utf8, lengths) {
   EXPECT_EQ(utf8_length("\x80"), 0);
 }
 
+TEST(Units, one_is_told_in_the_singular) {
+  EXPECT_EQ(counted(0, "backup"), "0 backups");
+  EXPECT_EQ(counted(1, "backup"), "1 backup");
+  EXPECT_EQ(counted(2, "new blob"), "2 new blobs");
+}
+
 }  // namespace
 }  // namespace respaldo

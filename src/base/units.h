@@ -20,5 +20,6 @@ std::uint64_t parse_size(std::string_view text, std::string_view what, std::uint
 std::string format_size(std::uint64_t bytes);       // "9.76 GiB", "512 B"
 std::string format_rate(double bytes_per_second);   // "1.20 GiB/s"; "unknown" for infinity and NaN
 std::string format_duration(double seconds);        // "0.4 s", "1:05", "2:03:04"; "unknown" likewise
+std::string counted(std::uint64_t count, std::string_view noun);  // "1 backup", "2 backups"
 
 }  // namespace respaldo

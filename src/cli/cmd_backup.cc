@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 #include "base/printable.h"
@@ -10,6 +11,7 @@
 #include "care/policy.h"
 #include "cli/command.h"
 #include "cli/hook_options.h"
+#include "cli/pack_size.h"
 #include "cli/shared.h"
 #include "cli/threads_option.h"
 #include "machine/sysfs.h"
@@ -32,11 +34,20 @@ struct Options {
   HookOptions hooks;
 };
 
+constexpr int kLowestLevel = -20, kHighestLevel = 22;  // of zstd; it knows lower ones, which hardly compress
+
 int compression_level(const std::string& word) {
   if (word == "auto") return 0;
   if (word == "fast") return 1;
   if (word == "max") return 19;
-  throw Error(ErrorKind::usage, fmt::format("'{}' is not a compression", word), "use auto, fast or max");
+  int level = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), level);
+  if (error != std::errc{} || end != word.data() + word.size() || level < kLowestLevel || level > kHighestLevel ||
+      level == 0)
+    throw Error(ErrorKind::usage,
+                fmt::format("--compression: '{}' is none: auto, fast, max, or a level of zstd, {} to {}, are",
+                            printable(word), kLowestLevel, kHighestLevel));
+  return level;
 }
 
 // As restic reads them. A tag that holds a comma, or none, could never be named again.
@@ -57,12 +68,6 @@ engine::Amount parse_keep_free(const std::string& text) {
 }
 engine::Amount parse_min_pool_free(const std::string& text) {
   return engine::Amount::parse(text, "--min-pool-free", engine::Amount::Of::pool);
-}
-std::uint64_t parse_pack_size(const std::string& text) {
-  const std::uint64_t size = parse_size(text, "--pack-size", kMiB);
-  if (size < 4 * kMiB || size > 128 * kMiB)
-    throw Error(ErrorKind::usage, "--pack-size must lie between 4M and 128M");
-  return size;
 }
 
 backup::BackupOptions translate(const Options& options) {
@@ -443,8 +448,10 @@ Action configure_backup(CLI::App& app) {
                  "fail, or skip: save the rest and say what is lost")
       ->check(CLI::IsMember({"fail", "skip"}))
       ->capture_default_str();
-  app.add_option("--compression", options->compression, "auto, fast or max")
-      ->check(CLI::IsMember({"auto", "fast", "max"}))
+  app.add_option("--compression", options->compression,
+                 "auto, fast (less work, more bytes), max, or a level of zstd, -20 (least work) to 22")
+      ->type_name("auto|fast|max|LEVEL")
+      ->check(taken_by(compression_level))
       ->capture_default_str();
   app.add_option("--pack-size", options->pack_size, "target size of pack files, 4M to 128M [16M]")
       ->type_name("SIZE")

@@ -245,7 +245,9 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
   // What is beyond help is damage, even where the check does not read it again.
   const bool ok = report.ok() && repaired.ok();
   app::record_check(state_folder(context), context.repository().config().id,
-                    {.time = repo::now().seconds, .read_data = options.read_data, .ok = ok});
+                    {.time = repo::now().seconds,
+                     .read_data = options.read_data && options.subset.kind == verify::ReadSubset::Kind::all,
+                     .ok = ok});
   if (context.options().json) {
     Json json = {{"ok", ok},              {"backups", report.snapshots},     {"packs", report.packs},
                  {"blobs", report.blobs}, {"bytes_read", report.bytes_read}, {"findings", Json::array()}};
@@ -270,7 +272,8 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
     }
     if (context.options().verbosity > 0)
       context.print(
-          fmt::format("{} backups, {} packs, {} blobs{}: {}", report.snapshots, report.packs, report.blobs,
+          fmt::format("{}, {}, {}{}: {}", counted(report.snapshots, "backup"), counted(report.packs, "pack"),
+                      counted(report.blobs, "blob"),
                       options.read_data ? fmt::format(", {} read", format_size(report.bytes_read)) : "",
                       ok ? "no errors were found" : "ERRORS WERE FOUND"));
   }

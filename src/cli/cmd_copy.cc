@@ -63,8 +63,8 @@ app::ExitCode copy(app::Context& context, const Options& options) {
     for (const care::CopiedBackup& backup : report.backups)
       context.print(fmt::format("{} -> {}{}", backup.from.short_hex(), backup.to.short_hex(),
                                 backup.was_there ? ", which was there" : ""));
-    context.print(fmt::format("{} backups copied, {} were there; {} new blobs, {} stored", fresh,
-                              report.backups.size() - fresh, report.new_blobs,
+    context.print(fmt::format("{} copied, {} already there; {}, {} stored", counted(fresh, "backup"),
+                              report.backups.size() - fresh, counted(report.new_blobs, "new blob"),
                               format_size(report.stored_bytes)));
   }
   // Nobody can tell whether what is damaged was asked for.

@@ -3,6 +3,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/care_commands.h"
+#include "cli/pack_size.h"
 #include "cli/prune_options.h"
 #include "store/open.h"
 
@@ -37,7 +38,7 @@ Meant removes_everything(app::Context& context, const Options& options) {
     bytes += file.size;
   }
   if (packs == 0 || options.dry_run) return Meant::yes;
-  return context.confirm(fmt::format("No backup is listed. Remove all data, {} packs of {} in all?", packs,
+  return context.confirm(fmt::format("No backup is listed. Remove all data, {} of {} in all?", counted(packs, "pack"),
                                      format_size(bytes)),
                          options.yes)
              ? Meant::yes
@@ -61,11 +62,6 @@ app::ExitCode prune(app::Context& context, const Options& options) {
   return app::ExitCode::ok;
 }
 
-std::uint64_t parse_pack_size(const std::string& text) {
-  const std::uint64_t size = parse_size(text, "--pack-size");
-  if (size < 4 * kMiB || size > 128 * kMiB) throw Error(ErrorKind::usage, "--pack-size must be between 4M and 128M");
-  return size;
-}
 std::uint64_t parse_repack_size(const std::string& text) { return parse_size(text, "--max-repack-size"); }
 
 }  // namespace
@@ -158,8 +154,8 @@ void print_prune(app::Context& context, const care::PruneReport& report, bool dr
   context.print(fmt::format("unused data that {}: {}", dry_run ? "would stay" : "stays",
                             format_size(bytes.remaining_unused)));
   if (report.missing_packs > 0)
-    context.print(fmt::format("{} packs that the index named were missing; no backup needed them",
-                              report.missing_packs));
+    context.print(fmt::format("missing, though the index named them: {}; no backup needed them",
+                              counted(report.missing_packs, "pack")));
 }
 
 Action configure_prune(CLI::App& app) {

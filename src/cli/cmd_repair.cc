@@ -170,7 +170,7 @@ app::ExitCode repair_packs(app::Context& context, const Options& options) {
                               blob.id.short_hex()));
   if (context.options().verbosity > 0)
     context.print(
-        fmt::format("{} blobs were moved to new packs, {} are lost{}", report.salvaged, report.lost.size(),
+        fmt::format("{} moved to new packs, {} lost{}", counted(report.salvaged, "blob"), report.lost.size(),
                     report.lost.empty() ? ""
                                         : "; a new backup stores again what the volumes still hold of them, "
                                           "then `respaldo repair snapshots --forget`, then `repair index`"));

@@ -126,8 +126,9 @@ void report(app::Context& context, const RestoreFilesOptions& options, const Fil
   }
   if (context.options().verbosity > 0)
     context.print(fmt::format(
-        "restored {} into {}: {} files, {} folders, {} others{}; written {}, holes {}; {}",
-        printable(root.what), printable(options.target), result.files, result.folders, result.others,
+        "restored {} into {}: {}, {}, {}{}; written {}, holes {}; {}", printable(root.what),
+        printable(options.target), counted(result.files, "file"), counted(result.folders, "folder"),
+        counted(result.others, "other"),
         result.kept > 0 ? fmt::format(", {} left alone", result.kept) : "", format_size(result.bytes_written),
         format_size(result.bytes_zero), format_duration(result.seconds)));
   tell_problems(context, result.problems, result.problem_count);

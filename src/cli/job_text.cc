@@ -40,12 +40,12 @@ std::string forget_summary(const Json& result) {
       kept += count(group, "keep");
       removed += count(group, "remove");
     }
-  return fmt::format("{} backups kept, {} forgotten", kept, removed);
+  return fmt::format("{} kept, {} forgotten", counted(kept, "backup"), removed);
 }
 
 std::string check_summary(const Json& result) {
-  return fmt::format("{} backups, {} packs, {} blobs: no errors were found", count(result, "backups"),
-                     count(result, "packs"), count(result, "blobs"));
+  return fmt::format("{}, {}, {}: no errors were found", counted(count(result, "backups"), "backup"),
+                     counted(count(result, "packs"), "pack"), counted(count(result, "blobs"), "blob"));
 }
 
 // Ratios of the volumes' COW stores and pools, as far as the backup recorded them.

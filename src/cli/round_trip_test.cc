@@ -1,6 +1,9 @@
 // A disk image, a repository, and back.
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "cli/program_test.h"
 
 namespace respaldo::cli {
@@ -42,6 +45,23 @@ TEST_F(Disk, a_second_backup_adds_nothing) {
   const auto again = must_json({"backup", "/dev/vg0/root"});
   EXPECT_LT(again["new_bytes"], 20000);  // the tree with its times
   EXPECT_EQ(must_json({"list"}).size(), 2);
+}
+
+TEST_F(Disk, the_level_of_compression_is_the_users) {
+  for (const char* level : {"0", "23", "-21", "fastest", "3x", ""})
+    EXPECT_EQ(respaldo({"backup", "vg0/root", "--compression", level}).code, 2) << level;
+  std::string text;
+  for (unsigned i = 0; text.size() < (2U << 20); ++i) text += std::to_string(i * 2654435761U) + " words ";
+  std::ranges::copy(text, image_.data());
+  fill_root();
+  std::vector<std::uint64_t> stored;
+  for (const char* level : {"-20", "fast", "auto", "22"}) {
+    std::filesystem::remove_all(repository());
+    make_repository();
+    stored.push_back(must_json({"backup", "vg0/root", "--compression", level})["stored_bytes"]);
+    EXPECT_TRUE(same(respaldo({"dump", "vg0/root"}).raw, image_)) << level;
+  }
+  EXPECT_TRUE(std::ranges::is_sorted(stored, std::greater_equal{})) << ::testing::PrintToString(stored);
 }
 
 TEST_F(Disk, tags_are_separated_by_commas) {

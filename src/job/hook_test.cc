@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "os/file.h"
+#include "testing/errors.h"
 
 namespace respaldo::job {
 namespace {
@@ -17,14 +18,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
 
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
+using testing::message_of;
 
 // Hooks that write lines into a file.
 class Hooks : public ::testing::Test {
@@ -71,17 +65,17 @@ TEST_F(Hooks, run_without_a_shell_and_know_the_facts) {
 }
 
 TEST_F(Hooks, a_failure_is_told_with_what_the_hook_said) {
-  const std::string told = error_of([&] {
+  const std::string told = message_of([&] {
     run_hook("failure", {"sh", "-c", "echo first; echo no such table >&2; exit 7"}, seconds(20), {});
   });
   EXPECT_EQ(told, "the failure hook ended with exit code 7: no such table");
-  EXPECT_THAT(error_of([&] { run_hook("failure", {"/nonexistent/hook"}, seconds(20), {}); }),
+  EXPECT_THAT(message_of([&] { run_hook("failure", {"/nonexistent/hook"}, seconds(20), {}); }),
               HasSubstr("cannot run"));
 }
 
 TEST_F(Hooks, a_slow_hook_is_killed) {
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_THAT(error_of([&] {
+  EXPECT_THAT(message_of([&] {
                 run_hook("failure", {"sleep", "60"}, seconds(1), {});
               }),
               HasSubstr("did not finish"));
@@ -107,7 +101,7 @@ TEST_F(Hooks, a_failed_freeze_is_thawed) {
   config::Hooks hooks = both();
   hooks.before_snapshot = {"false"};
   SnapshotFreeze freeze(hooks, facts_, {});
-  EXPECT_THAT(error_of([&] { freeze.before(); }), HasSubstr("before-snapshot hook ended with exit code 1"));
+  EXPECT_THAT(message_of([&] { freeze.before(); }), HasSubstr("before-snapshot hook ended with exit code 1"));
   freeze.after();
   EXPECT_THAT(logged(), HasSubstr("thaw"));
 }
@@ -120,7 +114,7 @@ TEST_F(Hooks, the_watchdog_thaws_in_time_and_the_snapshot_does_not_count) {
   for (int i = 0; i < 200 && logged().find("thaw") == std::string::npos; ++i)
     std::this_thread::sleep_for(milliseconds(100));
   EXPECT_THAT(logged(), HasSubstr("thaw"));
-  EXPECT_THAT(error_of([&] { freeze.after(); }), HasSubstr("was not there 1 s after the freeze"));
+  EXPECT_THAT(message_of([&] { freeze.after(); }), HasSubstr("was not there 1 s after the freeze"));
   const std::string all = logged();
   EXPECT_EQ(all.find("thaw"), all.rfind("thaw")) << "thawed twice";
 }
@@ -187,7 +181,7 @@ TEST_F(Hooks, a_late_thaw_that_fails_is_told) {
   freeze.before();
   for (int i = 0; i < 200 && logged().find("thaw") == std::string::npos; ++i)
     std::this_thread::sleep_for(milliseconds(50));
-  EXPECT_EQ(error_of([&] { freeze.after(); }), "the after-snapshot hook ended with exit code 3: no server");
+  EXPECT_EQ(message_of([&] { freeze.after(); }), "the after-snapshot hook ended with exit code 3: no server");
 }
 
 TEST_F(Hooks, a_late_thaw_that_takes_too_long_is_killed) {
@@ -198,7 +192,7 @@ TEST_F(Hooks, a_late_thaw_that_takes_too_long_is_killed) {
   SnapshotFreeze freeze(hooks, facts_, {});
   freeze.before();
   std::this_thread::sleep_for(milliseconds(1500));
-  EXPECT_EQ(error_of([&] { freeze.after(); }),
+  EXPECT_EQ(message_of([&] { freeze.after(); }),
             "the after-snapshot hook: it did not finish within 2 s and was killed");
 }
 

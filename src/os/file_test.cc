@@ -7,6 +7,8 @@
 
 #include <fstream>
 
+#include "testing/errors.h"
+
 namespace respaldo::os {
 namespace {
 
@@ -18,16 +20,7 @@ std::size_t entries_of(const Path& folder) {
   return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator{}));
 }
 
-template <class Body>
-Error error_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorKind::internal, "nothing");
-}
+using testing::error_of;
 
 TEST(File, a_missing_file_is_an_error_or_an_absence) {
   const TemporaryFolder folder;

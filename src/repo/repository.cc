@@ -524,7 +524,7 @@ Bytes Repository::decode_blob(BlobType type, const BlobId& id, const BlobLocatio
 void Repository::decode_blobs(std::span<const Container> containers, crypto::Cipher& cipher,
                               const BlobTaker& take) const {
   constexpr std::size_t kMost = 32;
-  constexpr std::uint64_t kBatch = 4 * kMiB;  // of plain bytes, or one blob
+  constexpr std::uint64_t kBatch = 16 * kMiB;  // of plain bytes, or one blob
   std::array<Bytes, kMost> plain;
   std::array<std::optional<Error>, kMost> damage;
   std::array<ByteView, kMost> messages;

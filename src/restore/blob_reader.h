@@ -16,7 +16,7 @@ struct WantedBlob {
   repo::BlobLocation location;
 };
 
-inline constexpr std::uint64_t kReadStretch = 8U << 20;  // bytes of a pack read in one go
+inline constexpr std::uint64_t kReadStretch = 16U << 20;  // bytes of a pack read in one go
 inline constexpr std::uint64_t kReadGap = 256U
                                           << 10;  // unwanted bytes that are read along rather than skipped
 

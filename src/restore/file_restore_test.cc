@@ -17,8 +17,7 @@
 
 #include "base/error.h"
 #include "os/file.h"
-#include "restore/beneath.h"
-#include "restore/file_metadata.h"
+#include "restore/files_test.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 #include "view/zero_blob.h"
@@ -56,17 +55,6 @@ repo::Node special_node(std::string name, repo::NodeType type, std::uint32_t mod
   node.device = device;
   node.links = 1;
   return with_times(node);
-}
-
-void put(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-struct stat stat_of(const fs::path& path) {
-  struct stat st {};
-  EXPECT_EQ(::lstat(path.c_str(), &st), 0) << path;
-  return st;
 }
 
 class FileRestore : public ::testing::Test {
@@ -692,78 +680,6 @@ TEST_F(FileRestore, ATargetThatIsAFileIsRefused) {
   put(target(), "a file");
   EXPECT_THROW(restore(), Error);
   EXPECT_EQ(text_of(target()), "a file");
-}
-
-// Longer lists than fit into a page: tmpfs keeps them, most disks' filesystems do not.
-TEST(SetMetadata, ForeignAttributesGoHoweverManyThereAre) {
-  const os::UniqueFd fd(::open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  for (int i = 0; i < 40; ++i) {
-    const std::string name = "user.foreign" + std::to_string(i) + std::string(200, 'n');
-    if (::fsetxattr(fd.get(), name.c_str(), "x", 1, 0) != 0) GTEST_SKIP() << "no attributes here";
-  }
-  Metadata metadata;
-  metadata.uid = ::geteuid();
-  metadata.gid = ::getegid();
-  metadata.mode = S_IFREG | 0640;
-  metadata.xattrs = {{"user.own", "1"}};
-  EXPECT_EQ(set_metadata(fd.get(), metadata).problem, "");
-  EXPECT_EQ(::flistxattr(fd.get(), nullptr, 0), static_cast<ssize_t>(sizeof "user.own"));
-}
-
-TEST(SetMetadata, TellsWhenItCannotListWhatIsThere) {
-  EXPECT_THAT(set_metadata(-1, {}).problem, HasSubstr("listxattr: "));
-}
-
-TEST(SetMetadataAt, LeavesWhatIsNotWhatWasMade) {
-  const os::TemporaryFolder folder;
-  const os::UniqueFd in = os::open_file(folder.path(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  put(folder.path() / "file", "");
-  fs::permissions(folder.path() / "file", fs::perms(0640));
-  ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
-  fs::create_symlink("file", folder.path() / "link");
-  Metadata metadata;
-  metadata.uid = ::geteuid();
-  metadata.gid = ::getegid();
-  metadata.mode = S_IFIFO | 0666;
-  for (const char* name : {"file", "link", "absent"})
-    EXPECT_NE(set_metadata_at(in.get(), name, metadata).problem, "") << name;
-  EXPECT_EQ(set_metadata_at(in.get(), "pipe", metadata).problem, "");
-  EXPECT_EQ(stat_of(folder.path() / "pipe").st_mode & 07777, 0666U);
-  ASSERT_EQ(::link((folder.path() / "pipe").c_str(), (folder.path() / "second").c_str()), 0);
-  EXPECT_NE(set_metadata_at(in.get(), "second", metadata).problem, "");
-  EXPECT_EQ(stat_of(folder.path() / "file").st_mode & 07777, 0640U);
-}
-
-class BeneathTest : public ::testing::TestWithParam<Beneath::Resolve> {};
-
-TEST_P(BeneathTest, OpensFoldersAndNoLinks) {
-  const os::TemporaryFolder folder;
-  fs::create_directories(folder.path() / "in/a/b");
-  fs::create_directory(folder.path() / "out");
-  fs::create_directory_symlink("../out", folder.path() / "in/link");
-  fs::create_directory_symlink("a", folder.path() / "in/near");
-  fs::create_directory_symlink("../../out", folder.path() / "in/a/link");
-  put(folder.path() / "in/file", "");
-  const Beneath beneath(os::open_file(folder.path() / "in", O_PATH | O_DIRECTORY | O_CLOEXEC), GetParam());
-  const auto inode = [](const os::UniqueFd& fd) {
-    struct stat st {};
-    EXPECT_EQ(::fstat(fd.get(), &st), 0);
-    return st.st_ino;
-  };
-  EXPECT_EQ(inode(beneath.open_folder("")), stat_of(folder.path() / "in").st_ino);
-  EXPECT_EQ(inode(beneath.open_folder("a/b")), stat_of(folder.path() / "in/a/b").st_ino);
-  EXPECT_EQ(inode(beneath.open_folder("a", O_RDONLY)), stat_of(folder.path() / "in/a").st_ino);
-  for (const char* path : {"link", "near", "near/b", "a/link", "file", "absent"})
-    EXPECT_THROW(beneath.open_folder(path), Error) << path;
-}
-INSTANTIATE_TEST_SUITE_P(Both, BeneathTest,
-                         ::testing::Values(Beneath::Resolve::kernel, Beneath::Resolve::by_hand));
-
-TEST(NameProblem, KnowsWhatCannotBeAName) {
-  for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("a/b"),
-                                  std::string("/"), std::string("\0", 1)})
-    EXPECT_NE(name_problem(name), nullptr);
-  for (const char* name : {"...", "a", " ", "\xff", "\n", ".hidden"}) EXPECT_EQ(name_problem(name), nullptr);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ namespace respaldo::restore {
 namespace {
 
 constexpr std::uint64_t kSparseUnit = 64 * kKiB;   // zeros of this size inside a chunk become holes, too
-constexpr std::uint64_t kCompareRange = 8 * kMiB;  // of the target, read by one worker in one go
+constexpr std::uint64_t kCompareRange = 16 * kMiB;  // of the target, read by one worker in one go
 
 bool is_hole(const block::Run& run) { return run.kind == block::RunKind::zero; }
 

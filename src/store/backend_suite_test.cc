@@ -14,6 +14,7 @@
 
 #include "os/file.h"
 #include "store/forward.h"
+#include "testing/errors.h"
 #include "testing/memory_folder.h"
 #include "testing/temp.h"
 
@@ -44,16 +45,8 @@ std::vector<std::string> names_of(Backend& backend, FileType type) {
   return names;
 }
 
-template <class Body>
-Error error_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorKind::internal, "nothing");
-}
+using testing::error_of;
+
 template <class Body>
 ErrorKind kind_of(Body body) {
   return error_of(body).kind();

@@ -2,6 +2,8 @@
 
 #include <curl/curl.h>
 #include <fmt/format.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <atomic>
@@ -34,6 +36,21 @@ struct CloseHandle {
   void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
 };
 using Handle = std::unique_ptr<CURL, CloseHandle>;
+// A handle of libcurl, which keeps its connection, and that connection's socket.
+struct Line {
+  Handle handle;
+  std::unique_ptr<int> socket = std::make_unique<int>(-1);
+};
+int on_socket(void* kept, curl_socket_t socket, curlsocktype) {
+  *static_cast<int*>(kept) = socket;
+  return CURL_SOCKOPT_OK;
+}
+// Bytes that were handed to the kernel and have not arrived. After a connection was closed its number may be
+// another file's, which has no such bytes, or another connection's: then a stall is noticed later.
+std::uint64_t bytes_under_way(int socket) {
+  int bytes = 0;
+  return socket >= 0 && ::ioctl(socket, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
+}
 struct FreeList {
   void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
@@ -87,8 +104,13 @@ std::optional<std::uint64_t> number(std::string_view text) {
 class Transfer {
  public:
   // `tidying`: a stop came before it began; what is to be tidied up then still has its attempt.
-  Transfer(const HttpRequest& request, const HttpOptions& options, CURL* handle, bool tidying)
-      : request_(request), options_(options), handle_(handle), tidying_(tidying), window_begin_(Clock::now()) {
+  Transfer(const HttpRequest& request, const HttpOptions& options, const Line& line, bool tidying)
+      : request_(request),
+        options_(options),
+        handle_(line.handle.get()),
+        socket_(*line.socket),
+        tidying_(tidying),
+        window_begin_(Clock::now()) {
     for (const ByteView part : request.body) size_ += part.size();
   }
 
@@ -149,7 +171,9 @@ class Transfer {
   static int on_progress(void* self, curl_off_t, curl_off_t down, curl_off_t, curl_off_t up) {
     auto* t = static_cast<Transfer*>(self);
     const bool cancelled = !t->tidying_ && t->options_.stop.stop_requested();
-    return cancelled || t->is_stalled(static_cast<std::uint64_t>(down + up)) ? 1 : 0;
+    // To libcurl what the kernel took was sent, which on a slow line takes minutes more.
+    const auto moved = static_cast<std::uint64_t>(down + up);
+    return cancelled || t->is_stalled(moved - std::min(moved, bytes_under_way(t->socket_))) ? 1 : 0;
   }
 
  private:
@@ -247,6 +271,7 @@ class Transfer {
   const HttpRequest& request_;
   const HttpOptions& options_;
   CURL* const handle_;
+  const int& socket_;
   const bool tidying_;
   HttpAnswer answer_;
   std::exception_ptr failure_;
@@ -281,13 +306,13 @@ struct HttpClient::Impl {
 
   std::mutex mutex;
   std::condition_variable_any freed, changed;
-  std::vector<Handle> idle;
+  std::vector<Line> idle;
   int in_use = 0;
   Clock::time_point hold_until{};
   // An upload broke off: the next ones ask for leave, so that the server's reason is heard.
   std::atomic<bool> cautious = false;
 
-  Handle take(bool tidying) {
+  Line take(bool tidying) {
     std::unique_lock lock(mutex);
     const auto is_free = [&] { return in_use < options.connections; };
     if (tidying)
@@ -296,16 +321,16 @@ struct HttpClient::Impl {
       throw Cancelled();
     ++in_use;
     if (!idle.empty()) {
-      Handle handle = std::move(idle.back());
+      Line line = std::move(idle.back());
       idle.pop_back();
-      return handle;
+      return line;
     }
-    return nullptr;
+    return {};
   }
-  void give_back(Handle handle) {
+  void give_back(Line line) {
     std::lock_guard lock(mutex);
     --in_use;
-    if (handle) idle.push_back(std::move(handle));
+    if (line.handle) idle.push_back(std::move(line));
     freed.notify_one();
   }
 
@@ -316,8 +341,9 @@ struct HttpClient::Impl {
     if (options.stop.stop_requested()) throw Cancelled();
   }
 
-  void prepare(CURL* handle, const HttpRequest& request, Transfer& transfer, char* error_text,
+  void prepare(const Line& line, const HttpRequest& request, Transfer& transfer, char* error_text,
                List& headers) {
+    CURL* const handle = line.handle.get();
     curl_easy_reset(handle);  // keeps connections
     set(handle, CURLOPT_ERRORBUFFER, error_text);
     set(handle, CURLOPT_NOSIGNAL, 1L);
@@ -327,6 +353,8 @@ struct HttpClient::Impl {
     set(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
     set(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect.count()));
     set(handle, CURLOPT_TCP_KEEPALIVE, 1L);
+    set(handle, CURLOPT_SOCKOPTFUNCTION, &on_socket);
+    set(handle, CURLOPT_SOCKOPTDATA, line.socket.get());
     set(handle, CURLOPT_BUFFERSIZE, kSocketBuffer);
     set(handle, CURLOPT_UPLOAD_BUFFERSIZE, kSocketBuffer);
     set(handle, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
@@ -352,9 +380,9 @@ struct HttpClient::Impl {
     set(handle, CURLOPT_XFERINFODATA, &transfer);
     set(handle, CURLOPT_NOPROGRESS, 0L);
     prepare_method(handle, request, transfer);
-    for (const std::string& line : request.headers) append(headers, line);
+    for (const std::string& one : request.headers) append(headers, one);
     if (request.late_headers)
-      for (const std::string& line : request.late_headers()) append(headers, line);
+      for (const std::string& one : request.late_headers()) append(headers, one);
     const bool ask = cautious && transfer.size() > kWorthAsking;
     append(headers, ask ? "Expect: 100-continue" : "Expect:");
     if (request.range)
@@ -424,20 +452,20 @@ HttpAnswer HttpClient::perform(const HttpRequest& request) {
   const bool tidying = impl_->options.stop.stop_requested();
   if (!tidying) impl_->wait_out_hold();
   struct Lease {
-    Lease(Impl& owner, bool tidying) : impl(owner), handle(owner.take(tidying)) {}
-    ~Lease() { impl.give_back(std::move(handle)); }
+    Lease(Impl& owner, bool tidying) : impl(owner), line(owner.take(tidying)) {}
+    ~Lease() { impl.give_back(std::move(line)); }
     Impl& impl;
-    Handle handle;
+    Line line;
   } lease(*impl_, tidying);
-  if (!lease.handle) lease.handle.reset(curl_easy_init());
-  CURL* const handle = lease.handle.get();
+  if (!lease.line.handle) lease.line.handle.reset(curl_easy_init());
+  CURL* const handle = lease.line.handle.get();
   if (handle == nullptr) throw std::bad_alloc();
 
   char error_text[CURL_ERROR_SIZE] = {};
   List headers;
-  Transfer transfer(request, impl_->options, handle, tidying);
+  Transfer transfer(request, impl_->options, lease.line, tidying);
   transfer.answer().origin = impl_->origin;
-  impl_->prepare(handle, request, transfer, error_text, headers);
+  impl_->prepare(lease.line, request, transfer, error_text, headers);
   const CURLcode code = curl_easy_perform(handle);
   if (transfer.failure()) std::rethrow_exception(transfer.failure());
   if (code == CURLE_ABORTED_BY_CALLBACK && !tidying && impl_->options.stop.stop_requested()) throw Cancelled();

@@ -10,6 +10,7 @@
 #include "os/process.h"
 #include "store/backend_suite.h"
 #include "store/rest_listing.h"
+#include "testing/errors.h"
 #include "testing/http_script.h"
 #include "testing/memory_folder.h"
 #include "testing/server_process.h"
@@ -40,16 +41,7 @@ std::unique_ptr<Backend> rest(const std::string& url, const HttpOptions& options
   return open_rest(parse_rest_place(url, no_variables), options);
 }
 
-template <class Body>
-Error error_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorKind::internal, "nothing");
-}
+using testing::error_of;
 
 void save(Backend& backend, const Handle& handle, std::string_view text, Durability how = Durability::now) {
   const ByteView whole = as_bytes(text);
@@ -359,6 +351,13 @@ TEST(Rest, a_stall_ends_at_the_deadline) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(100));
 }
 
+TEST(Rest, what_the_kernel_took_but_the_line_did_not_yet_is_no_stall) {
+  const HttpScript server([](const Request&) { return HttpScript::reply(200); }, HttpScript::Reading::slowly);
+  const auto backend = rest(server.url(), impatient());
+  save(*backend, kPack, std::string(3 << 20, 'x'));  // takes longer than the deadline once the kernel has it all
+  EXPECT_EQ(server.seen().at(0).body.size(), 3U << 20);
+}
+
 TEST(Rest, a_request_ends_when_told_to) {
   const HttpScript server([](const Request&) { return Reply{"", Reply::Then::hang}; });
   std::stop_source source;
@@ -447,7 +446,7 @@ TEST(Rest, an_early_refusal_of_a_large_object_is_heard_at_the_second_try) {
       [](const Request&) {
         return Reply{"HTTP/1.1 507 Full\r\nContent-Length: 0\r\n\r\n", Reply::Then::close};
       },
-      true);
+      HttpScript::Reading::late);
   const auto backend = rest(server.url());
   const std::string large(8U << 20, 'x');
   Error error = error_of([&] { save(*backend, kPack, large); });

@@ -18,6 +18,7 @@
 #include "store/s3_client.h"
 #include "store/s3_xml.h"
 #include "store/sigv4.h"
+#include "testing/errors.h"
 #include "testing/http_script.h"
 #include "testing/temp.h"
 
@@ -34,19 +35,16 @@ using Request = HttpScript::Request;
 const std::string kName(64, 'a');
 const Handle kPack{FileType::pack, kName};
 
-template <class Body>
-Error error_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorKind::internal, "nothing");
-}
+using testing::error_of;
 
 S3Credentials example() {
   return {"AKIAIOSFODNN7EXAMPLE", crypto::SecretText("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), ""};
+}
+
+S3Credentials with_token(const std::string& token) {
+  S3Credentials credentials = example();
+  credentials.session_token = token;
+  return credentials;
 }
 
 S3Options with_example() {
@@ -278,11 +276,7 @@ TEST(S3, a_list_without_an_end_ends) {
 TEST(S3, what_is_sent_is_signed_with_its_checksum) {
   const HttpScript server([](const Request&) { return HttpScript::reply(200); });
   S3Options options = with_example();
-  options.credentials = [] {
-    S3Credentials credentials = example();
-    credentials.session_token = "token";
-    return credentials;
-  };
+  options.credentials = [] { return with_token("token"); };
   options.storage_class = "GLACIER";
   options.retention = S3Options::Retention{false, std::chrono::hours(24)};
   const auto backend = s3(server, std::move(options));
@@ -408,11 +402,7 @@ TEST(S3, credentials_that_expire_are_asked_for_again) {
   });
   int asked = 0;
   S3Options options = with_example();
-  options.credentials = [&] {
-    S3Credentials credentials = example();
-    credentials.session_token = ++asked == 1 ? "first" : "second";
-    return credentials;
-  };
+  options.credentials = [&] { return with_token(++asked == 1 ? "first" : "second"); };
   const auto backend = s3(server, std::move(options));
   EXPECT_EQ(as_text(backend->load_all(kPack)), "contents");
   EXPECT_EQ(asked, 2);
@@ -428,11 +418,7 @@ TEST(S3, credentials_that_expire_for_several_at_once_are_asked_for_once) {
   });
   std::atomic<int> asked = 0;
   S3Options options = with_example();
-  options.credentials = [&] {
-    S3Credentials credentials = example();
-    credentials.session_token = ++asked == 1 ? "first" : "second";
-    return credentials;
-  };
+  options.credentials = [&] { return with_token(++asked == 1 ? "first" : "second"); };
   const auto backend = s3(server, std::move(options));
   std::vector<std::jthread> threads;
   for (int i = 0; i < kAtOnce; ++i)

@@ -13,6 +13,7 @@
 
 #include "os/child_process.h"
 #include "store/sftp_files.h"
+#include "testing/errors.h"
 #include "testing/memory_folder.h"
 
 namespace respaldo::store::sftp {
@@ -21,16 +22,7 @@ namespace {
 using ::testing::HasSubstr;
 constexpr const char* kServer = "/usr/lib/openssh/sftp-server";
 
-template <class Body>
-Error error_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorKind::internal, "nothing");
-}
+using testing::error_of;
 
 class SftpSession : public ::testing::Test {
  protected:

@@ -15,6 +15,7 @@
 
 #include "os/process.h"
 #include "store/backend_suite.h"
+#include "testing/errors.h"
 #include "testing/memory_folder.h"
 #include "testing/temp.h"
 
@@ -29,16 +30,7 @@ void save(Backend& backend, const Handle& handle, std::string_view text, Durabil
   const ByteView whole = as_bytes(text);
   backend.save(handle, {&whole, 1}, how);
 }
-template <class Body>
-Error error_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorKind::internal, "nothing");
-}
+using testing::error_of;
 
 class SftpPlaceOnPipes : public SuitePlace {
  public:

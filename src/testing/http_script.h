@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <functional>
 #include <mutex>
 #include <stdexcept>
@@ -39,9 +40,16 @@ class HttpScript {
             Reply::Then::keep};
   }
 
-  // `early`: answers before the body of a request is read.
-  explicit HttpScript(Answer answer, bool early = false) : answer_(std::move(answer)), early_(early) {
+  enum class Reading {
+    at_once,
+    late,    // it answers before it reads the body of a request
+    slowly,  // 16 KiB each 20 ms, and its kernel takes little more
+  };
+  explicit HttpScript(Answer answer, Reading reading = Reading::at_once)
+      : answer_(std::move(answer)), reading_(reading) {
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int little = 16 << 10;
+    if (reading == Reading::slowly) ::setsockopt(listener_, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -125,7 +133,8 @@ class HttpScript {
   bool receive(int fd, std::string& pending, Request& request) {
     const auto more = [&] {
       char buffer[65536];
-      const ssize_t length = ::recv(fd, buffer, sizeof buffer, 0);
+      if (reading_ == Reading::slowly) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      const ssize_t length = ::recv(fd, buffer, reading_ == Reading::slowly ? sizeof buffer / 4 : sizeof buffer, 0);
       if (length > 0) pending.append(buffer, static_cast<std::size_t>(length));
       return length > 0;
     };
@@ -141,7 +150,7 @@ class HttpScript {
     std::size_t length = 0;
     if (const auto at = request.head.find("content-length: "); at != std::string::npos)
       length = std::stoul(request.head.substr(at + 16));
-    if (early_) return true;
+    if (reading_ == Reading::late) return true;
     if (request.head.find("expect: 100-continue") != std::string::npos && !leave(fd)) return false;
     while (pending.size() < length)
       if (!more()) return false;
@@ -155,7 +164,7 @@ class HttpScript {
   }
 
   const Answer answer_;
-  const bool early_;
+  const Reading reading_;
   int listener_ = -1, port_ = 0;
   mutable std::mutex mutex_;
   bool stopping_ = false;

@@ -24,7 +24,7 @@ namespace respaldo::verify {
 
 namespace {
 
-constexpr std::uint64_t kPiece = 8 * kMiB;           // bytes of a pack read in one go
+constexpr std::uint64_t kPiece = 16 * kMiB;          // bytes of a pack read in one go
 constexpr std::uint64_t kLongestBlob = 1024 * kMiB;  // a container longer than this is not read
 
 constexpr const char* kReadData = "what else the pack holds: respaldo check --read-data";

@@ -27,7 +27,7 @@ std::unordered_map<repo::PackId, std::uint64_t> select(std::unordered_map<repo::
 // Reads every pack that the index names: its name is the SHA-256 of its bytes, its header tells the same
 // blobs as the index, and each of them opens, decompresses and hashes to its id. Packs that are missing or of
 // a wrong size are told by check_pack_list; the latter are read as far as they go. Memory for each thread: a
-// piece of 8 MiB of a pack, or a longer blob, and 4 MiB of plain bytes, or a longer blob. Returns the bytes read.
+// piece of 16 MiB of a pack, or a longer blob, and 16 MiB of plain bytes, or a longer blob. Returns the bytes read.
 std::uint64_t check_pack_data(const repo::IndexedRepository& repository, const ReadSubset& subset,
                               unsigned threads, DamagedPlaces& damaged, Findings& findings,
                               Progress& progress, const std::stop_token& stop);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "testing/errors.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 #include "view/zero_blob.h"
@@ -15,17 +16,6 @@ using namespace respaldo::testing;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-template <class Body>
-Error error_of(Body&& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorKind::internal, "");
-}
 
 repo::Snapshot only_backup(repo::Repository& repository) { return repository.snapshots().at(0).snapshot; }
 

@@ -10,6 +10,7 @@
 #include "engine/image/image_engine.h"
 #include "engine/image/vg_edit.h"
 #include "os/process.h"
+#include "testing/errors.h"
 
 namespace respaldo::engine {
 namespace {
@@ -86,16 +87,7 @@ class Disks : public ::testing::Test {
   std::vector<os::Path> images_;
 };
 
-template <class Body>
-Error error_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error";
-  return Error(ErrorKind::internal, "");
-}
+using testing::error_of;
 
 TEST_F(Disks, a_committed_group_is_found_again) {
   make_group();

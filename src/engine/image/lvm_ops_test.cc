@@ -9,12 +9,15 @@
 
 #include "base/units.h"
 #include "engine/image/vg_edit.h"
+#include "testing/errors.h"
 #include "testing/temp.h"
 
 namespace respaldo::engine {
 namespace {
 
 using ::testing::HasSubstr;
+
+using testing::message_of;
 
 // vg0 on two images of 15 extents of 4 MiB.
 class Ops : public ::testing::Test {
@@ -93,15 +96,6 @@ class Ops : public ::testing::Test {
                 ":" + std::to_string(area.extent) + "+" + std::to_string(segment.count);
     return text;
   }
-  template <class Body>
-  static std::string error_of(Body body) {
-    try {
-      body();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "no error";
-  }
 
   os::TemporaryFolder folder_;
   std::vector<os::Path> images_;
@@ -128,7 +122,7 @@ TEST_F(Ops, pvmove_without_room_moves_nothing_it_cannot_place) {
   make("one", 3, {images_[0]});
   fill("one", 1);
   const std::string one = bytes_of("one");
-  EXPECT_THAT(error_of([&] {
+  EXPECT_THAT(message_of([&] {
                 on([&](OpContext& op) { move_pv(op, {images_[0], {}, "", AllocationPolicy::normal}); });
               }),
               HasSubstr("nsufficient"));
@@ -142,10 +136,10 @@ TEST_F(Ops, what_a_missing_pv_took_is_removed_by_force_alone) {
   fill("kept", 1);
   const std::string kept = bytes_of("kept");
   const std::vector<os::Path> first = {images_[0]};
-  EXPECT_THAT(error_of([&] { on(first, 0, [&](OpContext& op) { remove_missing_pvs(op, "vg0"); }); }),
+  EXPECT_THAT(message_of([&] { on(first, 0, [&](OpContext& op) { remove_missing_pvs(op, "vg0"); }); }),
               HasSubstr("There are still partial LVs in VG vg0."));
   EXPECT_THAT(said_, HasSubstr("WARNING: Partial LV lost"));
-  EXPECT_THAT(error_of([&] { on(first, 0, [&](OpContext& op) {
+  EXPECT_THAT(message_of([&] { on(first, 0, [&](OpContext& op) {
                                remove_lv(op, {"vg0", "kept"});
                              }); }),
               HasSubstr("while PVs are missing"));
@@ -176,9 +170,9 @@ TEST_F(Ops, an_old_text_brings_a_removed_volume_back) {
   });
   EXPECT_EQ(bytes_of("root"), before);
   EXPECT_EQ(bytes_of("more").size(), 8 * kMiB);
-  EXPECT_THAT(error_of([&] { on([&](OpContext& op) { restore_group(op, "vg1", text); }); }),
+  EXPECT_THAT(message_of([&] { on([&](OpContext& op) { restore_group(op, "vg1", text); }); }),
               HasSubstr("The file is of volume group vg0, not of vg1"));
-  EXPECT_THAT(error_of([&] { on({images_[0]}, 0, [&](OpContext& op) { restore_group(op, "vg0", text); }); }),
+  EXPECT_THAT(message_of([&] { on({images_[0]}, 0, [&](OpContext& op) { restore_group(op, "vg0", text); }); }),
               HasSubstr("Couldn't find device with uuid"));
 }
 
@@ -219,7 +213,7 @@ TEST_F(Ops, a_snapshot_that_overflowed_is_not_merged) {
   snap("root", "snap", 1);
   fill("root", 2);
   const std::string now = bytes_of("root");
-  EXPECT_THAT(error_of([&] { on([&](OpContext& op) {
+  EXPECT_THAT(message_of([&] { on([&](OpContext& op) {
                                merge_snapshot(op, {"vg0", "snap"});
                              }); }),
               HasSubstr("Unable to merge invalidated snapshot LV vg0/snap."));
@@ -246,7 +240,7 @@ TEST_F(Ops, sizes_are_rounded_up_and_told) {
   resize.may_reduce = true;
   on([&](OpContext& op) { resize_lv(op, resize); });
   EXPECT_EQ(bytes_of("odd").size(), 4 * kMiB);
-  EXPECT_THAT(error_of([&] { on([&](OpContext& op) { resize_lv(op, resize); }); }),
+  EXPECT_THAT(message_of([&] { on([&](OpContext& op) { resize_lv(op, resize); }); }),
               HasSubstr("Unable to reduce vg0/odd below 1 extent."));
 }
 

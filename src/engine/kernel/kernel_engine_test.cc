@@ -14,6 +14,7 @@
 #include "journal/journal.h"
 #include "journal/names.h"
 #include "lvm/volume_group.h"
+#include "testing/errors.h"
 #include "testing/replay_runner.h"
 
 namespace respaldo::engine {
@@ -22,6 +23,8 @@ namespace {
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+using testing::error_of;
 
 struct Lv {
   std::string name, role = "public", tags{}, origin{}, attr = "-wi-a-----", segtype = "linear", active = "active",
@@ -67,15 +70,6 @@ class KernelEngineTest : public ::testing::Test {
                   R"({"report":[{"vg":[{"vg_name":"vg0","vg_uuid":"x","vg_size":"1073741824","vg_free":")" +
                       std::to_string(free) + R"(","vg_extent_size":"4194304"}]}]})",
                   ""});
-  }
-  template <class Body>
-  static Error error_of(Body body) {
-    try {
-      body();
-    } catch (const Error& error) {
-      return error;
-    }
-    return Error(ErrorKind::internal, "nothing was wrong");
   }
   std::string owner_tag(bool alive) const {
     journal::Owner owner = journal::Owner::self();
