@@ -464,8 +464,9 @@ class Run {
           // One of this repository was of use until now.
           if (!holds_backup_of(repository_, known_, old->identity().token))
             summary_.warnings.push_back(fmt::format(
-                "{}: the base {} was removed for the new one; its backup is not in this repository. Who saves a volume into two "
-                "repositories in turn reads everything each time: use --keep-base for one of them alone",
+                "{}: the base {} was removed for the new one; its backup is not in this repository: it was forgotten, or made in "
+                "another one. Who saves a volume into two repositories in turn reads everything each time: use --keep-base for "
+                "one of them alone",
                 job.name.str(), old->name()));
         }
       } catch (const std::exception& error) {  // a stop, too

@@ -161,12 +161,11 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, rep
   if (options.dry_run) return report;
 
   require_lock(lock, stop);
-  if (plan.stats.packs.repack > 0) {
-    require_removal(repository);
+  if (!gone.empty() || !plan.unreferenced.empty()) require_removal(repository);
+  if (plan.stats.packs.repack > 0)
     repack(indexed, plan,
            {.threads = threads, .pack_size = options.pack_size, .compress = options.repack_uncompressed},
            progress, stop);
-  }
   require_lock(lock, stop);
   // Not before: such a pack may hold the only whole copy of a blob that could not be moved.
   remove_files(repository, store::FileType::pack, names(plan.unreferenced), progress);

@@ -197,6 +197,9 @@ TEST_F(Prune, where_nothing_may_be_removed_nothing_is_stored_twice) {
   const auto before = disk_.objects();
   repository_ = repo::Repository::open(std::make_unique<AppendOnly>(disk_.open()), "secret");
   EXPECT_THROW(prune(), Error);
+  PruneOptions without_repacking;
+  without_repacking.max_repack_size = 0;
+  EXPECT_THROW(prune(without_repacking), Error);
   EXPECT_EQ(disk_.objects(), before);
   reopen();
   EXPECT_GT(prune().stats.packs.repack, 0U);

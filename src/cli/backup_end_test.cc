@@ -53,6 +53,14 @@ TEST_F(BackupEnd, a_stop_after_it_is_listed_does_not_deny_it) {
   EXPECT_EQ(nlohmann::json::parse(outcome.out)["backup"], listed[0]["id"]);
 }
 
+TEST_F(BackupEnd, a_stop_while_nobody_reads_its_report_does_not_deny_it) {
+  nobody_reads = true;
+  EXPECT_THAT(told({"vg0/home"}, 0), StartsWith("success 0, 0 locks, vg0/home: "));
+  EXPECT_THAT(respaldo({"backup", "vg0/home"}).err, HasSubstr("is saved, but not all of its report is written"));
+  nobody_reads = false;
+  EXPECT_EQ(must_json({"list"}).size(), 2U);
+}
+
 TEST_F(BackupEnd, hooks_run_last_and_know_the_exit_code) {
   EXPECT_THAT(told({"vg0/home", "--verify"}, 0), MatchesRegex("success 0, 0 locks, vg0/home: [0-9a-f]*\n"));
   EXPECT_EQ(told({"vg0/home", "--dry-run"}, 0), "") << "nothing was saved, and nothing failed";

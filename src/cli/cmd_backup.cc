@@ -321,6 +321,21 @@ void require_lock_to_the_end(repo::RepoLock& lock, const repo::SnapshotId& backu
   }
 }
 
+// Who stops a backup whose report nobody reads has it all the same.
+void report_to_the_end(app::Context& context, const backup::BackupSummary& summary, const Verification* verification) {
+  const std::string cut =
+      fmt::format("backup {} is saved, but not all of its report is written", summary.id->short_hex());
+  try {
+    in_context([&] { return cut; }, [&] { report(context, summary, verification); });
+  } catch (const Cancelled&) {
+    try {
+      context.warn(cut);
+    } catch (const Cancelled&) {
+      // Nobody reads this, either.
+    }
+  }
+}
+
 // Interrupted, with nothing listed.
 class NothingSaved : public Cancelled {
  public:
@@ -367,9 +382,8 @@ app::ExitCode save(app::Context& context, const backup::BackupOptions& plan, Ver
     for (const std::string& warning : summary.warnings) context.warn(warning);
     if (verification != nullptr) verification->after_commit(*summary.id);
     facts.emplace_back("BACKUP", summary.id->hex());
-    in_context([&] { return fmt::format("backup {} is saved, but not all of its report is written", summary.id->short_hex()); },
-               [&] { report(context, summary, verification); });
     require_lock_to_the_end(*lock, *summary.id);
+    report_to_the_end(context, summary, verification);
   }
   return summary.incomplete ? app::ExitCode::incomplete : app::ExitCode::ok;
 }

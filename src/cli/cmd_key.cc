@@ -96,7 +96,7 @@ app::ExitCode key(app::Context& context, const Options& options) {
 }
 
 struct UnlockOptions {
-  bool all = false, watch = false;
+  bool all = false, watch = false, exclusive = false;
 };
 
 app::ExitCode unlock(app::Context& context, const UnlockOptions& options) {
@@ -107,7 +107,7 @@ app::ExitCode unlock(app::Context& context, const UnlockOptions& options) {
                                         format_duration(std::chrono::seconds(repo::kLockWatch).count())));
   };
   const std::size_t removed = options.watch
-                                  ? repo::remove_dead_locks(context.repository(), repo::kLockWatch, tell, context.stop())
+                                  ? repo::remove_dead_locks(context.repository(), options.exclusive, repo::kLockWatch, tell, context.stop())
                                   : repo::remove_locks(context.repository(), options.all);
   const auto left = repo::list_locks(context.repository());
   if (context.options().json) {
@@ -139,8 +139,10 @@ Action configure_key(CLI::App& app) {
 Action configure_unlock(CLI::App& app) {
   auto options = std::make_shared<UnlockOptions>();
   app.add_flag("--remove-all", options->all, "also locks whose owners may still be at work");
-  app.add_flag("--watch", options->watch,
-               "for scripts: what only looks stale is watched for 11 minutes first, in which a living owner renews its lock");
+  auto* watch = app.add_flag(
+      "--watch", options->watch,
+      "for scripts: what only looks stale is watched for 11 minutes first, in which a living owner renews its lock");
+  app.add_flag("--exclusive", options->exclusive, "with --watch: only locks that keep a backup from its work")->needs(watch);
   return [options](app::Context& context) { return unlock(context, *options); };
 }
 

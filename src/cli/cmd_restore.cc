@@ -76,12 +76,13 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
     return to_new_file(context, options, volume);
   const bool is_file = S_ISREG(st.st_mode);
   // A file becomes as long as the image, a device is as long as it is.
-  const auto resize = [&] {
-    if (::truncate(options.to_file.c_str(), static_cast<off_t>(volume.image_size)) != 0)
+  const auto resize = [&](std::uint64_t to) {
+    if (::truncate(options.to_file.c_str(), static_cast<off_t>(to)) != 0)
       throw os::system_error(errno, "truncate", options.to_file);
   };
   const auto size = static_cast<std::uint64_t>(st.st_size);
-  if (is_file && size < volume.image_size) resize();
+  const bool grown = is_file && size < volume.image_size;
+  if (grown) resize(volume.image_size);
   const block::WritableDevicePtr claimed =
       is_file ? std::make_shared<block::FileDevice>(options.to_file, block::FileDevice::Access::read_write)
               : claim->writable_disk(0);
@@ -89,11 +90,20 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
   restore::ImageRestoreOptions how;
   how.in_place = options.in_place;
   how.threads = options.threads;
-  how.half_written = [&] { warn_half_written(context, options.to_file); };
-  const auto result =
-      restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
+  bool touched = false;
+  how.half_written = [&] {
+    touched = true;
+    warn_half_written(context, options.to_file);
+  };
+  restore::ImageRestoreResult result;
+  try {
+    result = restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
+  } catch (...) {
+    if (grown && !touched) resize(size);  // nothing was written: as it was
+    throw;
+  }
   if (is_file && size > volume.image_size) {
-    resize();
+    resize(volume.image_size);
     target.flush();
   }
   if (options.verify) verify_restored(context, volume, target, options.threads);

@@ -22,6 +22,7 @@
 #include "job/notify.h"
 #include "job/state.h"
 #include "repo/host.h"
+#include "repo/lock.h"
 #include "store/open.h"
 
 namespace respaldo::cli {
@@ -166,10 +167,12 @@ class Runner {
 
   // A failed backup ends the job: nothing old is removed when nothing new is there.
   void steps() {
-    clear_dead_locks();
+    clear_dead_locks(Which::exclusive);  // others do not keep a backup from its work
     const bool whole = backup();
     // Also beside ranges that could not be read.
     const bool complete = step("backup").outcome == StepOutcome::failed || none_vanished();
+    const bool care = (whole && complete && !job_.keep.empty()) || check_due();
+    if (care && !stopped()) clear_dead_locks(Which::all);
     if (whole && complete && !job_.keep.empty())
       command("forget", forget_words(config_, job_));
     else if (!job_.keep.empty())
@@ -186,12 +189,20 @@ class Runner {
     }
   }
 
+  enum class Which { exclusive, all };
   // A night that was cut short must not keep the next ones from their work, nor let them wait. True when a lock was
   // removed.
-  bool clear_dead_locks() {
+  bool clear_dead_locks(Which which) {
+    if (job_.limits.deadline && *job_.limits.deadline - (Clock::now() - begun_) < 2 * repo::kLockWatch) return false;
     std::vector<std::string> words = repository_words(config_, job_);
     words.insert(words.end(), {"unlock", "--watch"});
+    if (which == Which::exclusive) words.emplace_back("--exclusive");
     const NestedResult result = run_nested(context_, words, deadline_->token());
+    if (result.code != 0 && which == Which::all && !stopped()) {
+      const std::string text = fmt::format("locks that look stale are not removed: {}", result.message);
+      context_.warn(text);
+      if (!outcome_.steps.empty()) outcome_.steps.back().warnings.push_back(text);
+    }
     return result.code == 0 && result.result.value("removed", 0) > 0;
   }
 
@@ -335,7 +346,7 @@ class Runner {
     }
     const auto start = Clock::now();
     NestedResult result = run_nested(context_, patiently(words), deadline_->token());
-    if (result.code == static_cast<int>(app::ExitCode::locked) && !std::exchange(locks_cleared_, true) && clear_dead_locks())
+    if (result.code == static_cast<int>(app::ExitCode::locked) && !std::exchange(locks_cleared_, true) && clear_dead_locks(Which::all))
       result = run_nested(context_, patiently(words), deadline_->token());
     add(step_of(name, std::move(result), since(start)));
     return outcome_.steps.back().outcome == StepOutcome::done;

@@ -43,6 +43,19 @@ TEST_F(Overwrite, the_disks_themselves_are_refused) {
   EXPECT_TRUE(same(contents(disks[0]), before));
 }
 
+TEST_F(Overwrite, what_cannot_be_restored_leaves_a_file_as_long_as_it_was) {
+  std::filesystem::path largest;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(repository() + "/data"))
+    if (entry.is_regular_file() && (largest.empty() || entry.file_size() > std::filesystem::file_size(largest)))
+      largest = entry.path();
+  std::filesystem::remove(largest);
+  const std::string file = make_image("short.img", 5U << 20);
+  const Outcome outcome = respaldo({"restore", "latest", "--to-file", file, "--in-place", "--yes"});
+  EXPECT_NE(outcome.code, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("nothing was written"));
+  EXPECT_EQ(std::filesystem::file_size(file), 5U << 20);
+}
+
 TEST_F(Overwrite, what_is_there_is_named_and_stays_without_a_yes) {
   for (const std::vector<std::string>& words : writers(other_)) {
     const Outcome outcome = respaldo(words);

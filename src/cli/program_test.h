@@ -60,7 +60,14 @@ class Program : public ::testing::Test {
     const auto stop_when_said = [&](std::string_view text) {
       if (!stop_at.empty() && text.find(stop_at) != text.npos && ++times == stop_at_time) stop.request_stop();
     };
-    world.out = [&](std::string_view text) { outcome.out += text; stop_when_said(text); };
+    world.out = [&](std::string_view text) {
+      if (nobody_reads) {
+        stop.request_stop();
+        throw Cancelled();
+      }
+      outcome.out += text;
+      stop_when_said(text);
+    };
     world.err = [&](std::string_view text) { outcome.err += text; stop_when_said(text); };
     world.in_is_terminal = !answers.empty();
     world.ask = [this](std::string_view question, bool) -> std::optional<std::string> {
@@ -117,6 +124,7 @@ class Program : public ::testing::Test {
   std::string asked;
   std::string stop_at;    // the program is stopped, as by Ctrl-C, when it says this ...
   int stop_at_time = 1;   // ... for the n-th time
+  bool nobody_reads = false;  // its standard output, until it is stopped
 
  private:
   os::TemporaryFolder folder_;

@@ -35,13 +35,16 @@ OutputStream::OutputStream(int fd, std::string name, std::stop_token stop)
 }
 
 OutputStream::OutputStream(const Path& path, std::stop_token stop) : fd_(-1), name_(path), stop_(std::move(stop)), may_block_(true) {
+  // Only a named pipe has no reader yet: a device that is not there (ENXIO, too) never comes.
+  struct stat st {};
+  const bool waits = ::stat(path.c_str(), &st) == 0 && S_ISFIFO(st.st_mode);
   for (;;) {
-    const int own = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    const int own = ::open(path.c_str(), O_WRONLY | (waits ? O_NONBLOCK : 0) | O_CLOEXEC | O_NOCTTY);
     if (own >= 0) {
       own_ = UniqueFd(own);
       return;
     }
-    if (errno != ENXIO && errno != EINTR) throw system_error(errno, "open", path);
+    if (errno != EINTR && !(waits && errno == ENXIO)) throw system_error(errno, "open", path);
     throw_if_stopped(stop_);
     std::this_thread::sleep_for(kLook);
   }

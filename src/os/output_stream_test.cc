@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <future>
@@ -86,6 +87,24 @@ TEST(OutputStream, a_reader_who_left_is_an_error) {
   ::close(ends[0]);
   EXPECT_THROW(OutputStream(out.get(), "it", {}).write(as_bytes("text")), Error);
   ::signal(SIGPIPE, previous);
+}
+
+TEST(OutputStream, a_device_that_is_not_there_is_not_waited_for) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::setsid();  // without a terminal
+    ::alarm(20);
+    int code = 1;
+    try {
+      OutputStream("/dev/tty", {});
+    } catch (const Error& error) {
+      code = error.error_number() == ENXIO ? 0 : 2;
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(OutputStream, what_replaces_a_file_looks_like_it) {

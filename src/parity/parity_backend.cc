@@ -56,7 +56,13 @@ class Keeping final : public ParityBackend {
       // A backup that never came to be is not to be taken for one that was lost: not after a power cut
       // either.
       if (durability == store::Durability::at_sync) durability = store::Durability::now;
-      below_->save(handle, {&whole, 1}, durability);
+      try {
+        below_->save(handle, {&whole, 1}, durability);
+      } catch (const Cancelled&) {
+        // The stop may have come behind it: who saves looks, and then it counts.
+        if (is_there(handle)) save_late(handle, view, durability);
+        throw;
+      }
       save_late(handle, view, durability);
       return;
     }
@@ -114,6 +120,13 @@ class Keeping final : public ParityBackend {
   }
 
   // The object is there and whole: that its sidecar is not is no reason to fail.
+  bool is_there(const Handle& handle) const {
+    try {
+      return below_->stat(handle).has_value();
+    } catch (const std::exception&) {
+      return false;  // nobody can tell
+    }
+  }
   void save_late(const Handle& object, ByteView sidecar, store::Durability durability) {
     try {
       below_->save(sidecar_of(object), {&sidecar, 1}, durability);

@@ -122,6 +122,25 @@ TEST(ParityBackend, a_backup_whose_parity_could_not_be_stored_is_whole) {
   EXPECT_TRUE(look_at_coverage(*store).complete(store->settings()));
 }
 
+// A stop that comes when the backup is there, and its answer is not.
+class StoppedBehind final : public store::Forward {
+ public:
+  using Forward::Forward;
+  void save(const Handle& handle, std::span<const ByteView> parts, store::Durability durability) override {
+    Forward::save(handle, parts, durability);
+    if (handle.type == FileType::snapshot) throw Cancelled();
+  }
+};
+
+TEST(ParityBackend, a_backup_that_a_stop_came_behind_has_parity) {
+  auto memory = std::make_unique<StoppedBehind>(store::open_memory());
+  save_settings(*memory, {50, 0, 0});
+  const auto store = with_parity(std::move(memory), {50, 0, 0});
+  EXPECT_THROW(save_new(*store, FileType::snapshot, 300, 1), Cancelled);
+  EXPECT_EQ(store->list(FileType::snapshot).size(), 1U);
+  EXPECT_THAT(look_at_coverage(*store).without_parity, IsEmpty());
+}
+
 TEST(ParityBackend, what_is_lost_is_told_by_its_type) {
   auto store = new_store({50, 3, 1});
   testing::fill(*store, 4);

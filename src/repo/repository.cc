@@ -331,7 +331,7 @@ std::string Repository::save_unpacked(FileType type, std::string_view json, stor
   } catch (const Cancelled&) {
     // The stop may have come behind it, while the answer was on its way.
     try {
-      if (impl_->backend->stat({type, name})) {
+      if (const auto found = impl_->backend->stat({type, name}); found && found->size == sealed.size()) {
         impl_->backend->sync();  // its flush may have been cut off
         return name;
       }

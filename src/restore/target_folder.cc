@@ -10,10 +10,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <memory>
 #include <string_view>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -182,7 +184,10 @@ int TargetFolder::open(const FolderPtr& folder, OpenFolder& cache) const {
 void TargetFolder::claim() {
   ::clock_gettime(CLOCK_REALTIME_COARSE, &began_);
   alone_ = ::flock(whole_.get(), LOCK_EX | LOCK_NB) == 0;
-  ::flock(whole_.get(), LOCK_SH | LOCK_NB);
+  // Another one may be at this very line, and holds it alone for a moment.
+  constexpr int kAttempts = 50;
+  for (int i = 0; i < kAttempts && ::flock(whole_.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
 void TargetFolder::tidy(const FolderPtr& folder, OpenFolder& near) const {

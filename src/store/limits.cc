@@ -28,8 +28,10 @@ void RateLimit::wait(const std::stop_token& stop) {
   if (impl_->rate == 0) return;
   std::unique_lock lock(impl_->mutex);
   std::condition_variable_any never;
-  while (Clock::now() < impl_->paid_until && !stop.stop_requested())
-    never.wait_until(lock, stop, impl_->paid_until, [] { return false; });
+  while (Clock::now() < impl_->paid_until && !stop.stop_requested()) {
+    const auto until = impl_->paid_until;  // it is read without the lock
+    never.wait_until(lock, stop, until, [] { return false; });
+  }
   os::throw_if_stopped(stop);
 }
 

@@ -56,6 +56,11 @@ class SftpBackend final : public Backend {
     for (const auto& [type, begun] : begun_)
       if (begun) abandon(begun->temporary);
     begun_.clear();
+    if (!options_.will_write) {  // who only looks leaves what others left
+      std::lock_guard lock(mutex_);
+      strays_.clear();
+      has_remains_ = !abandoned_.empty();
+    }
     try {
       tidy();
     } catch (const std::exception&) {

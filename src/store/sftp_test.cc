@@ -574,6 +574,8 @@ TEST_F(Sftp, what_interrupted_runs_left_goes_when_it_is_surely_theirs) {
                  young = plant(".respaldo-0123456789abcdee", minutes(1)),
                  foreign = plant(".respaldo-0123456789abcdeg", minutes(200)),
                  other = plant(".orig", minutes(200));
+  EXPECT_TRUE(open()->list(FileType::pack).empty());
+  EXPECT_TRUE(std::filesystem::exists(old)) << "who only looked is gone";
   EXPECT_TRUE(backend->list(FileType::pack).empty());
   EXPECT_TRUE(std::filesystem::exists(old));  // looking changes nothing
   save(*backend, {FileType::lock, name_of(1)}, "lock");

@@ -32,10 +32,12 @@ def main():
             machine.change()
             place.respaldo("forget", machine.back_up(place, "forgotten")[0])
             serve(server, "--append-only")
-            packs = place.restic("list", "packs").stdout.split()
-            said = place.respaldo("prune", "--max-unused", "0", expect=1)
-            need("append-only" in said.stderr, f"prune does not say why it cannot: {said.stderr}")
-            need(sorted(packs) == sorted(place.restic("list", "packs").stdout.split()), "what cannot go was stored a second time")
+            there = [sorted(place.restic("list", kind).stdout.split()) for kind in ("packs", "index")]
+            for how in (["--max-unused", "0"], ["--max-repack-size", "0"]):
+                said = place.respaldo("prune", *how, expect=1)
+                need("append-only" in said.stderr, f"prune does not say why it cannot: {said.stderr}")
+                need(there == [sorted(place.restic("list", kind).stdout.split()) for kind in ("packs", "index")],
+                     "what cannot go was stored a second time")
             place.restic("check", "--read-data")
     print("lived on REST servers")
 
