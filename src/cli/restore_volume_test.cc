@@ -96,6 +96,11 @@ TEST_F(RestoreVolume, nothing_is_overwritten_when_a_pack_is_missing_or_short) {
 }
 
 TEST_F(RestoreVolume, a_target_that_is_written_over_in_part_is_told) {
+  // What came later is in a pack of its own.
+  const Bytes later = testing::random_bytes(1U << 20, 99);
+  std::copy(later.data(), later.data() + later.size(), image_.data() + (4U << 20));
+  fill_root();
+  must({"-q", "backup", "vg0/root"});
   must({"-q", "lvm", "lvcreate", "-L", std::to_string(image_.size()) + "b", "-n", "other", "vg0"});
   std::size_t packs = 0, told = 0;
   for (const auto& file : std::filesystem::recursive_directory_iterator(repository() + "/data")) {

@@ -2,7 +2,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <functional>
 
 #include "cli/program_test.h"
 
@@ -61,7 +60,10 @@ TEST_F(Disk, the_level_of_compression_is_the_users) {
     stored.push_back(must_json({"backup", "vg0/root", "--compression", level})["stored_bytes"]);
     EXPECT_TRUE(same(respaldo({"dump", "vg0/root"}).raw, image_)) << level;
   }
-  EXPECT_TRUE(std::ranges::is_sorted(stored, std::greater_equal{})) << ::testing::PrintToString(stored);
+  for (const std::uint64_t bytes : {stored[1], stored[2]}) {
+    EXPECT_LT(bytes, stored.front());
+    EXPECT_GT(bytes, stored.back());
+  }
 }
 
 TEST_F(Disk, tags_are_separated_by_commas) {
