@@ -27,6 +27,7 @@
 #include "crypto/crypto.h"
 #include "fs/probe/probe.h"
 #include "journal/names.h"
+#include "journal/removed_bases.h"
 #include "os/crash_point.h"
 #include "os/thread_group.h"
 
@@ -139,7 +140,8 @@ class Run {
               return savers_->save(repo::BlobType::tree, as_bytes(repo::to_json(std::move(tree))));
             },
             [this](const std::string& path) { return parent_folders_->find(path); }),
-        guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }) {}
+        guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }),
+        removed_bases_(options.state) {}
 
   BackupSummary run() {
     const auto clock = std::chrono::steady_clock::now();
@@ -338,13 +340,12 @@ class Run {
     const ProgressPhase phase(progress_, "see what changed", 0);
     for (Job& job : jobs_) {
       os::throw_if_stopped(stop_);
-      const std::string& config = configs_.at(job.name.vg);
       engine::BaseKeeper* keeper = engine::keeper(*job.lease);
       if (keeps_bases()) {
         const auto identity = keeper != nullptr ? keeper->as_base() : std::nullopt;
         if (identity) {
           job.token = new_base_token(started_);
-          job.record.kept = facts_of(*identity, config, job.name.lv);
+          job.record.kept = facts_of(*identity, config_with_snapshots(job.name.vg), job.name.lv);
           job.record.kept->token = *job.token;
         } else {
           summary_.warnings.push_back(
@@ -357,12 +358,22 @@ class Run {
         if (!job.bases.empty()) job.record.refused = "a full backup was asked for";
         continue;
       }
-      const BaseSearch search{repository_, known_, *job.lease, config, job.name.lv, cutter_name_};
-      job.base = choose_base(search, job.bases);
-      job.record.refused = job.base.refused;
+      if (!job.bases.empty()) {
+        const BaseSearch search{repository_, known_, *job.lease, config_with_snapshots(job.name.vg), job.name.lv,
+                                cutter_name_, options_.hostname, removed_bases_};
+        job.base = choose_base(search, job.bases);
+        job.record.refused = job.base.refused;
+      }
       if (!job.base.parent && options_.quick) trust_inodes_of(job);
       if (job.base.parent) job.record.used = job.base.used;
     }
+  }
+
+  // With those of this run, which the configuration that is saved does not have.
+  const std::string& config_with_snapshots(const std::string& vg) {
+    const auto [at, is_new] = configs_with_snapshots_.try_emplace(vg);
+    if (is_new) at->second = engine_.vg_config(vg);
+    return at->second;
   }
 
   void trust_inodes_of(Job& job) {
@@ -460,6 +471,7 @@ class Run {
         engine::keeper(*job.lease)->keep_as_base(*job.token);
         job.base_kept = true;
         for (const auto& old : job.bases) {
+          remember_removed(old->identity().token);
           old->remove();
           // One of this repository was of use until now.
           if (!holds_backup_of(repository_, known_, old->identity().token))
@@ -474,6 +486,15 @@ class Run {
                                                 error.what()));
       }
       release(job);
+    }
+  }
+
+  void remember_removed(const std::string& token) {
+    try {
+      removed_bases_.add(token);
+    } catch (const Error& error) {
+      // It is proven in other ways, too.
+      progress_.note(fmt::format("it cannot be remembered that the old base was removed: {}", error.what()));
     }
   }
 
@@ -732,7 +753,8 @@ class Run {
   bool long_zeros_saved_ = false;
   std::vector<Job> jobs_;        // their leases, where they are left, are released when this goes
   engine::SnapshotGuard guard_;  // goes before them
-  std::map<std::string, std::string> configs_;
+  std::map<std::string, std::string> configs_, configs_with_snapshots_;
+  const journal::RemovedBases removed_bases_;
   BackupSummary summary_;
 };
 

@@ -376,6 +376,7 @@ app::ExitCode save(app::Context& context, const backup::BackupOptions& plan, Ver
 
 app::ExitCode run(app::Context& context, const Options& options) {
   backup::BackupOptions plan = translate(options);
+  plan.state = state_folder(context);
   const config::Hooks hooks = hooks_of(options.hooks);
   std::optional<Verification> verification;
   if (options.verify && !options.dry_run) {
