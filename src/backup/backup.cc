@@ -341,8 +341,9 @@ class Run {
     for (Job& job : jobs_) {
       os::throw_if_stopped(stop_);
       engine::BaseKeeper* keeper = engine::keeper(*job.lease);
+      const std::string unclean = why_unclean(job);
       if (keeps_bases()) {
-        const auto identity = keeper != nullptr ? keeper->as_base() : std::nullopt;
+        const auto identity = keeper != nullptr && unclean.empty() ? keeper->as_base() : std::nullopt;
         if (identity) {
           job.token = new_base_token(started_);
           job.record.kept = facts_of(*identity, config_with_snapshots(job.name.vg), job.name.lv);
@@ -350,7 +351,9 @@ class Run {
         } else {
           summary_.warnings.push_back(
               fmt::format("{}: no base is kept for the next backup: {}", job.name.str(),
-                          keeper != nullptr ? keeper->base_problem() : "this engine keeps none"));
+                          !unclean.empty()     ? unclean + "; shut it down, and back up again"
+                          : keeper != nullptr ? keeper->base_problem()
+                                              : "this engine keeps none"));
         }
       }
       if (keeper != nullptr) job.bases = keeper->bases();
@@ -358,7 +361,9 @@ class Run {
         if (!job.bases.empty()) job.record.refused = "a full backup was asked for";
         continue;
       }
-      if (!job.bases.empty()) {
+      if (!job.bases.empty() && !unclean.empty()) {
+        job.record.refused = unclean;
+      } else if (!job.bases.empty()) {
         const BaseSearch search{repository_, known_, *job.lease, config_with_snapshots(job.name.vg), job.name.lv,
                                 cutter_name_, options_.hostname, removed_bases_};
         job.base = choose_base(search, job.bases);
@@ -367,6 +372,18 @@ class Run {
       if (!job.base.parent && options_.quick) trust_inodes_of(job);
       if (job.base.parent) job.record.used = job.base.used;
     }
+  }
+
+  // A volume that nobody has in use, as it seems. But a guest that was saved goes on from its memory: its kernel knows of no
+  // snapshot that was made meanwhile, and writes past it.
+  static std::string why_unclean(const Job& job) {
+    if (job.lease->how() != "direct") return "";
+    for (const FileView& view : job.files.views)
+      if (view.reader->facts().journal != fs::JournalState::none)
+        return fmt::format("the filesystem in {} was not left clean: a machine that was saved or hibernated, and goes on later, "
+                           "would write without the base's knowledge",
+                           view.folder);
+    return "";
   }
 
   // With those of this run, which the configuration that is saved does not have.
@@ -379,8 +396,11 @@ class Run {
   void trust_inodes_of(Job& job) {
     if (!parent_) return;
     try {
-      job.base.parent = trust_inodes(repository_, *parent_, "/" + job.name.str(), job.facts.lv_uuid,
-                                     job.files, job.plan, stop_);
+      QuickTrust trust = trust_inodes(repository_, *parent_, "/" + job.name.str(), job.facts.lv_uuid, job.files,
+                                      job.plan, stop_);
+      job.base.parent = std::move(trust.parent);
+      if (!trust.refused.empty())
+        job.record.refused += (job.record.refused.empty() ? "" : "; ") + trust.refused;
     } catch (const Error& error) {
       summary_.warnings.push_back(fmt::format("{}: everything is read: the backup {} is damaged: {}",
                                               job.name.str(), parent_->id.short_hex(), error.what()));
@@ -529,6 +549,7 @@ class Run {
     facts.journal = journal_name(filesystem.journal);
     facts.notes = filesystem.notes;
     facts.encrypted_folders = filesystem.encrypted_directories;
+    if (filesystem.type.starts_with("ext")) facts.newest_ctime = newest_ctime(*view.reader, started_);
     add_findings(facts, view.reader->findings(), view.reader->finding_count());
     if (view.reader->root() == fs::kNoNode) {
       add_findings(facts, {{fs::Finding{2, "/", "the root directory is damaged: there is no file view"}}}, 1);

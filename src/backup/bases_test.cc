@@ -12,6 +12,7 @@
 #include "block/layers.h"
 #include "crypto/crypto.h"
 #include "os/file.h"
+#include "os/process.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 
@@ -264,6 +265,34 @@ TEST_F(Bases, that_were_removed_here_are_refused_even_when_nothing_newer_is_know
   bytes_.data()[5 * kMiB] ^= 1;
   show();
   expect_refused("it was removed, and has come back");
+}
+
+// A guest that is saved holds no lock on its disk, and its kernel will not know of the snapshot.
+TEST_F(Bases, of_a_machine_that_is_saved_are_neither_kept_nor_believed) {
+  const os::TemporaryFolder folder;
+  const std::string disk = folder.path() / "disk";
+  const auto load = [&] {
+    bytes_ = Bytes::copy_of(as_bytes(os::read_text(disk)));
+    show();
+    volume().how = "direct";
+  };
+  ASSERT_EQ(os::run_command({"mke2fs", "-q", "-F", "-t", "ext4", disk, "12M"}).exit_code, 0);
+  load();
+  EXPECT_TRUE(run().volumes.at(0).base_kept) << "it is shut down";
+  const std::string token = base().identity.token;
+  ASSERT_EQ(os::run_command({"debugfs", "-w", "-R", "feature needs_recovery", disk}).exit_code, 0);
+  load();
+  const BackupSummary summary = run();
+  EXPECT_FALSE(summary.volumes.at(0).base_kept);
+  EXPECT_FALSE(facts(summary).kept);
+  EXPECT_FALSE(facts(summary).used);
+  EXPECT_THAT(facts(summary).refused, HasSubstr("not left clean"));
+  EXPECT_THAT(summary.warnings, ElementsAre(AllOf(HasSubstr("no base is kept"), HasSubstr("was not left clean"),
+                                                  HasSubstr("saved or hibernated"))));
+  ASSERT_EQ(volume().bases.size(), 1U);
+  EXPECT_EQ(base().identity.token, token);
+  volume().how = "snapshot";  // of a volume in use the journal is always open
+  EXPECT_TRUE(run().volumes.at(0).base_kept);
 }
 
 TEST_F(Bases, of_cloned_machines_do_not_disturb_each_other) {
