@@ -217,7 +217,8 @@ void report_base(app::Context& context, const backup::VolumeResult& volume) {
                               format_size(used->changed_bytes), used->backup.substr(0, 8),
                               format_size(volume.bytes_reused)));
   if (!volume.base.refused.empty())
-    context.print(fmt::format("{}: everything was read: {}", name, printable(volume.base.refused)));
+    context.print(fmt::format("{}: {}: {}", name, used ? "the base was not used" : "everything was read",
+                              printable(volume.base.refused)));
   if (volume.base_kept)
     context.print(fmt::format(
         "{}: a base is kept for the next backup; {}; `respaldo base list` shows how it fills", name,
