@@ -27,6 +27,7 @@
 #include "crypto/crypto.h"
 #include "fs/probe/probe.h"
 #include "journal/names.h"
+#include "journal/removed_bases.h"
 #include "os/crash_point.h"
 #include "os/thread_group.h"
 
@@ -139,7 +140,8 @@ class Run {
               return savers_->save(repo::BlobType::tree, as_bytes(repo::to_json(std::move(tree))));
             },
             [this](const std::string& path) { return parent_folders_->find(path); }),
-        guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }) {}
+        guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }),
+        removed_bases_(options.state) {}
 
   BackupSummary run() {
     const auto clock = std::chrono::steady_clock::now();
@@ -338,18 +340,20 @@ class Run {
     const ProgressPhase phase(progress_, "see what changed", 0);
     for (Job& job : jobs_) {
       os::throw_if_stopped(stop_);
-      const std::string& config = configs_.at(job.name.vg);
       engine::BaseKeeper* keeper = engine::keeper(*job.lease);
+      const std::string unclean = why_unclean(job);
       if (keeps_bases()) {
-        const auto identity = keeper != nullptr ? keeper->as_base() : std::nullopt;
+        const auto identity = keeper != nullptr && unclean.empty() ? keeper->as_base() : std::nullopt;
         if (identity) {
           job.token = new_base_token(started_);
-          job.record.kept = facts_of(*identity, config, job.name.lv);
+          job.record.kept = facts_of(*identity, config_with_snapshots(job.name.vg), job.name.lv);
           job.record.kept->token = *job.token;
         } else {
           summary_.warnings.push_back(
               fmt::format("{}: no base is kept for the next backup: {}", job.name.str(),
-                          keeper != nullptr ? keeper->base_problem() : "this engine keeps none"));
+                          !unclean.empty()     ? unclean + "; shut it down, and back up again"
+                          : keeper != nullptr ? keeper->base_problem()
+                                              : "this engine keeps none"));
         }
       }
       if (keeper != nullptr) job.bases = keeper->bases();
@@ -357,19 +361,46 @@ class Run {
         if (!job.bases.empty()) job.record.refused = "a full backup was asked for";
         continue;
       }
-      const BaseSearch search{repository_, known_, *job.lease, config, job.name.lv, cutter_name_};
-      job.base = choose_base(search, job.bases);
-      job.record.refused = job.base.refused;
+      if (!job.bases.empty() && !unclean.empty()) {
+        job.record.refused = unclean;
+      } else if (!job.bases.empty()) {
+        const BaseSearch search{repository_, known_, *job.lease, config_with_snapshots(job.name.vg), job.name.lv,
+                                cutter_name_, options_.hostname, removed_bases_};
+        job.base = choose_base(search, job.bases);
+        job.record.refused = job.base.refused;
+      }
       if (!job.base.parent && options_.quick) trust_inodes_of(job);
       if (job.base.parent) job.record.used = job.base.used;
     }
   }
 
+  // A volume that nobody has in use, as it seems. But a guest that was saved goes on from its memory: its kernel knows of no
+  // snapshot that was made meanwhile, and writes past it.
+  static std::string why_unclean(const Job& job) {
+    if (job.lease->how() != "direct") return "";
+    for (const FileView& view : job.files.views)
+      if (view.reader->facts().journal != fs::JournalState::none)
+        return fmt::format("the filesystem in {} was not left clean: a machine that was saved or hibernated, and goes on later, "
+                           "would write without the base's knowledge",
+                           view.folder);
+    return "";
+  }
+
+  // With those of this run, which the configuration that is saved does not have.
+  const std::string& config_with_snapshots(const std::string& vg) {
+    const auto [at, is_new] = configs_with_snapshots_.try_emplace(vg);
+    if (is_new) at->second = engine_.vg_config(vg);
+    return at->second;
+  }
+
   void trust_inodes_of(Job& job) {
     if (!parent_) return;
     try {
-      job.base.parent = trust_inodes(repository_, *parent_, "/" + job.name.str(), job.facts.lv_uuid,
-                                     job.files, job.plan, stop_);
+      QuickTrust trust = trust_inodes(repository_, *parent_, "/" + job.name.str(), job.facts.lv_uuid, job.files,
+                                      job.plan, stop_);
+      job.base.parent = std::move(trust.parent);
+      if (!trust.refused.empty())
+        job.record.refused += (job.record.refused.empty() ? "" : "; ") + trust.refused;
     } catch (const Error& error) {
       summary_.warnings.push_back(fmt::format("{}: everything is read: the backup {} is damaged: {}",
                                               job.name.str(), parent_->id.short_hex(), error.what()));
@@ -460,6 +491,7 @@ class Run {
         engine::keeper(*job.lease)->keep_as_base(*job.token);
         job.base_kept = true;
         for (const auto& old : job.bases) {
+          remember_removed(old->identity().token);
           old->remove();
           // One of this repository was of use until now.
           if (!holds_backup_of(repository_, known_, old->identity().token))
@@ -475,6 +507,15 @@ class Run {
                                                 error.what()));
       }
       release(job);
+    }
+  }
+
+  void remember_removed(const std::string& token) {
+    try {
+      removed_bases_.add(token);
+    } catch (const Error& error) {
+      // It is proven in other ways, too.
+      progress_.note(fmt::format("it cannot be remembered that the old base was removed: {}", error.what()));
     }
   }
 
@@ -509,6 +550,7 @@ class Run {
     facts.journal = journal_name(filesystem.journal);
     facts.notes = filesystem.notes;
     facts.encrypted_folders = filesystem.encrypted_directories;
+    if (filesystem.type.starts_with("ext")) facts.newest_ctime = newest_ctime(*view.reader, started_);
     add_findings(facts, view.reader->findings(), view.reader->finding_count());
     if (view.reader->root() == fs::kNoNode) {
       add_findings(facts, {{fs::Finding{2, "/", "the root directory is damaged: there is no file view"}}}, 1);
@@ -733,7 +775,8 @@ class Run {
   bool long_zeros_saved_ = false;
   std::vector<Job> jobs_;        // their leases, where they are left, are released when this goes
   engine::SnapshotGuard guard_;  // goes before them
-  std::map<std::string, std::string> configs_;
+  std::map<std::string, std::string> configs_, configs_with_snapshots_;
+  const journal::RemovedBases removed_bases_;
   BackupSummary summary_;
 };
 

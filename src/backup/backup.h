@@ -13,6 +13,7 @@
 #include "base/progress.h"
 #include "engine/snapshot_guard.h"
 #include "engine/volume_engine.h"
+#include "os/file.h"
 #include "repo/blob_writer.h"
 #include "view/base_facts.h"
 #include "view/volume_view.h"
@@ -54,6 +55,7 @@ struct BackupOptions {
   repo::WriterOptions writer;
   TreeLimits limits;
   unsigned threads = 0;  // 0: one for each core
+  os::Path state;  // where it is remembered which bases were removed; empty: nowhere
   bool dry_run = false;  // reads and cuts, stores nothing
   // Called when all but the backup's own object is durable; nothing is listed when it throws.
   std::function<void()> before_commit;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -36,7 +37,7 @@ std::optional<std::int64_t> time_of(const std::string& token) {
 }
 
 struct FoundParent {
-  repo::SnapshotId id;
+  const repo::NamedSnapshot& backup;
   view::StoredVolume volume;
   view::BaseFacts base;
   std::optional<view::CutRecord> cuts;
@@ -55,7 +56,7 @@ std::optional<FoundParent> find_parent_of(const repo::IndexedRepository& reposit
       auto record = view::load_base_record(repository, backup.snapshot, volume.tree_path);
       if (!volume.facts || !record || !record->kept || record->kept->token != token) continue;
       auto cuts = view::load_cut_record(repository, backup.snapshot, volume);
-      return FoundParent{backup.id, std::move(volume), std::move(*record->kept), std::move(cuts)};
+      return FoundParent{backup, std::move(volume), std::move(*record->kept), std::move(cuts)};
     }
   }
   return std::nullopt;
@@ -88,16 +89,18 @@ void describe_layout(const lvm::VolumeGroup& vg, const lvm::LogicalVolume& lv, u
   }
 }
 
-std::string layout_of(const std::string& vg_config, const std::string& lv) {
+void describe_place(const std::string& vg_config, const std::string& lv, view::BaseFacts& facts) {
   try {
     const lvm::VolumeGroup vg = lvm::VolumeGroup::parse(vg_config);
     const lvm::LogicalVolume* volume = vg.find_lv(lv);
-    if (volume == nullptr) return {};
+    if (volume == nullptr) return;
     std::string text;
     describe_layout(vg, *volume, 0, text);
-    return to_hex(ByteView(crypto::sha256(as_bytes(text))).first(16));
+    facts.layout = to_hex(ByteView(crypto::sha256(as_bytes(text))).first(16));
+    for (const auto& binding : vg.snapshots_of(*volume))
+      if (binding.cow->id.dashed() == facts.snapshot_uuid) facts.binding_uuid = binding.pseudo->id.dashed();
   } catch (const Error&) {
-    return {};  // a base without a layout is refused when its time comes
+    // A base without a place is refused when its time comes.
   }
 }
 
@@ -113,17 +116,46 @@ void require_same(const view::BaseFacts& recorded, const view::BaseFacts& found)
   same(recorded.chunk == found.chunk, "chunk size");
   if (recorded.source == change::to_string(change::Source::thick) && recorded.layout.empty())
     throw Refusal("its backup does not tell where the volume lay");
+  if (recorded.source == change::to_string(change::Source::thick) && recorded.binding_uuid.empty())
+    throw Refusal("its backup does not tell when it was attached to the volume");
+  if (recorded.binding_uuid != found.binding_uuid)
+    throw Refusal("it was taken off the volume and attached again, and does not know what was written in between");
   if (recorded.layout != found.layout)
     throw Refusal("the volume does not lie where it lay: it was moved, or cut short and grown again");
   same(recorded.pool_uuid == found.pool_uuid && recorded.thin_id == found.thin_id, "place in the pool");
 }
 
-void prove(BaseChoice& choice, const BaseSearch& search, const engine::Base& base) {
+// Old metadata of the group (vgcfgrestore) brings back a base that was gone, with all that identifies it. The base that was
+// kept in its place is missing then.
+void require_never_away(const BaseSearch& search, const FoundParent& parent, const std::vector<std::string>& tokens) {
+  const repo::Snapshot& of = parent.backup.snapshot;
+  const auto moment = [](const repo::Snapshot& snapshot) {
+    return std::pair(snapshot.time.seconds, snapshot.time.nanoseconds);
+  };
+  for (const repo::NamedSnapshot& backup : search.backups) {
+    // Machines that were cloned have volumes of the same UUIDs.
+    const std::string& host = backup.snapshot.hostname;
+    if (moment(backup.snapshot) <= moment(of) || (host != search.hostname && host != of.hostname)) continue;
+    for (const view::StoredVolume& volume : view::stored_volumes(search.repository, backup.snapshot)) {
+      if (!volume.facts || volume.facts->lv_uuid != parent.volume.facts->lv_uuid) continue;
+      const auto record = view::load_base_record(search.repository, backup.snapshot, volume.tree_path);
+      if (record && record->kept && std::ranges::find(tokens, record->kept->token) == tokens.end())
+        throw Refusal(fmt::format("the newer base that backup {} kept is gone: this one may have been away meanwhile, and "
+                                  "not know of every write",
+                                  backup.id.short_hex()));
+    }
+  }
+}
+
+void prove(BaseChoice& choice, const BaseSearch& search, const engine::Base& base,
+           const std::vector<std::string>& tokens) {
   const repo::IndexedRepository& repository = search.repository;
   const view::BaseFacts found = facts_of(base.identity(), search.vg_config, search.lv);
   const std::uint64_t size = search.lease.device().size();
   if (found.size != size)
     throw Refusal(fmt::format("it shows {} bytes, the volume has {}: it was resized", found.size, size));
+  if (search.removed.holds(found.token))
+    throw Refusal("it was removed, and has come back: it does not know what was written in between");
   auto parent = find_parent_of(repository, search.backups, found.token);
   if (!parent) throw Refusal("the backup that was read from it is not in this repository");
   const view::VolumeFacts& facts = *parent->volume.facts;
@@ -133,10 +165,11 @@ void prove(BaseChoice& choice, const BaseSearch& search, const engine::Base& bas
   if (!parent->cuts) throw Refusal(fmt::format("its backup has no sound {}", view::kCutsName));
   if (parent->cuts->cutter != search.cutter)
     throw Refusal("its backup was cut by other rules, or for another repository");
+  require_never_away(search, *parent, tokens);
 
   change::ChangeMap map = base.changes();
   if (map.size != size || map.token != found.token) throw Refusal("it tells of another volume's changes");
-  view::ReuseFacts used{found.source, found.token, parent->id.hex(), map.changed.total(), 0};
+  view::ReuseFacts used{found.source, found.token, parent->backup.id.hex(), map.changed.total(), 0};
   ParentImage image{std::move(parent->volume), std::move(*parent->cuts), std::move(map.changed)};
   for (const view::LostRange& lost : image.volume.facts->lost)
     image.changed.add(intersect(lost.extent, {0, size}));
@@ -175,19 +208,21 @@ view::BaseFacts facts_of(const engine::BaseIdentity& identity, const std::string
   facts.pool_uuid = identity.pool_uuid;
   facts.thin_id = identity.thin_id;
   // Thin blocks are told apart wherever the pool lies.
-  if (identity.source == change::Source::thick) facts.layout = layout_of(vg_config, lv);
+  if (identity.source == change::Source::thick) describe_place(vg_config, lv, facts);
   return facts;
 }
 
 BaseChoice choose_base(const BaseSearch& search, const std::vector<std::unique_ptr<engine::Base>>& bases) {
   BaseChoice choice;
+  std::vector<std::string> tokens;
+  for (const auto& base : bases) tokens.push_back(base->identity().token);
   for (const auto& base : bases) {
     const auto refuse = [&](std::string_view why) {
       choice.refused +=
           fmt::format("{}{}: {}", choice.refused.empty() ? "" : "; ", printable(base->name()), why);
     };
     try {
-      prove(choice, search, *base);
+      prove(choice, search, *base, tokens);
       choice.refused.clear();
       return choice;
     } catch (const Refusal& refusal) {

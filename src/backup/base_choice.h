@@ -7,6 +7,7 @@
 
 #include "backup/reuse.h"
 #include "engine/base.h"
+#include "journal/removed_bases.h"
 #include "repo/repository.h"
 #include "view/base_facts.h"
 
@@ -27,7 +28,7 @@ std::string new_base_token(const repo::Timestamp& backup_began);
 bool holds_backup_of(const repo::IndexedRepository& repository, const std::vector<repo::NamedSnapshot>& backups,
                      const std::string& token);
 
-// `vg_config`: the group's metadata as text, `lv`: the base's origin.
+// `vg_config`: the group's metadata as text, with the base; `lv`: the base's origin.
 view::BaseFacts facts_of(const engine::BaseIdentity& identity, const std::string& vg_config,
                          const std::string& lv);
 
@@ -39,11 +40,14 @@ struct BaseSearch {
   const std::string& vg_config;
   const std::string& lv;
   const std::string& cutter;  // cutter_name() of this repository
+  const std::string& hostname;  // as the run records it
+  const journal::RemovedBases& removed;  // by this host
 };
 
 // The newest base of which all is proven: the backup that was read from it is found by the token; UUIDs,
-// size, chunk and layout are those that it recorded; it was cut as this repository cuts; every blob of its
-// image is in the index; and the base still told what changed.
+// size, chunk, layout and attachment are those that it recorded; it was cut as this repository cuts; every blob of its
+// image is in the index; the base still told what changed; and nothing says that it was away meanwhile: no later backup of
+// the volume kept a base that is gone, and this host did not remove it.
 BaseChoice choose_base(const BaseSearch& search, const std::vector<std::unique_ptr<engine::Base>>& bases);
 
 }  // namespace respaldo::backup

@@ -3,12 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "backup/backup.h"
 #include "backup/fake_engine_test.h"
 #include "base/units.h"
 #include "block/file_device.h"
 #include "block/layers.h"
 #include "crypto/crypto.h"
+#include "os/file.h"
+#include "os/process.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 
@@ -24,7 +28,9 @@ using ::testing::IsEmpty;
 
 constexpr std::uint64_t kSize = 12 * kMiB;
 
-std::string group_text(std::uint64_t first_extent) {
+constexpr const char *kSnapshotUuid = "2bOrN0-t2bO-rN0t-Hati-sthe-ques-tion01", *kBindingUuid = "k33pM3-t0th-eOri-ginl-vM0f-th1s-Gr0up1";
+
+std::string group_text(std::uint64_t first_extent, const std::string& binding_uuid = kBindingUuid) {
   return fmt::format(R"(vg0 {{
 id = "Xjb8aR-PMGl-gtXL-8jmi-Yp0o-2YEt-8ZCq9l"
 seqno = 1
@@ -61,6 +67,35 @@ stripes = [
 ]
 }}
 }}
+base {{
+id = "{}"
+status = ["READ", "WRITE", "VISIBLE"]
+flags = []
+segment_count = 1
+segment1 {{
+start_extent = 0
+extent_count = 1
+type = "striped"
+stripe_count = 1
+stripes = [
+"pv0", 50
+]
+}}
+}}
+snapshot0 {{
+id = "{}"
+status = ["READ", "WRITE", "VISIBLE"]
+flags = []
+segment_count = 1
+segment1 {{
+start_extent = 0
+extent_count = 3
+type = "snapshot"
+chunk_size = 8
+origin = "root"
+cow_store = "base"
+}}
+}}
 }}
 }}
 contents = "Text Format Volume Group"
@@ -69,7 +104,7 @@ description = ""
 creation_host = "host"
 creation_time = 1700000000
 )",
-                     first_extent);
+                     first_extent, kSnapshotUuid, binding_uuid);
 }
 
 class Bases : public ::testing::Test {
@@ -78,7 +113,7 @@ class Bases : public ::testing::Test {
     engine_.config = group_text(0);
     show();
     engine::BaseIdentity identity;
-    identity.snapshot_uuid = "snapshot";
+    identity.snapshot_uuid = kSnapshotUuid;
     identity.origin_uuid = "uuid-of-root";
     identity.vg_uuid = "uuid-of-vg0";
     identity.size = kSize;
@@ -202,7 +237,72 @@ TEST_F(Bases, of_another_volume_size_or_place_are_refused) {
   changed("not in this repository", [&] { base().identity.token[30] ^= 1; });
   changed("not in this repository", [&] { base().identity.token = "nonsense"; });
   changed("does not lie where it lay", [&] { engine_.config = group_text(7); });
+  changed("attached again", [&] { engine_.config = group_text(0, "n3wM3t-t0th-eOri-ginl-vM0f-th1s-Gr0up1"); });
   changed("overflowed", [&] { base().failure = Error(ErrorKind::overflow, "the store overflowed"); });
+}
+
+// vgcfgrestore of old metadata: all that identifies the old base is there again.
+TEST_F(Bases, that_come_back_while_a_newer_one_is_gone_are_refused) {
+  run();
+  const auto old = volume().bases;
+  const BackupSummary second = run();
+  volume().bases = old;
+  bytes_.data()[5 * kMiB] ^= 1;  // the old base was not there
+  show();
+  expect_refused("the newer base that backup " + second.id->short_hex() + " kept is gone");
+  options_.keep_base = false;
+  EXPECT_TRUE(facts(run()).used) << "of the one that was kept since";
+}
+
+TEST_F(Bases, that_were_removed_here_are_refused_even_when_nothing_newer_is_known) {
+  const os::TemporaryFolder folder;
+  options_.state = folder.path();
+  run();
+  const auto old = volume().bases;
+  const BackupSummary second = run();
+  repository_->backend().remove({store::FileType::snapshot, second.id->hex()});
+  volume().bases = old;
+  bytes_.data()[5 * kMiB] ^= 1;
+  show();
+  expect_refused("it was removed, and has come back");
+}
+
+// A guest that is saved holds no lock on its disk, and its kernel will not know of the snapshot.
+TEST_F(Bases, of_a_machine_that_is_saved_are_neither_kept_nor_believed) {
+  const os::TemporaryFolder folder;
+  const std::string disk = folder.path() / "disk";
+  const auto load = [&] {
+    bytes_ = Bytes::copy_of(as_bytes(os::read_text(disk)));
+    show();
+    volume().how = "direct";
+  };
+  ASSERT_EQ(os::run_command({"mke2fs", "-q", "-F", "-t", "ext4", disk, "12M"}).exit_code, 0);
+  load();
+  EXPECT_TRUE(run().volumes.at(0).base_kept) << "it is shut down";
+  const std::string token = base().identity.token;
+  ASSERT_EQ(os::run_command({"debugfs", "-w", "-R", "feature needs_recovery", disk}).exit_code, 0);
+  load();
+  const BackupSummary summary = run();
+  EXPECT_FALSE(summary.volumes.at(0).base_kept);
+  EXPECT_FALSE(facts(summary).kept);
+  EXPECT_FALSE(facts(summary).used);
+  EXPECT_THAT(facts(summary).refused, HasSubstr("not left clean"));
+  EXPECT_THAT(summary.warnings, ElementsAre(AllOf(HasSubstr("no base is kept"), HasSubstr("was not left clean"),
+                                                  HasSubstr("saved or hibernated"))));
+  ASSERT_EQ(volume().bases.size(), 1U);
+  EXPECT_EQ(base().identity.token, token);
+  volume().how = "snapshot";  // of a volume in use the journal is always open
+  EXPECT_TRUE(run().volumes.at(0).base_kept);
+}
+
+TEST_F(Bases, of_cloned_machines_do_not_disturb_each_other) {
+  run();
+  const auto ours = std::exchange(volume().bases, {});
+  options_.hostname = "clone";
+  run();
+  options_.hostname = "host";
+  volume().bases = ours;
+  EXPECT_TRUE(facts(run()).used);
 }
 
 TEST_F(Bases, whose_backup_is_gone_or_lacks_a_blob_are_refused) {

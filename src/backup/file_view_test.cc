@@ -140,6 +140,77 @@ TEST_F(FileViewTest, with_quick_files_are_trusted_once_their_data_is_surely_on_t
   EXPECT_EQ(used->reused_bytes, 2 * kMib);
 }
 
+// A guest that is paused over the night: its times are hours old, and what was written with them is in its memory still.
+class QuickAfterAPause : public FileViewTest {
+ protected:
+  QuickAfterAPause() {
+    stdfs::create_directories(path("tree"));
+    put(path("tree/settled"), 2 * kMib, 1);
+    put(path("tree/latest"), 2 * kMib, 2);
+    run({"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-d", path("tree").string(), disk_.string(), "16M"});
+  }
+  // Of each inode in use; negative: to come.
+  void age_all(std::int64_t seconds) {
+    for (const char* inode : {"<2>", "<7>", "<8>", "<11>", "/settled", "/latest"}) age(inode, seconds);
+  }
+  void age(const std::string& inode, std::int64_t seconds) {
+    run({"debugfs", "-w", "-R", fmt::format("sif {} ctime @{}", inode, repo::now().seconds - seconds), disk_.string()});
+  }
+  // As the guest does when it goes on: in place, with the times that are on the disk.
+  void write_into_latest() {
+    const auto block = std::stoull(os::run_command({"debugfs", "-R", "bmap /latest 5", disk_.string()}).out);
+    std::fstream out(disk_, std::ios::in | std::ios::out | std::ios::binary);
+    out.seekp(static_cast<std::streamoff>(block * 4096));
+    out << "written late";
+  }
+  std::string file_on_disk(const std::string& name) const {
+    run({"debugfs", "-R", fmt::format("dump /{} {}", name, path("dumped").string()), disk_.string()});
+    return os::read_text(path("dumped"));
+  }
+  std::string stored_file(const BackupSummary& backup, const std::string& name) const {
+    const auto blobs = indexed(*repository_);
+    std::string text;
+    for (const repo::NamedSnapshot& one : repository_->snapshots()) {
+      if (one.id != backup.id) continue;
+      const auto node = view::find_node(*blobs, one.snapshot, "/vg0/root/files/" + name);
+      for (const repo::BlobId& id : node->content) text += as_text(blobs->load_blob(repo::BlobType::data, id));
+    }
+    return text;
+  }
+
+  const stdfs::path disk_ = path("disk");
+};
+
+TEST_F(QuickAfterAPause, what_its_filesystem_did_last_is_read) {
+  age_all(7200);
+  age("/latest", 3600);
+  back_up(disk_);
+  write_into_latest();
+  const BackupSummary summary = back_up(disk_, true);
+  EXPECT_TRUE(stored_file(summary, "latest") == file_on_disk("latest"));
+  ASSERT_TRUE(summary.volumes.at(0).base.used) << "the other file changed an hour before that";
+  EXPECT_EQ(summary.volumes.at(0).base.used->reused_bytes, 2 * kMib);
+}
+
+TEST_F(QuickAfterAPause, nothing_is_trusted_when_no_time_tells_how_far_the_filesystem_was) {
+  age_all(-1000000);
+  back_up(disk_);
+  age_all(1000000);
+  const BackupSummary summary = back_up(disk_, true);
+  EXPECT_FALSE(summary.volumes.at(0).base.used);
+  EXPECT_THAT(summary.volumes.at(0).base.refused, HasSubstr("does not tell until when the filesystem in files was in use"));
+}
+
+TEST_F(QuickAfterAPause, lazy_times_are_not_trusted) {
+  age_all(7200);
+  age("/settled", 9000);
+  run({"debugfs", "-w", "-R", "set_super_value mount_opts nodelalloc,lazytime", disk_.string()});
+  back_up(disk_);
+  const BackupSummary summary = back_up(disk_, true);
+  EXPECT_FALSE(summary.volumes.at(0).base.used);
+  EXPECT_THAT(summary.volumes.at(0).base.refused, HasSubstr("lazytime"));
+}
+
 TEST_F(FileViewTest, more_holes_than_a_folder_can_list_leave_the_file_out_by_name) {
   stdfs::create_directories(path("tree/other"));
   for (const char* name : {"one", "two", "other/three"}) {

@@ -1,5 +1,6 @@
 #include "backup/quick.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -14,7 +15,8 @@ namespace {
 
 // A disk whose filesystem nobody stopped (a guest's) may have the new times before the new data: Linux writes times with
 // the journal every 5 s, and overwritten blocks, in no order with it, after 30 s, looked for every 5 s. The rest is for
-// slow disks and clocks.
+// slow disks and clocks. A guest may stand still for a night, too, with data in its memory: the time counts back from the
+// last that its filesystem did.
 constexpr std::int64_t kUnsettledSeconds = 120;
 constexpr std::uint32_t kHoleChunk = view::kLongZeroBlobLength;  // as file_trees.cc makes them
 
@@ -48,10 +50,10 @@ class OldChunks {
 
 class Truster {
  public:
-  Truster(const repo::IndexedRepository& repository, std::int64_t backup_began, const OldChunks& chunks,
+  Truster(const repo::IndexedRepository& repository, std::int64_t last_life, const OldChunks& chunks,
           const FileView& view, const std::stop_token& stop)
       : repository_(repository),
-        newest_(backup_began - kUnsettledSeconds),
+        newest_(last_life - kUnsettledSeconds),
         chunks_(chunks),
         view_(view),
         stop_(stop) {}
@@ -135,28 +137,57 @@ class Truster {
   std::unordered_map<std::uint32_t, repo::BlobId> zeros_;
 };
 
+bool names_option(std::string_view options, std::string_view wanted) {
+  while (!options.empty()) {
+    const std::size_t end = std::min(options.find(','), options.size());
+    if (options.substr(0, end) == wanted) return true;
+    options.remove_prefix(std::min(end + 1, options.size()));
+  }
+  return false;
+}
+
+bool is_ext(const FileView& view) {
+  return view.reader->facts().type.starts_with("ext") && view.reader->root() != fs::kNoNode;
+}
+
+// Seconds; absent when the backup does not tell.
+std::optional<std::int64_t> last_life(const repo::Snapshot& backup, const view::VolumeFacts& facts,
+                                      const std::string& folder) {
+  const auto before = std::ranges::find(facts.file_views, folder, &view::FileViewFacts::folder);
+  if (before == facts.file_views.end() || !before->newest_ctime) return std::nullopt;
+  return static_cast<std::int64_t>(
+      std::min(*before->newest_ctime, static_cast<std::uint64_t>(std::max<std::int64_t>(backup.time.seconds, 0))));
+}
+
 }  // namespace
 
-std::optional<ParentImage> trust_inodes(const repo::IndexedRepository& repository,
-                                        const repo::NamedSnapshot& backup, const std::string& tree_path,
-                                        const std::string& lv_uuid, const FileViews& files,
-                                        const CutPlan& plan, const std::stop_token& stop) {
+QuickTrust trust_inodes(const repo::IndexedRepository& repository, const repo::NamedSnapshot& backup,
+                        const std::string& tree_path, const std::string& lv_uuid, const FileViews& files,
+                        const CutPlan& plan, const std::stop_token& stop) {
   ParentImage parent;
   for (view::StoredVolume& volume : view::stored_volumes(repository, backup.snapshot))
     if (volume.tree_path == tree_path) parent.volume = std::move(volume);
   // A snapshot that was given may be older than its backup: times tell nothing then of what was written since.
   if (!parent.volume.facts || parent.volume.facts->lv_uuid != lv_uuid || parent.volume.facts->how == "given" ||
       parent.volume.image_size != plan.size)
-    return std::nullopt;
+    return {};
   const OldChunks chunks(view::image_chunks(repository, parent.volume));
   std::vector<Extent> trusted;
   for (const FileView& view : files.views) {
-    if (!view.reader->facts().type.starts_with("ext") || view.reader->root() == fs::kNoNode) continue;
+    if (!is_ext(view)) continue;
+    if (names_option(view.reader->facts().mount_options, "lazytime"))
+      return {std::nullopt, fmt::format("the filesystem in {} is mounted with lazytime: its times tell too late of a change "
+                                        "(--quick)",
+                                        view.folder)};
     const auto root = view::find_node(repository, backup.snapshot, tree_path + "/" + view.folder);
-    if (root && root->subtree)
-      Truster(repository, backup.snapshot.time.seconds, chunks, view, stop).run(*root->subtree, trusted);
+    if (!root || !root->subtree) continue;
+    const auto lived = last_life(backup.snapshot, *parent.volume.facts, view.folder);
+    if (!lived)
+      return {std::nullopt, fmt::format("backup {} does not tell until when the filesystem in {} was in use (--quick)",
+                                        backup.id.short_hex(), view.folder)};
+    Truster(repository, *lived, chunks, view, stop).run(*root->subtree, trusted);
   }
-  if (trusted.empty()) return std::nullopt;
+  if (trusted.empty()) return {};
   std::ranges::sort(trusted, {}, &Extent::offset);
   ExtentSet same;
   for (const Extent& extent : trusted) same.add(intersect(extent, {0, plan.size}));
@@ -167,7 +198,18 @@ std::optional<ParentImage> trust_inodes(const repo::IndexedRepository& repositor
   for (const Span& span : plan.spans)
     if (span.kind == SpanKind::read && span.cut == CutKind::content && same.contains(span.extent))
       parent.cuts.content.push_back(span.extent);
-  return parent;
+  return {std::move(parent), ""};
+}
+
+// Times that are to come tell nothing: the clock was ahead.
+std::optional<std::uint64_t> newest_ctime(const fs::FileReader& reader, const repo::Timestamp& backup_began) {
+  std::optional<std::uint64_t> newest;
+  for (std::size_t i = 0; i < reader.node_count(); ++i) {
+    const std::int64_t time = reader.node(static_cast<fs::NodeIndex>(i)).ctime.seconds;
+    if (time >= 0 && time <= backup_began.seconds)
+      newest = std::max(newest.value_or(0), static_cast<std::uint64_t>(time));
+  }
+  return newest;
 }
 
 }  // namespace respaldo::backup

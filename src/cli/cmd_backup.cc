@@ -217,7 +217,8 @@ void report_base(app::Context& context, const backup::VolumeResult& volume) {
                               format_size(used->changed_bytes), used->backup.substr(0, 8),
                               format_size(volume.bytes_reused)));
   if (!volume.base.refused.empty())
-    context.print(fmt::format("{}: everything was read: {}", name, printable(volume.base.refused)));
+    context.print(fmt::format("{}: {}: {}", name, used ? "the base was not used" : "everything was read",
+                              printable(volume.base.refused)));
   if (volume.base_kept)
     context.print(fmt::format(
         "{}: a base is kept for the next backup; {}; `respaldo base list` shows how it fills", name,
@@ -390,6 +391,7 @@ app::ExitCode save(app::Context& context, const backup::BackupOptions& plan, Ver
 
 app::ExitCode run(app::Context& context, const Options& options) {
   backup::BackupOptions plan = translate(options);
+  plan.state = state_folder(context);
   const config::Hooks hooks = hooks_of(options.hooks);
   std::optional<Verification> verification;
   if (options.verify && !options.dry_run) {

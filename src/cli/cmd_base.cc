@@ -76,6 +76,7 @@ app::ExitCode remove(app::Context& context, const Options& options) {
     throw Error(ErrorKind::refused, "nothing was removed");
   Json removed = Json::array();
   for (const engine::BaseInfo& base : bases) {
+    remember_removed_base(context, base.token);
     base_engine(context).remove_base(base.name, base.uuid);
     removed.push_back(base.name.str());
   }

@@ -8,6 +8,7 @@
 #include "cli/cmd_snapshot.h"
 #include "cli/shared.h"
 #include "cli/snapshot_merge.h"
+#include "engine/base.h"
 #include "engine/snapshot_guard.h"
 #include "os/thread_group.h"
 
@@ -235,6 +236,9 @@ app::ExitCode remove(app::Context& context, const Options& options) {
                                    printable(*info.origin)),
                        options.yes))
     throw Error(ErrorKind::refused, "nothing was removed");
+  if (engine::BaseEngine* bases = engine::base_engine(context.engine()))
+    for (const engine::BaseInfo& base : bases->list_bases())
+      if (base.name == name && base.uuid == info.uuid) remember_removed_base(context, base.token);
   context.engine().remove_snapshot(name, info.uuid);
   if (context.options().json)
     context.print_json(dump({{"removed", name.str()}}));

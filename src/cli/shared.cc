@@ -2,6 +2,7 @@
 
 #include <ctime>
 
+#include "journal/removed_bases.h"
 #include "os/output_stream.h"
 
 namespace respaldo::cli {
@@ -36,6 +37,14 @@ std::int64_t parse_local_time(const std::string& text) {
 os::Path state_folder(app::Context& context) {
   const auto given = context.world().environment("RESPALDO_STATE");
   return given && !given->empty() ? os::Path(*given) : os::Path("/var/lib/respaldo");
+}
+
+void remember_removed_base(app::Context& context, const std::string& token) {
+  try {
+    journal::RemovedBases(state_folder(context)).add(token);
+  } catch (const Error& error) {
+    context.warn(fmt::format("it cannot be remembered that the base was removed: {}", error.what()));
+  }
 }
 
 const char* type_name(repo::NodeType type) {

@@ -36,6 +36,8 @@ std::string long_line(const Entry& entry, const std::string& path) {
 
 // $RESPALDO_STATE, else /var/lib/respaldo: what this host remembers between runs.
 os::Path state_folder(app::Context& context);
+// To be called before a base goes: old metadata of its group may bring it back. A warning where it cannot be remembered.
+void remember_removed_base(app::Context& context, const std::string& token);
 
 // The words of --cow; absent: the engine decides. Error(usage).
 std::optional<engine::Amount> parse_cow(const std::string& text);

@@ -41,6 +41,7 @@ struct FilesystemFacts {
   JournalState journal = JournalState::none;
   std::uint32_t encrypted_directories = 0;  // whose names cannot be told
   std::vector<std::string> notes;           // worth telling; nothing is wrong
+  std::string mount_options;  // that the superblock itself names: "lazytime,nodelalloc"; ext alone
 };
 
 // Nanoseconds are below 1e9.

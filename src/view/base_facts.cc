@@ -50,6 +50,7 @@ Json to_json(const BaseFacts& base) {
                {"layout", base.layout},
                {"size", base.size},
                {"chunk", base.chunk}};
+  if (!base.binding_uuid.empty()) json["binding_uuid"] = base.binding_uuid;
   if (!base.pool_uuid.empty()) json["pool_uuid"] = base.pool_uuid;
   if (base.thin_id) json["thin_id"] = *base.thin_id;
   return json;
@@ -63,6 +64,7 @@ BaseFacts parse_base(const Json& json) {
   base.origin_uuid = text(json, "origin_uuid");
   base.vg_uuid = text(json, "vg_uuid");
   base.layout = text(json, "layout");
+  base.binding_uuid = text(json, "binding_uuid");
   base.size = number(json, "size").value_or(0);
   base.chunk = number(json, "chunk").value_or(0);
   base.pool_uuid = text(json, "pool_uuid");

@@ -15,6 +15,7 @@ struct BaseFacts {
   std::string token, source;  // source: "thick" or "thin"
   std::string snapshot_uuid, origin_uuid, vg_uuid;
   std::string layout;                 // tells where the origin's extents lie: it must not have been cut short
+  std::string binding_uuid;           // thick: of the hidden volume that ties it to the origin; a new one at each attachment
   std::uint64_t size = 0, chunk = 0;  // bytes
   std::string pool_uuid;              // thin
   std::optional<std::uint64_t> thin_id;  // thin

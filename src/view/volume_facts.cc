@@ -99,6 +99,7 @@ std::string VolumeFacts::to_json() const {
     one["label"] = view.label;
     if (!view.journal.empty()) one["journal"] = view.journal;
     if (view.encrypted_folders > 0) one["encrypted_folders"] = view.encrypted_folders;
+    if (view.newest_ctime) one["newest_ctime"] = *view.newest_ctime;
     if (!view.notes.empty()) one["notes"] = view.notes;
     one["finding_count"] = view.finding_count;
     Json findings = Json::array();
@@ -151,6 +152,7 @@ VolumeFacts VolumeFacts::parse(std::string_view source) {
     view.label = text(one, "label");
     view.journal = text(one, "journal");
     view.encrypted_folders = number(one, "encrypted_folders").value_or(0);
+    view.newest_ctime = number(one, "newest_ctime");
     view.notes = texts(one, "notes");
     view.finding_count = number(one, "finding_count").value_or(0);
     for (const Json& finding : list(one, "findings"))

@@ -44,6 +44,9 @@ struct FileViewFacts {
   std::vector<Finding> findings;  // what could not be trusted; the first ones
   std::uint64_t finding_count = 0;
   std::uint64_t encrypted_folders = 0;
+  // The newest ctime of its inodes that is not after the backup's start, seconds since 1970: until then the filesystem
+  // surely lived. Absent in old backups, and where it is not known.
+  std::optional<std::uint64_t> newest_ctime;
 };
 
 // The facts of volume.json. Unknown fields are ignored when reading; a backup made by restic has none.

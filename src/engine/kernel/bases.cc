@@ -53,6 +53,24 @@ const LvRow* find_by_uuid(const std::vector<LvRow>& rows, const std::string& uui
   return at == rows.end() ? nullptr : &*at;
 }
 
+void add_below(const std::vector<LvRow>& rows, const LvRow& volume, int depth, std::vector<std::string>& found) {
+  if (depth == 0) return;
+  const auto go_into = [&](const std::string& name) {
+    for (const LvRow& row : rows)
+      if (row.vg_uuid == volume.vg_uuid && row.name == name) add_below(rows, row, depth - 1, found);
+  };
+  if (volume.is_thin_volume()) go_into(volume.pool);
+  for (const std::string& device : volume.devices) {  // "/dev/sda1(0)", "root_rimage_0(0)"
+    std::string name = device.substr(0, device.rfind('('));
+    if (name.starts_with('/')) {
+      if (std::ranges::find(found, name) == found.end()) found.push_back(std::move(name));
+    } else {
+      if (name.size() > 2 && name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
+      go_into(name);
+    }
+  }
+}
+
 std::optional<PoolStatus> pool_status(DmControl& dm, const DmRef& pool) {
   const auto lines = dm.status(pool);
   if (!lines || lines->size() != 1 || lines->front().type != "thin-pool") return std::nullopt;
@@ -230,6 +248,23 @@ std::vector<std::unique_ptr<Base>> find_bases(const std::shared_ptr<World>& worl
   // Tokens begin with the time at which they were made.
   std::ranges::sort(bases, std::greater(), [](const auto& base) { return base->identity().token; });
   return bases;
+}
+
+std::vector<std::string> physical_volumes_below(const std::vector<LvRow>& rows, const LvRow& volume) {
+  constexpr int kDeepest = 8;
+  std::vector<std::string> found;
+  add_below(rows, volume, kDeepest, found);
+  return found;
+}
+
+std::vector<std::string> away_from_origin(const std::vector<LvRow>& rows, const LvRow& snapshot) {
+  const LvRow* origin = find_by_uuid(rows, snapshot.origin_uuid);
+  if (!snapshot.is_thick_snapshot() || origin == nullptr) return {};
+  const std::vector<std::string> home = physical_volumes_below(rows, *origin);
+  if (home.empty()) return {};
+  std::vector<std::string> away = physical_volumes_below(rows, snapshot);
+  std::erase_if(away, [&](const std::string& pv) { return std::ranges::find(home, pv) != home.end(); });
+  return away;
 }
 
 void tag_as_base(World& world, const LvRow& snapshot, const std::string& token) {

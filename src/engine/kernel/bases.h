@@ -24,6 +24,11 @@ std::vector<std::unique_ptr<Base>> find_bases(const std::shared_ptr<World>& worl
                                               const std::vector<LvRow>& rows, const std::string& origin_uuid,
                                               const LvRow& now);
 
+// The physical volumes that a volume of these rows lies on; where that is not known, none.
+std::vector<std::string> physical_volumes_below(const std::vector<LvRow>& rows, const LvRow& volume);
+// Those on which a thick snapshot's store lies, and its origin does not: without them the origin, too, could not be activated.
+std::vector<std::string> away_from_origin(const std::vector<LvRow>& rows, const LvRow& snapshot);
+
 // Gives a snapshot the tags of a base, and takes those of the run from it, in one change of the group.
 void tag_as_base(World& world, const LvRow& snapshot, const std::string& token);
 

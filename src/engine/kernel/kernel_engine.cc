@@ -133,10 +133,7 @@ class KernelEngine final : public VolumeEngine,
   }
 
   std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options) override {
-    const LvRow row = readable(name);
-    // Nothing is snapshot of a thick snapshot: it stands still as long as nobody writes to it, which is watched.
-    if (row.is_thick_snapshot()) return lease_existing(row, SnapshotUse::reading);
-    return lease_new(row, options, Made{journal::new_volume_name(), true, journal::Owner::self().tag()});
+    return acquire(name, options, false);
   }
 
   std::unique_ptr<SnapshotLease> acquire_snapshot(const VolumeName& name, SnapshotUse use) override {
@@ -149,7 +146,7 @@ class KernelEngine final : public VolumeEngine,
 
   std::unique_ptr<SnapshotLease> acquire_for_base(const VolumeName& name,
                                                   const AcquireOptions& options) override {
-    return acquire(name, options);  // there is always a snapshot
+    return acquire(name, options, true);  // there is always a snapshot
   }
 
   std::vector<BaseInfo> list_bases() override {
@@ -272,7 +269,15 @@ class KernelEngine final : public VolumeEngine,
     std::string name;
     bool for_a_run;  // else by hand: kept when the lease ends, and never cleaned
     std::string mark;  // a tag that nothing else carries which may have the same name
+    bool for_base = false;  // may stay as a base
   };
+
+  std::unique_ptr<SnapshotLease> acquire(const VolumeName& name, const AcquireOptions& options, bool for_base) {
+    const LvRow row = readable(name);
+    // Nothing is snapshot of a thick snapshot: it stands still as long as nobody writes to it, which is watched.
+    if (row.is_thick_snapshot()) return lease_existing(row, SnapshotUse::reading);
+    return lease_new(row, options, Made{journal::new_volume_name(), true, journal::Owner::self().tag(), for_base});
+  }
 
   std::vector<LvRow> rows() {
     auto report = world_->lvm().lvs({}, world_->stop());
@@ -419,13 +424,15 @@ class KernelEngine final : public VolumeEngine,
     if (made.for_a_run && !options.run_tag.empty()) tags.push_back(options.run_tag);
     for (const std::string& tag : tags) command.insert(command.end(), {"--addtag", tag});
     command.push_back(row.str());
+    // A store on another disk would take the volume with it when that disk goes.
+    if (snapshot.thick && made.for_base) snapshot.home = physical_volumes_below(rows(), row);
 
     snapshot.intent =
         made.for_a_run
             ? world_->begin("snapshot", {{"vg", row.vg}, {"vg_uuid", row.vg_uuid}, {"lv", made.name}})
             : 0;
     try {
-      world_->lvm().change(command, world_->stop());
+      create(command, snapshot.home);
       os::crash_point("snapshot made");
       snapshot.lv_uuid = uuid_of_new(row, made.name);
       if (snapshot.intent != 0) world_->add(snapshot.intent, {{"lv_uuid", snapshot.lv_uuid}});
@@ -436,6 +443,21 @@ class KernelEngine final : public VolumeEngine,
     auto lease = lease_snapshot(world_, std::move(snapshot));
     os::crash_point("snapshot open");
     return lease;
+  }
+
+  // On these physical volumes, if there is room; else anywhere: the lease says then that it can be no base.
+  void create(const std::vector<std::string>& command, const std::vector<std::string>& home) {
+    if (!home.empty()) {
+      std::vector<std::string> at_home = command;
+      at_home.insert(at_home.end(), home.begin(), home.end());
+      try {
+        world_->lvm().change(at_home, world_->stop());
+        return;
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::no_space) throw;
+      }
+    }
+    world_->lvm().change(command, world_->stop());
   }
 
   // Fills the snapshot's space; the size of its store.

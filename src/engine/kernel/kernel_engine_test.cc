@@ -8,6 +8,8 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "engine/base.h"
+#include "engine/kernel/bases.h"
 #include "engine/kernel/in_use.h"
 #include "engine/kernel/tools/fake_dm_control_test.h"
 #include "engine/volume_changes.h"
@@ -28,7 +30,7 @@ using testing::error_of;
 
 struct Lv {
   std::string name, role = "public", tags{}, origin{}, attr = "-wi-a-----", segtype = "linear", active = "active",
-                    vg = "vg0", vg_uuid = "VGVGVG-0000-0000-0000-0000-0000-000000";
+                    vg = "vg0", vg_uuid = "VGVGVG-0000-0000-0000-0000-0000-000000", devices{};
 };
 std::string uuid_of(const std::string& name) {
   std::string plain = "LV";
@@ -59,7 +61,7 @@ class KernelEngineTest : public ::testing::Test {
       rows += std::string(rows.empty() ? "" : ",") + R"({"vg_name":")" + lv.vg + R"(","vg_uuid":")" +
               lv.vg_uuid + R"(","lv_name":")" + lv.name + R"(","lv_uuid":")" + uuid_of(lv.name) +
               R"(","lv_attr":")" + lv.attr + R"(","segtype":")" + lv.segtype + R"(","lv_role":")" + lv.role +
-              R"(","lv_size":"16777216","origin":")" + lv.origin +
+              R"(","lv_size":"16777216","devices":")" + lv.devices + R"(","origin":")" + lv.origin +
               R"(","origin_size":"16777216","lv_tags":")" + lv.tags + R"(","lv_active":")" + lv.active +
               R"("})";
     machine_->on({"lvm", "lvs"}, {0, R"({"report":[{"lv":[)" + rows + "]}]}", ""});
@@ -134,6 +136,76 @@ TEST_F(KernelEngineTest, a_snapshot_is_made_with_tags_and_nothing_stays_when_tha
   ASSERT_NE(size, asked.end());
   EXPECT_EQ(*(size + 1), "20971520b") << "the largest that a volume of 16 MiB can use";
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
+}
+
+// Group vg0 on sda2 and sdb; the volume is a mirror whose legs lie in hidden volumes.
+class StoreOfABase : public KernelEngineTest {
+ protected:
+  StoreOfABase() {
+    volumes({{.name = "root", .segtype = "raid1", .devices = "root_rimage_0(0),root_rimage_1(0)"},
+             {.name = "[root_rimage_0]", .role = "private", .devices = "/dev/sda2(0)"},
+             {.name = "[root_rimage_1]", .role = "private", .devices = "/dev/sda2(50)"},
+             {.name = "other", .devices = "/dev/sdb(7)"}});
+    group(512U << 20);
+    machine_->on({"lvm", "lvcreate"}, [this](const auto& argv) {
+      const auto at = std::ranges::find(argv, "vg0/root");
+      where_.push_back({at + 1, argv.end()});
+      if (!where_.back().empty() && !room_at_home_)
+        return os::CommandResult{5, "", "  Insufficient free space: 5 extents needed, but only 1 available\n"};
+      return os::CommandResult{};  // without a device: the lease fails
+    });
+  }
+  void hold_for_a_base() {
+    EXPECT_THAT(error_of([&] { base_engine(*engine())->acquire_for_base({"vg0", "root"}, {}); }).what(),
+                HasSubstr("has no device"));
+  }
+  bool room_at_home_ = true;
+  std::vector<std::vector<std::string>> where_;
+};
+
+TEST_F(StoreOfABase, lies_on_the_disks_of_its_volume) {
+  hold_for_a_base();
+  EXPECT_THAT(where_, ElementsAre(ElementsAre("/dev/sda2")));
+}
+
+TEST_F(StoreOfABase, lies_anywhere_when_there_is_no_room) {
+  room_at_home_ = false;
+  hold_for_a_base();
+  EXPECT_THAT(where_, ElementsAre(ElementsAre("/dev/sda2"), ElementsAre()));
+}
+
+TEST_F(StoreOfABase, lies_anywhere_when_it_is_for_the_run_alone) {
+  EXPECT_THROW(engine()->acquire({"vg0", "root"}, {}), Error);
+  EXPECT_THAT(where_, ElementsAre(ElementsAre()));
+}
+
+TEST(AwayFromOrigin, are_the_disks_that_only_the_store_needs) {
+  const auto row = [](std::string name, std::vector<std::string> devices, std::string origin = "") {
+    LvRow made;
+    made.vg_uuid = "vg";
+    made.name = made.uuid = std::move(name);
+    made.devices = std::move(devices);
+    made.origin_uuid = std::move(origin);
+    made.attr = made.origin_uuid.empty() ? "owi-aos---" : "swi-a-s---";
+    return made;
+  };
+  LvRow thin = row("thin", {});
+  thin.segment_type = "thin";
+  thin.pool = "pool";
+  const std::vector<LvRow> rows = {row("root", {"/dev/sda2(0)", "part(0)"}),
+                                   row("part", {"/dev/sdc(4)"}),
+                                   row("home", {"/dev/sda2(100)", "/dev/sdc(90)"}, "root"),
+                                   row("away", {"/dev/sda2(200)", "/dev/sdb(0)", "/dev/sdb(9)"}, "root"),
+                                   row("lost", {"/dev/sdb(0)"}, "gone"),
+                                   row("pool", {"pool_tdata(0)"}),
+                                   row("pool_tdata", {"/dev/sdd(0)"}),
+                                   thin,
+                                   row("of_thin", {"/dev/sdd(7)"}, "thin")};
+  EXPECT_THAT(physical_volumes_below(rows, rows[0]), ElementsAre("/dev/sda2", "/dev/sdc"));
+  EXPECT_THAT(away_from_origin(rows, rows[2]), ElementsAre());
+  EXPECT_THAT(away_from_origin(rows, rows[3]), ElementsAre("/dev/sdb"));
+  EXPECT_THAT(away_from_origin(rows, rows[4]), ElementsAre());
+  EXPECT_THAT(away_from_origin(rows, rows[8]), ElementsAre());
 }
 
 TEST_F(KernelEngineTest, a_snapshot_that_cannot_be_taken_away_is_told) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -117,7 +118,10 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
                                    printable(snapshot_.name.vg), format_size(space.vg_free))};
     }
     space.vg_free -= std::min(space.vg_free, more);
-    world_->lvm().change({"lvextend", "-y", "-L", fmt::format("+{}b", more), snapshot_.name.str()}, stop);
+    {
+      const std::lock_guard lock(placing_);
+      extend(more, stop);
+    }
     // Somebody else (dmeventd) may have been quicker.
     const auto after = cow();
     if (!after || !after->valid) return {0, "it overflowed while it was being extended"};
@@ -131,14 +135,25 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
   std::optional<BaseIdentity> as_base() const override {
     if (!made_) return std::nullopt;
     const std::vector<LvRow> rows = group_rows();
-    return base_identity(row_in(rows), rows);
+    const LvRow& row = row_in(rows);
+    if (!away_from_origin(rows, row).empty()) return std::nullopt;
+    return base_identity(row, rows);
   }
-  std::string base_problem() const override { return "the snapshot was given"; }
+  std::string base_problem() const override {
+    if (!made_) return "the snapshot was given";
+    const std::vector<LvRow> rows = group_rows();
+    return away_words(away_from_origin(rows, row_in(rows)));
+  }
   // A base is nobody's leftover from the moment of the change on; the journal's word comes after it.
   void keep_as_base(const std::string& token) override {
+    const std::lock_guard lock(placing_);
     const std::vector<LvRow> rows = group_rows();
+    // It may have been extended since as_base().
+    if (const auto away = away_from_origin(rows, row_in(rows)); !away.empty())
+      throw Error(ErrorKind::no_space, away_words(away));
     os::crash_point("before the base is kept");
     tag_as_base(*world_, row_in(rows), token);
+    kept_ = true;
     os::crash_point("base kept");
     snapshot_.ours = false;
     world_->end(snapshot_.intent);
@@ -156,6 +171,27 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
   }
 
  private:
+  // At home, if it may become a base; a run that ends well is worth more than a base.
+  void extend(std::uint64_t bytes, const std::stop_token& stop) {
+    std::vector<std::string> words = {"lvextend", "-y", "-L", fmt::format("+{}b", bytes), snapshot_.name.str()};
+    if (snapshot_.home.empty()) {
+      world_->lvm().change(words, stop);
+      return;
+    }
+    std::vector<std::string> at_home = words;
+    at_home.insert(at_home.end(), snapshot_.home.begin(), snapshot_.home.end());
+    try {
+      world_->lvm().change(at_home, stop);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::no_space || kept_) throw;
+      world_->lvm().change(words, stop);
+    }
+  }
+  std::string away_words(const std::vector<std::string>& away) const {
+    return fmt::format("its COW store lies on {}, since there was no room for it where {} lies: without that disk the volume "
+                       "itself could not be activated",
+                       printable(fmt::format("{}", fmt::join(away, ", "))), printable(snapshot_.origin));
+  }
   // The count sees all who write, in other mount namespaces, too; but a refusal is better than a failure later.
   void begin_reading() {
     struct stat st {};
@@ -204,6 +240,8 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
   LeasedSnapshot snapshot_;
   const std::string uuid_;
   const bool made_;  // for this run
+  std::mutex placing_;  // of its store, and of what follows from that
+  bool kept_ = false;
   std::unique_ptr<LvDevice> device_;
   std::optional<block::WriteCount> begun_;
   std::string path_;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/cow_size.h"
 #include "engine/kernel/lv_device.h"
@@ -19,6 +20,7 @@ struct LeasedSnapshot {
   bool thick = false;
   CowSpace space;               // thick: of its origin and group (vg_free as it was when the lease began)
   std::uint64_t kept_free = 0;  // bytes
+  std::vector<std::string> home;  // thick, if it may become a base: where its origin lies, and its store should
   std::string pool, pool_uuid;  // thin
   bool ours = false;            // removed when released
   bool read_as_given = false;   // others may write to it: they must not while it is read

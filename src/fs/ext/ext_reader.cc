@@ -168,6 +168,9 @@ void ExtReader::Impl::describe() {
       reinterpret_cast<const char*>(super.s_volume_name),
       ::strnlen(reinterpret_cast<const char*>(super.s_volume_name), sizeof super.s_volume_name));
   facts.uuid = uuid_text(super.s_uuid);
+  facts.mount_options.assign(
+      reinterpret_cast<const char*>(super.s_mount_opts),
+      ::strnlen(reinterpret_cast<const char*>(super.s_mount_opts), sizeof super.s_mount_opts));
   facts.block_size = handle->block_size();
   facts.cluster_size = std::uint64_t{handle->block_size()} * handle->blocks_per_cluster();
   facts.size = handle->block_count() * handle->block_size();
