@@ -35,7 +35,7 @@ const char* severity_name(verify::Severity severity) {
 
 struct Options {
   verify::CheckOptions check;
-  std::string subset, backup, device;
+  std::string subset, backup, host, device;
   bool repair = false;
 };
 
@@ -79,7 +79,7 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
   const engine::VolumeInfo info = context.engine().find(name);
   const std::string volume = info.origin ? name.vg + "/" + *info.origin : name.str();
   const FoundBackup found =
-      find_backup(context, options.backup.empty() ? "latest:" + volume : options.backup, Latest::certain);
+      find_backup(context, options.backup.empty() ? "latest:" + volume : options.backup, Latest::certain, options.host);
   const view::StoredVolume stored = find_volume(context, found, found.volume ? *found.volume : volume);
   engine::AcquireOptions how;
   how.run_tag = journal::new_run_tag();
@@ -97,6 +97,8 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
   if (context.options().json) {
     context.print_json(dump({{"ok", same},
                              {"backup", found.backup.id.hex()},
+                             {"time", format_time(found.backup.snapshot.time)},
+                             {"host", found.backup.snapshot.hostname},
                              {"volume", stored.str()},
                              {"device", name.str()},
                              {"compared_bytes", result.compared},
@@ -109,8 +111,7 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
                              {"free_space_left_out", !free.empty()}}));
   } else {
     if (result.differing_ranges > 0) {
-      context.print(fmt::format("{} and backup {} differ in {}, in {} ranges:", name.str(),
-                                found.backup.id.short_hex(), format_size(result.differing_bytes),
+      context.print(fmt::format("{} and {} differ in {}, in {} ranges:", name.str(), title_of(found.backup), format_size(result.differing_bytes),
                                 result.differing_ranges));
       print_ranges(context, result.differing, result.differing_ranges);
     }
@@ -118,7 +119,7 @@ app::ExitCode compare_with_device(app::Context& context, const Options& options)
       context.print(fmt::format("{} of free space in {} are zeros in the backup, which leaves it out",
                                 format_size(result.zero_bytes), name.str()));
     if (context.options().verbosity > 0)
-      context.print(fmt::format("{} compared: {}", format_size(result.compared),
+      context.print(fmt::format("{} compared with {}: {}", format_size(result.compared), title_of(found.backup),
                                 same ? "no difference" : "THEY DIFFER"));
   }
   return same ? app::ExitCode::ok : app::ExitCode::damaged;
@@ -298,14 +299,15 @@ Action configure_check(CLI::App& app) {
                      ->excludes(subset);
   app.add_option("backup", options->backup, "the backup for --device; the newest of the volume by default")
       ->type_name("BACKUP");
+  add_host_option(app, options->host);
   app.add_flag("--repair", options->repair,
                "first read everything and heal damage out of parity, as far as it reaches")
       ->excludes(device);
   add_threads_option(app, options->check.threads);
   return [options](app::Context& context) {
     if (!options->device.empty()) return compare_with_device(context, *options);
-    if (!options->backup.empty())
-      throw Error(ErrorKind::usage, "a backup is named, but no --device to compare it with",
+    if (!options->backup.empty() || !options->host.empty())
+      throw Error(ErrorKind::usage, "a backup or a host is named, but no --device to compare with",
                   "without --device, `check` looks at the whole repository");
     verify::CheckOptions check_options = options->check;
     if (!options->subset.empty()) {

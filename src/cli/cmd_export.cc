@@ -20,16 +20,20 @@ namespace respaldo::cli {
 namespace {
 
 struct ExportOptions {
-  std::string backup, volume, raw, tar;
+  std::string backup, host, volume, raw, tar;
   std::vector<std::string> paths;
   bool yes = false;
 };
 
 app::ExitCode export_image(app::Context& context, const ExportOptions& options) {
   if (options.raw != "-")
-    return restore_image_to_file(context, options.backup, options.volume, options.raw, options.yes);
+    return restore_image_to_file(context, {.backup = options.backup,
+                                           .host = options.host,
+                                           .volume = options.volume,
+                                           .file = options.raw,
+                                           .yes = options.yes});
   const auto lock = lock_for_reading(context);
-  const FoundBackup found = find_backup(context, options.backup, Latest::certain);
+  const FoundBackup found = find_backup(context, options.backup, Latest::certain, options.host);
   const view::StoredVolume volume = find_volume(context, found, options.volume);
   warn_of_losses(context, volume);
   restore::stream_image(
@@ -38,21 +42,23 @@ app::ExitCode export_image(app::Context& context, const ExportOptions& options) 
   return app::ExitCode::ok;
 }
 
-void report(app::Context& context, const ExportOptions& options, const FileRoot& root,
+void report(app::Context& context, const ExportOptions& options, const repo::NamedSnapshot& backup, const FileRoot& root,
             const restore::TarResult& result) {
   if (options.tar != "-" && context.options().json) {
     Json problems = Json::array();
     for (const auto& problem : result.problems)
       problems.push_back(path_fields(problem.path, {{"why", problem.why}}));
-    context.print_json(dump({{"source", root.what},
-                             {"target", options.tar},
-                             {"entries", result.entries},
-                             {"bytes", result.bytes},
-                             {"sockets", result.sockets},
-                             {"problem_count", result.problem_count},
-                             {"problems", problems}}));
+    Json json = fields_of(backup);
+    json.update(Json{{"source", root.what},
+                     {"target", options.tar},
+                     {"entries", result.entries},
+                     {"bytes", result.bytes},
+                     {"sockets", result.sockets},
+                     {"problem_count", result.problem_count},
+                     {"problems", problems}});
+    context.print_json(dump(json));
   } else if (options.tar != "-" && context.options().verbosity > 0) {
-    context.print(fmt::format("wrote the files of {} to {}: {} entries, {} of contents", printable(root.what),
+    context.print(fmt::format("wrote the files of {} to {}: {} entries, {} of contents", root.title,
                               printable(options.tar), result.entries, format_size(result.bytes)));
   }
   if (result.sockets > 0)
@@ -72,10 +78,11 @@ app::ExitCode export_files(app::Context& context, const ExportOptions& options) 
   how.compression = restore::tar_compression(options.tar);
   struct stat st {};
   const bool exists = options.tar != "-" && ::stat(options.tar.c_str(), &st) == 0;
-  const auto claim =
-      exists && S_ISREG(st.st_mode) ? claim_to_overwrite(context, options.tar, options.yes) : nullptr;
   const auto lock = lock_for_reading(context);
-  const FoundBackup found = find_backup(context, options.backup, Latest::certain);
+  const FoundBackup found = find_backup(context, options.backup, Latest::certain, options.host);
+  const auto claim = exists && S_ISREG(st.st_mode)
+                         ? claim_to_overwrite(context, options.tar, options.yes, "files of " + title_of(found.backup))
+                         : nullptr;
   const FileRoot root = find_file_root(context, found, options.volume, options.paths);
   how.paths = root.paths;
 
@@ -104,7 +111,7 @@ app::ExitCode export_files(app::Context& context, const ExportOptions& options) 
     }
     file->commit();
   }
-  report(context, options, root, result);
+  report(context, options, found.backup, root, result);
   return result.problem_count == 0 ? app::ExitCode::ok : app::ExitCode::failed;
 }
 
@@ -113,6 +120,7 @@ app::ExitCode export_files(app::Context& context, const ExportOptions& options) 
 Action configure_export(CLI::App& app) {
   auto options = std::make_shared<ExportOptions>();
   app.add_option("backup", options->backup, kBackupHelp)->required()->type_name("BACKUP");
+  add_host_option(app, options->host);
   app.add_option("path", options->paths, "with --tar: what to put into it; all files when none is given")
       ->type_name("PATH");
   app.add_option("--volume", options->volume, "which volume of the backup, when it holds several")

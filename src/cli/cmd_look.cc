@@ -133,9 +133,14 @@ void require_size(const repo::Index& index, const repo::Node& node, const std::s
                 "run: respaldo check");
 }
 
-app::ExitCode cat(app::Context& context, const std::string& backup, const std::string& path) {
+struct CatOptions {
+  std::string backup, host, path;
+};
+
+app::ExitCode cat(app::Context& context, const CatOptions& options) {
   context.look_ahead(true);
-  const FoundBackup found = find_backup(context, backup, Latest::certain);
+  const FoundBackup found = find_backup(context, options.backup, Latest::certain, options.host);
+  const std::string& path = options.path;
   const repo::Node node = find_place(context, found, path).node;
   if (node.type != repo::NodeType::file)
     throw Error(ErrorKind::usage,
@@ -165,12 +170,13 @@ Action configure_ls(CLI::App& app) {
 }
 
 Action configure_cat(CLI::App& app) {
-  auto words = std::make_shared<std::pair<std::string, std::string>>();
-  app.add_option("backup", words->first, "an ID, the beginning of one, latest, or latest:VG/LV")
+  auto options = std::make_shared<CatOptions>();
+  app.add_option("backup", options->backup, "an ID, the beginning of one, latest, or latest:VG/LV")
       ->required()
       ->type_name("BACKUP");
-  app.add_option("path", words->second, "a file inside the backup")->required()->type_name("PATH");
-  return [words](app::Context& context) { return cat(context, words->first, words->second); };
+  app.add_option("path", options->path, "a file inside the backup")->required()->type_name("PATH");
+  add_host_option(app, options->host);
+  return [options](app::Context& context) { return cat(context, *options); };
 }
 
 }  // namespace respaldo::cli

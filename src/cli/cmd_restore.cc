@@ -22,7 +22,7 @@ namespace respaldo::cli {
 namespace {
 
 struct RestoreOptions {
-  std::string backup, volume, to, to_file;
+  std::string backup, host, volume, to, to_file;
   bool in_place = false, yes = false, files = false, create = false, verify = false;
   std::string pv;
   std::vector<std::string> paths;
@@ -42,7 +42,8 @@ void warn_of_losses(app::Context& context, const view::StoredVolume& volume) {
 namespace {
 
 // A new file gets its name when it is whole.
-app::ExitCode to_new_file(app::Context& context, const RestoreOptions& options, const view::StoredVolume& volume) {
+app::ExitCode to_new_file(app::Context& context, const RestoreOptions& options, const repo::NamedSnapshot& backup,
+                          const view::StoredVolume& volume) {
   const os::Path path = options.to_file;
   os::AtomicFile made(path, 0600);
   if (::ftruncate(made.fd(), static_cast<off_t>(volume.image_size)) != 0)
@@ -59,21 +60,21 @@ app::ExitCode to_new_file(app::Context& context, const RestoreOptions& options, 
   warn_of_other_names(context, path);
   made.look_like_replaced();
   made.commit();
-  report_restore(context, volume, {options.to_file, result, true, options.verify});
+  report_restore(context, backup, volume, {options.to_file, result, true, options.verify});
   return app::ExitCode::ok;
 }
 
-app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
+app::ExitCode to_file(app::Context& context, const RestoreOptions& options, const repo::NamedSnapshot& backup,
                       const view::StoredVolume& volume) {
   struct stat st {};
   if (::stat(options.to_file.c_str(), &st) != 0)
-    return to_new_file(context, options, volume);
+    return to_new_file(context, options, backup, volume);
   if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
     throw Error(ErrorKind::usage,
                 fmt::format("{} is neither a file nor a block device", printable(options.to_file)));
-  const auto claim = claim_to_overwrite(context, options.to_file, options.yes);
+  const auto claim = claim_to_overwrite(context, options.to_file, options.yes, title_of(backup, volume));
   if (!claim || (S_ISREG(st.st_mode) && !options.in_place))
-    return to_new_file(context, options, volume);
+    return to_new_file(context, options, backup, volume);
   const bool is_file = S_ISREG(st.st_mode);
   // A file becomes as long as the image, a device is as long as it is.
   const auto resize = [&](std::uint64_t to) {
@@ -107,7 +108,7 @@ app::ExitCode to_file(app::Context& context, const RestoreOptions& options,
     target.flush();
   }
   if (options.verify) verify_restored(context, volume, target, options.threads);
-  report_restore(context, volume, {options.to_file, result, false, options.verify});
+  report_restore(context, backup, volume, {options.to_file, result, false, options.verify});
   return app::ExitCode::ok;
 }
 
@@ -119,6 +120,7 @@ app::ExitCode restore_files(app::Context& context, const RestoreOptions& options
     throw Error(ErrorKind::usage, "--pv is for --create, not for --files", "leave it out: files go into --to DIR");
   RestoreFilesOptions files;
   files.backup = options.backup;
+  files.host = options.host;
   files.volume = options.volume;
   files.target = options.to;
   files.paths = options.paths;
@@ -136,14 +138,14 @@ app::ExitCode restore_volume(app::Context& context, const RestoreOptions& option
   if (options.create && options.to.empty()) throw Error(ErrorKind::usage, "--create is for --to VG/LV");
   if (!options.pv.empty() && !options.create) throw Error(ErrorKind::usage, "--pv is for --create");
   const auto lock = lock_for_reading(context);
-  const FoundBackup found = find_backup(context, options.backup, Latest::certain);
+  const FoundBackup found = find_backup(context, options.backup, Latest::certain, options.host);
   const view::StoredVolume volume = find_volume(context, found, options.volume);
   if (!volume.has_image)
     throw Error(ErrorKind::unsupported,
                 fmt::format("the backup of {} has no image", printable(volume.str())));
   warn_of_losses(context, volume);
-  if (options.to.empty()) return to_file(context, options, volume);
-  return restore_to_volume(context, volume,
+  if (options.to.empty()) return to_file(context, options, found.backup, volume);
+  return restore_to_volume(context, found.backup, volume,
                            {.to = options.to,
                             .pv = options.pv,
                             .create = options.create,
@@ -155,13 +157,13 @@ app::ExitCode restore_volume(app::Context& context, const RestoreOptions& option
 
 }  // namespace
 
-app::ExitCode restore_image_to_file(app::Context& context, const std::string& backup,
-                                    const std::string& volume, const std::string& file, bool yes) {
+app::ExitCode restore_image_to_file(app::Context& context, const ImageToFile& what) {
   RestoreOptions options;
-  options.backup = backup;
-  options.volume = volume;
-  options.to_file = file;
-  options.yes = yes;
+  options.backup = what.backup;
+  options.host = what.host;
+  options.volume = what.volume;
+  options.to_file = what.file;
+  options.yes = what.yes;
   return restore_volume(context, options);
 }
 
@@ -170,6 +172,7 @@ Action configure_restore(CLI::App& app) {
   app.add_option("backup", options->backup, kBackupHelp)->required()->type_name("BACKUP");
   app.add_option("--volume", options->volume, "which volume of the backup, when it holds several")
       ->type_name("VG/LV");
+  add_host_option(app, options->host);
   app.add_option("path", options->paths, "with --files: what to bring back; all when none is given")
       ->type_name("PATH");
   app.add_flag("--files", options->files, "files into a folder, not the image");

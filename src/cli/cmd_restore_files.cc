@@ -2,6 +2,7 @@
 #include "base/units.h"
 #include "cli/path_fields.h"
 #include "cli/restore_files.h"
+#include "cli/restore_volume.h"
 #include "cli/shared.h"
 #include "restore/file_restore.h"
 #include "view/shown_path.h"
@@ -40,6 +41,7 @@ FileRoot root_of_volume(app::Context& context, const FoundBackup& found, const v
                         const std::vector<std::string>& paths) {
   FileRoot root;
   root.what = volume.str();
+  root.title = title_of(found.backup, volume);
   root.paths = paths;
   const std::string top = volume.has_files ? volume.tree_path + "/" + std::string(view::kFilesName) : volume.tree_path;
   for (std::string& path : root.paths) path = below_root(context, found, top, path);
@@ -100,33 +102,35 @@ Json kept_top(const restore::FileRestoreResult& result) {
           {"stored_mode", kept.stored_mode}};
 }
 
-void report(app::Context& context, const RestoreFilesOptions& options, const FileRoot& root,
+void report(app::Context& context, const RestoreFilesOptions& options, const repo::NamedSnapshot& backup, const FileRoot& root,
             const restore::FileRestoreResult& result) {
   if (context.options().json) {
     Json problems = Json::array();
     for (const auto& problem : result.problems)
       problems.push_back(path_fields(problem.path, {{"why", problem.why}}));
-    context.print_json(dump({{"source", root.what},
-                             {"target", options.target},
-                             {"files", result.files},
-                             {"folders", result.folders},
-                             {"others", result.others},
-                             {"kept", result.kept},
-                             {"kept_different", result.kept_different},
-                             {"bytes_written", result.bytes_written},
-                             {"bytes_zero", result.bytes_zero},
-                             {"without_owner", result.without_owner},
-                             {"without_xattrs", result.without_xattrs},
-                             {"without_device", result.without_device},
-                             {"target_kept", kept_top(result)},
-                             {"problem_count", result.problem_count},
-                             {"problems", problems},
-                             {"seconds", result.seconds}}));
+    Json json = fields_of(backup);
+    json.update(Json{{"source", root.what},
+                     {"target", options.target},
+                     {"files", result.files},
+                     {"folders", result.folders},
+                     {"others", result.others},
+                     {"kept", result.kept},
+                     {"kept_different", result.kept_different},
+                     {"bytes_written", result.bytes_written},
+                     {"bytes_zero", result.bytes_zero},
+                     {"without_owner", result.without_owner},
+                     {"without_xattrs", result.without_xattrs},
+                     {"without_device", result.without_device},
+                     {"target_kept", kept_top(result)},
+                     {"problem_count", result.problem_count},
+                     {"problems", problems},
+                     {"seconds", result.seconds}});
+    context.print_json(dump(json));
     return;
   }
   if (context.options().verbosity > 0)
     context.print(fmt::format(
-        "restored {} into {}: {}, {}, {}{}; written {}, holes {}; {}", printable(root.what),
+        "restored {} into {}: {}, {}, {}{}; written {}, holes {}; {}", root.title,
         printable(options.target), counted(result.files, "file"), counted(result.folders, "folder"),
         counted(result.others, "other"),
         result.kept > 0 ? fmt::format(", {} left alone", result.kept) : "", format_size(result.bytes_written),
@@ -190,7 +194,7 @@ FileRoot find_file_root(app::Context& context, const FoundBackup& found, const s
       restic = true;
     }
     if (restic)
-      return as_stored(context, {node_at(context, found, "/"), paths, "backup " + found.backup.id.short_hex()});
+      return as_stored(context, {node_at(context, found, "/"), paths, "backup " + found.backup.id.short_hex(), title_of(found.backup)});
   }
   const view::StoredVolume volume = find_volume(context, found, volume_option);
   warn_of_findings(context, volume);
@@ -199,7 +203,7 @@ FileRoot find_file_root(app::Context& context, const FoundBackup& found, const s
 
 app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& options) {
   const auto lock = lock_for_reading(context);
-  const FoundBackup found = find_backup(context, options.backup, Latest::certain);
+  const FoundBackup found = find_backup(context, options.backup, Latest::certain, options.host);
   const FileRoot root = find_file_root(context, found, options.volume, options.paths);
   restore::FileRestoreOptions how;
   how.paths = root.paths;
@@ -207,7 +211,7 @@ app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& op
   how.threads = options.threads;
   const auto result = restore::restore_files(*context.indexed(), root.node, options.target, how,
                                              context.progress(), context.stop());
-  report(context, options, root, result);
+  report(context, options, found.backup, root, result);
   warn_of_missing_metadata(context, result);
   warn_of_kept_different(context, result);
   warn_of_kept_top(context, options.target, result);

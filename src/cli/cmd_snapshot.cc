@@ -50,8 +50,17 @@ app::ExitCode create(app::Context& context, const Options& options) {
   if (!options.min_pool_free.empty())
     how.min_pool_free = Amount::parse(options.min_pool_free, "--min-pool-free", Amount::Of::pool);
   const VolumeName origin = VolumeName::parse(options.volume);
-  const VolumeName made = context.engine().create_snapshot(origin, options.name, how);
-  for (const std::string& warning : context.engine().warnings()) context.warn(warning);
+  const auto tell_warnings = [&] {
+    for (const std::string& warning : context.engine().warnings()) context.warn(warning);
+  };
+  VolumeName made;
+  try {
+    made = context.engine().create_snapshot(origin, options.name, how);
+  } catch (...) {
+    tell_warnings();
+    throw;
+  }
+  tell_warnings();
   const VolumeInfo info = context.engine().find(made);
   if (context.options().json) {
     Json json = {{"snapshot", made.str()}, {"origin", origin.str()}};

@@ -49,7 +49,8 @@ std::string content_of(const engine::DiskSet& disk) {
 
 }  // namespace
 
-std::unique_ptr<engine::DiskSet> claim_to_overwrite(app::Context& context, const std::string& path, bool yes) {
+std::unique_ptr<engine::DiskSet> claim_to_overwrite(app::Context& context, const std::string& path, bool yes,
+                                                    const std::string& with) {
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0 || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))) return nullptr;
   require_no_disk(context, path, st);
@@ -68,8 +69,8 @@ std::unique_ptr<engine::DiskSet> claim_to_overwrite(app::Context& context, const
   } catch (const Error& error) {
     content = fmt::format("what is in it cannot be read: {}", error.what());
   }
-  if (!context.confirm(fmt::format("overwrite {} ({}{})?", printable(path), format_size(disk->disks()[0].size),
-                                   content.empty() ? "" : ": " + content),
+  if (!context.confirm(fmt::format("overwrite {} ({}{}){}?", printable(path), format_size(disk->disks()[0].size),
+                                   content.empty() ? "" : ": " + content, with.empty() ? "" : " with " + with),
                        yes))
     throw Error(ErrorKind::refused, "nothing was written");
   return disk;

@@ -11,7 +11,7 @@
 namespace respaldo::cli {
 
 struct RestoreFilesOptions {
-  std::string backup, volume, target, overwrite;
+  std::string backup, host, volume, target, overwrite;
   std::vector<std::string> paths;
   unsigned threads = 0;
 };
@@ -20,7 +20,8 @@ struct RestoreFilesOptions {
 struct FileRoot {
   repo::Node node;
   std::vector<std::string> paths;  // below it; empty: everything
-  std::string what;                // for messages: the volume, or the backup
+  std::string what;                // the volume, or the backup
+  std::string title;               // for people: both
 };
 // The files of the volume that is named, or the only one; all of a backup that restic made. Warns of what the
 // backup says was damaged. Error(unsupported) when there is only an image.

@@ -9,6 +9,7 @@ namespace respaldo::cli {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -75,7 +76,7 @@ TEST_F(RestoreFiles, TheRootIsTheVolumesFilesystem) {
                               folder("files", {folder("etc", {file("fstab", "f")}), file("top", "t")})})})});
   const Outcome outcome = restore({"latest"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("restored vg0/root into"));
+  EXPECT_THAT(outcome.out, HasSubstr("restored vg0/root of backup "));
   EXPECT_THAT(outcome.out, HasSubstr("2 files, 2 folders"));  // with the root, for a target that is new
   EXPECT_EQ(names("out"), "etc etc/fstab top");
   EXPECT_EQ(text_of(path("out/etc/fstab")), "f");
@@ -184,6 +185,27 @@ TEST_F(RestoreFiles, ProblemsAreListedAndTheRestIsDone) {
   EXPECT_EQ(json.at("problem_count"), 1);
   EXPECT_EQ(json.at("problems").at(0).at("path"), "bro\nken");
   EXPECT_EQ(json.at("files"), 1);
+}
+
+TEST_F(RestoreFiles, the_report_says_which_backup) {
+  save({folder("vg0", {folder("root", {facts("root"), folder("files", {file("letter", "dear")})})})});
+  const std::string id = must_json({"list"})[0]["id"], which = "backup " + id.substr(0, 8) + " (";
+  EXPECT_THAT(restore({"latest"}).out, AllOf(HasSubstr("restored vg0/root of " + which), HasSubstr(", host host) into ")));
+  EXPECT_THAT(must({"export", "latest", "--tar", path("a.tar")}), HasSubstr("wrote the files of vg0/root of " + which));
+  EXPECT_THAT(respaldo({"export", "latest", "--tar", path("a.tar")}).err, HasSubstr(" with files of " + which));
+  for (const auto& told : {nlohmann::json::parse(restore({"--json", "latest"}).out),
+                           must_json({"export", "latest", "--tar", path("b.tar")})}) {
+    EXPECT_EQ(told["backup"], id);
+    EXPECT_EQ(told["host"], "host");
+    EXPECT_EQ(told["time"], must_json({"list"})[0]["time"]);
+    EXPECT_EQ(told["source"], "vg0/root");
+  }
+}
+
+TEST_F(RestoreFiles, the_report_names_a_backup_of_restics) {
+  save({folder("home", {file("letter", "dear")})}, "restic 0.18.0");
+  const std::string id = must_json({"list"})[0]["id"];
+  EXPECT_THAT(restore({"latest"}).out, HasSubstr("restored backup " + id.substr(0, 8) + " ("));
 }
 
 TEST_F(RestoreFiles, ProblemsOfAnExportAreEventsWhereTheArchiveTakesStandardOutput) {

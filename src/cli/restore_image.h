@@ -14,7 +14,10 @@ inline constexpr const char* kBackupHelp =
 // Tells of ranges that are not in the backup.
 void warn_of_losses(app::Context& context, const view::StoredVolume& volume);
 // The image into a sparse file, or onto a block device; asks before it overwrites one.
-app::ExitCode restore_image_to_file(app::Context& context, const std::string& backup,
-                                    const std::string& volume, const std::string& file, bool yes);
+struct ImageToFile {
+  std::string backup, host, volume, file;
+  bool yes = false;
+};
+app::ExitCode restore_image_to_file(app::Context& context, const ImageToFile& what);
 
 }  // namespace respaldo::cli

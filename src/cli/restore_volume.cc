@@ -83,8 +83,20 @@ restore::ImageRestoreResult write(app::Context& context, const view::StoredVolum
   return restore::restore_image(*context.indexed(), volume, target, how, context.progress(), context.stop());
 }
 
-app::ExitCode onto(app::Context& context, const view::StoredVolume& volume, const VolumeRestoreOptions& options,
-                   const VolumeInfo& info) {
+// Another disk may well have volumes of the same names; or this is not the host that it is thought to be.
+void warn_of_namesake(app::Context& context, const repo::NamedSnapshot& backup, const view::StoredVolume& volume,
+                      const VolumeInfo& info) {
+  if (!volume.facts || volume.facts->how == "given" || volume.facts->lv_uuid.empty() || info.uuid.empty() ||
+      volume.str() != info.name.str() || volume.facts->lv_uuid == info.uuid)
+    return;
+  context.warn(fmt::format("{} here is not the volume that was saved on host {}, only one of its name: its UUID is {}, that of "
+                           "the saved one {}",
+                           printable(info.name.str()), printable(backup.snapshot.hostname), printable(info.uuid),
+                           printable(volume.facts->lv_uuid)));
+}
+
+app::ExitCode onto(app::Context& context, const repo::NamedSnapshot& backup, const view::StoredVolume& volume,
+                   const VolumeRestoreOptions& options, const VolumeInfo& info) {
   engine::VolumeEngine& engine = context.engine();
   engine::VolumeChanges& changes = engine::volume_changes(engine);
   const VolumeName& name = info.name;
@@ -98,8 +110,9 @@ app::ExitCode onto(app::Context& context, const view::StoredVolume& volume, cons
   look_at_snapshots(context, info, volume.image_size, options.in_place);
   // Refuses what is in use before anybody is asked, and keeps it so.
   auto target = engine.open_write(name);
-  if (!context.confirm(fmt::format("overwrite {} ({}, UUID {}) with the backup of {}?", printable(name.str()),
-                                   format_size(info.size), info.uuid, printable(volume.str())),
+  warn_of_namesake(context, backup, volume, info);
+  if (!context.confirm(fmt::format("overwrite {} ({}, UUID {}) with {}?", printable(name.str()), format_size(info.size),
+                                   info.uuid, title_of(backup, volume)),
                        options.yes))
     throw Error(ErrorKind::refused, "nothing was written");
   if (abandoned) {
@@ -110,11 +123,11 @@ app::ExitCode onto(app::Context& context, const view::StoredVolume& volume, cons
   const auto half_written = [&] { warn_half_written(context, name.str()); };
   RestoreReport report{name.str(), write(context, volume, options, *target, half_written), false, options.verify};
   if (options.verify) verify_restored(context, volume, *target, options.threads);
-  report_restore(context, volume, report);
+  report_restore(context, backup, volume, report);
   return app::ExitCode::ok;
 }
 
-app::ExitCode into_new(app::Context& context, const view::StoredVolume& volume,
+app::ExitCode into_new(app::Context& context, const repo::NamedSnapshot& backup, const view::StoredVolume& volume,
                        const VolumeRestoreOptions& options, const VolumeName& name) {
   const auto made = engine::volume_changes(context.engine()).make_volume({name, volume.image_size, options.pv});
   if (context.options().verbosity > 0)
@@ -132,7 +145,7 @@ app::ExitCode into_new(app::Context& context, const view::StoredVolume& volume,
     if (options.verify) verify_restored(context, volume, *target, options.threads);
   }
   made->keep();
-  report_restore(context, volume, report);
+  report_restore(context, backup, volume, report);
   return app::ExitCode::ok;
 }
 
@@ -161,23 +174,30 @@ void verify_restored(app::Context& context, const view::StoredVolume& volume, co
       "the disk below it, or what leads to it, is not to be trusted: see dmesg and smartctl; restore to another disk");
 }
 
-void report_restore(app::Context& context, const view::StoredVolume& volume, const RestoreReport& report) {
+std::string title_of(const repo::NamedSnapshot& backup, const view::StoredVolume& volume) {
+  return fmt::format("{} of {}", printable(volume.str()), title_of(backup));
+}
+
+void report_restore(app::Context& context, const repo::NamedSnapshot& backup, const view::StoredVolume& volume,
+                    const RestoreReport& report) {
   const restore::ImageRestoreResult& result = report.result;
   if (context.options().json) {
-    context.print_json(dump({{"volume", volume.str()},
-                             {"target", report.target},
-                             {"size", volume.image_size},
-                             {"bytes_written", result.bytes_written},
-                             {"bytes_zero", result.bytes_zero},
-                             {"bytes_unchanged", result.bytes_unchanged},
-                             {"created", report.created},
-                             {"verified", report.verified},
-                             {"seconds", result.seconds}}));
+    Json json = fields_of(backup);
+    json.update(Json{{"volume", volume.str()},
+                     {"target", report.target},
+                     {"size", volume.image_size},
+                     {"bytes_written", result.bytes_written},
+                     {"bytes_zero", result.bytes_zero},
+                     {"bytes_unchanged", result.bytes_unchanged},
+                     {"created", report.created},
+                     {"verified", report.verified},
+                     {"seconds", result.seconds}});
+    context.print_json(dump(json));
     return;
   }
   if (context.options().verbosity == 0) return;
   context.print(fmt::format(
-      "restored {} onto {}: {} in {} ({}); written {}, zeros {}{}{}", printable(volume.str()),
+      "restored {} onto {}: {} in {} ({}); written {}, zeros {}{}{}", title_of(backup, volume),
       printable(report.target), format_size(volume.image_size), format_duration(result.seconds),
       format_rate(static_cast<double>(volume.image_size) / std::max(result.seconds, 1e-3)),
       format_size(result.bytes_written), format_size(result.bytes_zero),
@@ -185,19 +205,19 @@ void report_restore(app::Context& context, const view::StoredVolume& volume, con
       report.verified ? "; read back and compared" : ""));
 }
 
-app::ExitCode restore_to_volume(app::Context& context, const view::StoredVolume& volume,
-                                const VolumeRestoreOptions& options) {
+app::ExitCode restore_to_volume(app::Context& context, const repo::NamedSnapshot& backup,
+                                const view::StoredVolume& volume, const VolumeRestoreOptions& options) {
   const VolumeName name = VolumeName::parse(options.to);
-  if (!options.create) return onto(context, volume, options, context.engine().find(name));
+  if (!options.create) return onto(context, backup, volume, options, context.engine().find(name));
   const auto there = find_there(context.engine(), name);
-  if (!there) return into_new(context, volume, options, name);
+  if (!there) return into_new(context, backup, volume, options, name);
   // What a restore that died had made is made anew.
-  if (engine::volume_changes(context.engine()).is_half_made(name)) return into_new(context, volume, options, name);
+  if (engine::volume_changes(context.engine()).is_half_made(name)) return into_new(context, backup, volume, options, name);
   if (!options.pv.empty())
     throw Error(ErrorKind::refused,
                 fmt::format("{} is there already: --pv is for a volume that is made", printable(name.str())),
                 "leave --create and --pv out to overwrite it, or give another name");
-  return onto(context, volume, options, *there);
+  return onto(context, backup, volume, options, *there);
 }
 
 }  // namespace respaldo::cli

@@ -134,11 +134,70 @@ Error latest_is_not_known(const std::vector<repo::NamedSnapshot>& all, const std
   return {ErrorKind::corrupt, "backups cannot be read, and the latest may be among them: " + which, hint};
 }
 
+// Names such as vg0/root are the same on many hosts, and a rescue system has any name: nothing is guessed.
+Error several_hosts(const std::vector<repo::NamedSnapshot>& newest, const std::optional<std::string>& volume) {
+  constexpr std::size_t kMostNamed = 12;
+  std::string which;
+  for (std::size_t i = 0; i < newest.size() && i < kMostNamed; ++i)
+    which += fmt::format("{}{} ({} of {})", i == 0 ? "" : ", ", printable(newest[i].snapshot.hostname), newest[i].id.short_hex(),
+                         local_time(newest[i].snapshot.time));
+  if (newest.size() > kMostNamed) which += fmt::format(", and {} more (`respaldo list`)", newest.size() - kMostNamed);
+  const repo::NamedSnapshot& first = newest.front();
+  return {ErrorKind::usage,
+          fmt::format("{} hosts have backups{}, and it is not said whose latest is meant; the newest of each: {}",
+                      newest.size(), volume ? " of " + printable(*volume) : "", which),
+          fmt::format("give --host, such as --host {}, or instead of `latest` an ID, such as {}{}",
+                      printable(first.snapshot.hostname), first.id.short_hex(),
+                      volume ? ":" + printable(*volume) : "")};
+}
+
+bool is_ahead(const repo::NamedSnapshot& backup) {
+  return backup.snapshot.time.seconds - repo::now().seconds > repo::kClockTolerance;
+}
+
+void warn_of_date(app::Context& context, std::vector<repo::NamedSnapshot> all, const std::string& wanted,
+                  const repo::NamedSnapshot& latest) {
+  if (!is_ahead(latest)) return;
+  std::erase_if(all, is_ahead);
+  const auto before = repo::latest_of_hosts(all, wanted);
+  context.warn(fmt::format(
+      "the latest, {}, is dated in the future: the clock of that host was wrong, or the one here is. {}", title_of(latest),
+      before.empty() ? "There is no other" : fmt::format("The newest before it is {}", title_of(before.front()))));
+}
+
+void keep_those_of(const std::string& host, const std::optional<std::string>& volume, const std::string& wanted,
+                   bool all_are_known, std::vector<repo::NamedSnapshot>& all) {
+  std::erase_if(all, [&](const repo::NamedSnapshot& one) { return one.snapshot.hostname != host; });
+  if (!all_are_known || !repo::latest_of_hosts(all, wanted).empty()) return;
+  throw Error(ErrorKind::not_found,
+              fmt::format("the repository holds no backup of {}host {}", volume ? printable(*volume) + " of " : "",
+                          printable(host)),
+              "`respaldo list` shows what there is");
+}
+
 }  // namespace
 
-FoundBackup find_backup(app::Context& context, const std::string& selector, Latest latest) {
+void add_host_option(CLI::App& app, std::string& host) {
+  app.add_option("--host", host, "with latest: whose; needed when several hosts have such backups")->type_name("NAME");
+}
+
+std::string title_of(const repo::NamedSnapshot& backup) {
+  return fmt::format("backup {} ({}, host {})", backup.id.short_hex(), local_time(backup.snapshot.time),
+                     printable(backup.snapshot.hostname));
+}
+
+Json fields_of(const repo::NamedSnapshot& backup) {
+  return {{"backup", backup.id.hex()},
+          {"time", format_time(backup.snapshot.time)},
+          {"host", backup.snapshot.hostname}};
+}
+
+FoundBackup find_backup(app::Context& context, const std::string& selector, Latest latest, const std::string& host) {
   std::vector<std::string> damaged;
-  const auto all = context.repository().snapshots(&damaged);
+  auto all = context.repository().snapshots(&damaged);
+  const auto tell_damage = [&] {
+    for (const std::string& problem : damaged) context.warn(problem);
+  };
   const std::size_t colon = selector.find(':');
   FoundBackup found;
   if (colon != std::string::npos) found.volume = selector.substr(colon + 1);
@@ -146,10 +205,26 @@ FoundBackup find_backup(app::Context& context, const std::string& selector, Late
   // Paths are stored as /dev/VG/LV.
   const std::string wanted = newest_of_volume ? "latest:dev/" + engine::VolumeName::parse(*found.volume).str()
                                               : selector.substr(0, colon);
-  if (latest == Latest::certain && !damaged.empty() && (newest_of_volume || wanted == "latest"))
-    throw latest_is_not_known(all, wanted, found.volume, damaged);
-  for (const std::string& problem : damaged) context.warn(problem);
+  if (!newest_of_volume && wanted != "latest") {
+    tell_damage();
+    found.backup = repo::find_snapshot(all, wanted);
+    if (!host.empty() && found.backup.snapshot.hostname != host)
+      throw Error(ErrorKind::usage, fmt::format("this is {}, and --host says {}", title_of(found.backup), printable(host)),
+                  "leave --host out, or name another backup");
+    return found;
+  }
+  if (!host.empty()) keep_those_of(host, found.volume, wanted, damaged.empty(), all);
+  const auto newest = repo::latest_of_hosts(all, wanted);
+  if (latest == Latest::certain && newest.size() > 1) {
+    tell_damage();
+    throw several_hosts(newest, found.volume);
+  }
+  if (latest == Latest::certain && !damaged.empty()) throw latest_is_not_known(all, wanted, found.volume, damaged);
+  tell_damage();
   found.backup = repo::find_snapshot(all, wanted);
+  if (newest.size() > 1)
+    context.warn(fmt::format("{} hosts have such backups; the latest of all is {}", newest.size(), title_of(found.backup)));
+  warn_of_date(context, std::move(all), wanted, found.backup);
   return found;
 }
 

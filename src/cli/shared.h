@@ -1,6 +1,7 @@
 // What several commands do alike.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <functional>
@@ -57,14 +58,22 @@ struct FoundBackup {
   repo::NamedSnapshot backup;
   std::optional<std::string> volume;  // of "latest:VG/LV" or "ID:VG/LV"
 };
-// What "latest" may be while snapshot files cannot be read, one of which may be the newest.
+// What "latest" may be while snapshot files cannot be read, one of which may be the newest, or while several hosts have
+// such backups.
 enum class Latest {
   of_readable,  // for who looks: with a warning
   certain,      // for who brings data back
 };
-// BACKUP as users write it: an ID, a prefix, "latest", each with ":VG/LV" or without. Error(corrupt) when it
-// is not known which one is the latest, with the ID of the newest that can be read.
-FoundBackup find_backup(app::Context& context, const std::string& selector, Latest latest);
+// BACKUP as users write it: an ID, a prefix, "latest", each with ":VG/LV" or without; with `host`, the latest of that
+// one. Error(corrupt) when it is not known which one is the latest, with the ID of the newest that can be read.
+// Error(usage) when it may be that of several hosts, with the newest of each; or for an ID of another than `host`.
+FoundBackup find_backup(app::Context& context, const std::string& selector, Latest latest, const std::string& host = {});
+// For find_backup().
+void add_host_option(CLI::App& app, std::string& host);
+// For people: "backup 4f2c8a01 (2026-11-23 18:40:34, host web)".
+std::string title_of(const repo::NamedSnapshot& backup);
+// For reports as JSON: backup, time, host.
+Json fields_of(const repo::NamedSnapshot& backup);
 // The volume of a backup: the one named in the selector or by --volume, else the only one.
 view::StoredVolume find_volume(app::Context& context, const FoundBackup& found, const std::string& option);
 

@@ -37,6 +37,26 @@ TEST(FindSnapshot, names_by_prefix_and_latest) {
   EXPECT_EQ(error_of([&] { find_snapshot({}, "latest"); }).kind(), ErrorKind::not_found);
 }
 
+TEST(FindSnapshot, each_host_has_a_latest) {
+  std::vector<NamedSnapshot> all(4);
+  for (std::uint8_t i = 0; i < all.size(); ++i) {
+    all[i].id.bytes = {i};
+    all[i].snapshot.time.seconds = i;
+    all[i].snapshot.hostname = i % 2 == 0 ? "web" : "db";
+    all[i].snapshot.paths = {i == 3 ? "/dev/vg0/home" : "/dev/vg0/root"};
+  }
+  const auto ids = [&](std::string_view latest) {
+    std::vector<SnapshotId> found;
+    for (const NamedSnapshot& one : latest_of_hosts(all, latest)) found.push_back(one.id);
+    return found;
+  };
+  EXPECT_EQ(ids("latest"), (std::vector{all[3].id, all[2].id}));
+  EXPECT_EQ(ids("latest:dev/vg0/root"), (std::vector{all[2].id, all[1].id}));
+  EXPECT_EQ(ids("latest:vg0/home"), (std::vector{all[3].id}));
+  EXPECT_TRUE(ids("latest:vg0/var").empty());
+  EXPECT_EQ(find_snapshot(all, "latest:vg0/root").id, all[2].id);
+}
+
 TEST(Index, finds_every_copy_and_groups_by_pack) {
   Index index;
   for (std::uint8_t p = 0; p < 3; ++p) {

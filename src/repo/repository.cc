@@ -7,6 +7,8 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -602,26 +604,43 @@ Tree IndexedRepository::load_tree(const BlobId& id) const {
   return in_context([&] { return "tree " + id.short_hex(); }, [&] { return parse_tree(json); });
 }
 
+namespace {
+
+// Of "latest:VG/LV": "/VG/LV". Empty: of any volume.
+std::string path_of_latest(std::string_view latest) {
+  constexpr std::string_view kLatest = "latest";
+  return latest == kLatest ? std::string() : "/" + std::string(latest.substr(kLatest.size() + 1));
+}
+
+}  // namespace
+
+std::vector<NamedSnapshot> latest_of_hosts(const std::vector<NamedSnapshot>& all, std::string_view latest) {
+  const auto time_of = [](const NamedSnapshot& one) {
+    return std::pair(one.snapshot.time.seconds, one.snapshot.time.nanoseconds);
+  };
+  const std::string path = path_of_latest(latest);
+  std::map<std::string_view, const NamedSnapshot*> newest;
+  for (const NamedSnapshot& candidate : all) {
+    // A volume's path is that of its device.
+    if (!path.empty() && std::ranges::none_of(candidate.snapshot.paths, [&](const std::string& one) {
+          return one == path || one == "/dev" + path;
+        }))
+      continue;
+    const NamedSnapshot*& best = newest[candidate.snapshot.hostname];
+    if (best == nullptr || time_of(candidate) >= time_of(*best)) best = &candidate;
+  }
+  std::vector<NamedSnapshot> found;
+  for (const auto& [host, backup] : newest) found.push_back(*backup);
+  std::ranges::stable_sort(found, std::greater{}, time_of);
+  return found;
+}
+
 NamedSnapshot find_snapshot(const std::vector<NamedSnapshot>& all, std::string_view selector) {
   const std::string_view word = selector;
-  const auto newest = [&](auto wanted) {
-    const NamedSnapshot* found = nullptr;
-    for (const NamedSnapshot& candidate : all)
-      if (wanted(candidate) &&
-          (found == nullptr ||
-           std::tie(candidate.snapshot.time.seconds, candidate.snapshot.time.nanoseconds) >=
-               std::tie(found->snapshot.time.seconds, found->snapshot.time.nanoseconds)))
-        found = &candidate;
-    return found;
-  };
   if (word == "latest" || word.starts_with("latest:")) {
-    const std::string path = word == "latest" ? std::string() : "/" + std::string(word.substr(7));
-    const NamedSnapshot* found = newest([&](const NamedSnapshot& candidate) {
-      const auto& paths = candidate.snapshot.paths;
-      // A volume's path is that of its device.
-      return path.empty() || std::ranges::any_of(paths, [&](const std::string& one) { return one == path || one == "/dev" + path; });
-    });
-    if (found != nullptr) return *found;
+    const std::vector<NamedSnapshot> found = latest_of_hosts(all, word);
+    if (!found.empty()) return found.front();
+    const std::string path = path_of_latest(word);
     throw Error(ErrorKind::not_found,
                 path.empty() ? std::string("the repository holds no backup")
                              : fmt::format("the repository holds no backup of {}",

@@ -143,5 +143,7 @@ class IndexedRepository {
 // "a prefix of at least one digit", a full id, "latest", or "latest:VG/LV" (newest with that path).
 // Error(not_found) or Error(usage: ambiguous, lists the candidates).
 NamedSnapshot find_snapshot(const std::vector<NamedSnapshot>& all, std::string_view selector);
+// What "latest" or "latest:VG/LV" may mean where several hosts save: the newest backup of each, newest first.
+std::vector<NamedSnapshot> latest_of_hosts(const std::vector<NamedSnapshot>& all, std::string_view latest);
 
 }  // namespace respaldo::repo

@@ -440,7 +440,14 @@ class KernelEngine final : public VolumeEngine,
       undo(row, made, snapshot.intent);
       throw;
     }
-    auto lease = lease_snapshot(world_, std::move(snapshot));
+    std::unique_ptr<SnapshotLease> lease;
+    try {
+      lease = lease_snapshot(world_, std::move(snapshot));
+    } catch (...) {
+      // One for a run took itself away.
+      if (!made.for_a_run) undo(row, made, 0);
+      throw;
+    }
     os::crash_point("snapshot open");
     return lease;
   }
@@ -509,8 +516,11 @@ class KernelEngine final : public VolumeEngine,
         if (row.vg_uuid == origin.vg_uuid && row.name == made.name && row.has_tag(made.mark))
           world_->remove_volume(row.vg, row.vg_uuid, row.uuid, kRemovePatience);
       world_->end(intent);
-    } catch (...) {
-      // The failure itself is being told; `clean` knows the rest.
+    } catch (const std::exception& error) {
+      // The failure itself is being told; of what belongs to a run `clean` knows the rest.
+      if (!made.for_a_run)
+        world_->warn(fmt::format("snapshot {0} may still be there: {1}; `respaldo snapshot remove {0}` removes it",
+                                 printable(origin.vg + "/" + made.name), error.what()));
     }
   }
 

@@ -330,6 +330,31 @@ TEST_F(KernelEngineTest, of_a_snapshot_by_hand_that_fails_nothing_stays) {
   EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=" + uuid_of("before"), "vg0"}), 1U);
 }
 
+TEST_F(KernelEngineTest, a_snapshot_by_hand_that_cannot_be_opened_goes) {
+  volumes({{.name = "root"}});
+  group(512U << 20);
+  machine_->on({"lvm", "lvcreate"}, [&](const auto& argv) {
+    std::string tags;
+    for (std::size_t i = 0; i + 1 < argv.size(); ++i)
+      if (argv[i] == "--addtag") tags += (tags.empty() ? "" : ",") + argv[i + 1];
+    volumes({{.name = "root"}, {.name = "before", .role = "public,snapshot", .tags = tags, .origin = "root"}});
+    FakeDmControl::Device device;
+    device.info.name = "vg0-before";
+    device.info.uuid = dm_uuid("VGVGVG-0000-0000-0000-0000-0000-000000", uuid_of("before"));
+    dm_->devices[device.info.name] = device;
+    std::filesystem::create_directory(folder_.path() / "mapper");
+    std::filesystem::create_symlink(device.info.name, folder_.path() / "mapper" / device.info.name);  // leads to itself
+    return os::CommandResult{};
+  });
+  machine_->on({"lvm", "lvremove"}, [&](const auto&) {
+    dm_->devices.clear();
+    return os::CommandResult{};
+  });
+  EXPECT_THAT(error_of([&] { engine()->create_snapshot({"vg0", "root"}, "before", {}); }).what(),
+              HasSubstr("vg0-before"));
+  EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=" + uuid_of("before"), "vg0"}), 1U);
+}
+
 TEST_F(KernelEngineTest, only_snapshots_are_removed_by_hand) {
   volumes({{.name = "root"},
            {.name = "alive", .role = "public,snapshot", .tags = owner_tag(true), .origin = "root"}});
