@@ -245,7 +245,7 @@ repo::Repository& Context::repository() {
       parity->warn_with([this](std::string_view text) { warn(text); });
       if (parity->settings_damaged())
         warn(
-            fmt::format("the settings of parity are damaged; going on with {}; `respaldo check --repair` "
+            fmt::format("the settings of parity are lost or damaged; going on with {}; `respaldo check --repair` "
                         "writes them anew",
                         parity::describe(parity->settings())));
     }

@@ -10,7 +10,8 @@
 namespace respaldo::care {
 
 // Before damage is made the best of: Error(refused) when parity could heal any of these objects, damaged or
-// not there. Reads them, and changes nothing. Without parity there is nothing to heal with.
+// not there, or when there is parity whose settings are lost. Reads them, and changes nothing. Without parity there is
+// nothing to heal with.
 void require_beyond_healing(repo::Repository& repository, const std::set<store::Handle>& objects,
                             Progress& progress, const std::stop_token& stop);
 

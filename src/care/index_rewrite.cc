@@ -26,8 +26,8 @@ constexpr std::size_t kWorthMerging = 4;
 class Rewriter {
  public:
   Rewriter(repo::Repository& repository, const repo::Index& before, const IndexChange& change,
-           Progress& progress)
-      : repository_(repository), before_(before), change_(change), progress_(progress) {
+           repo::RepoLock* lock, Progress& progress)
+      : repository_(repository), before_(before), change_(change), lock_(lock), progress_(progress) {
     before.for_each_pack([&](const PackContents& pack) { blobs_.emplace(pack.pack, pack.blobs.size()); });
     for (const PackContents& pack : change.replace) replaced_.insert(pack.pack);
   }
@@ -49,7 +49,7 @@ class Rewriter {
     }
     // A file whose new form is what it was.
     std::erase_if(old_, [&](const std::string& name) { return written_.contains(name); });
-    remove_files(repository_, FileType::index, old_, progress_);
+    remove_files(repository_, FileType::index, old_, lock_, progress_);
     repository_.backend().sync();
     result_.removed = old_.size();
     return result_;
@@ -112,6 +112,7 @@ class Rewriter {
   repo::Repository& repository_;
   const repo::Index& before_;
   const IndexChange& change_;
+  repo::RepoLock* const lock_;
   Progress& progress_;
   std::unordered_map<PackId, std::uint64_t> blobs_;  // of all packs that `before` knows
   std::unordered_set<PackId> seen_, split_, replaced_;
@@ -125,13 +126,14 @@ class Rewriter {
 }  // namespace
 
 IndexFiles rewrite_index(repo::Repository& repository, const repo::Index& before, const IndexChange& change,
-                         Progress& progress, const std::stop_token& stop) {
-  return Rewriter(repository, before, change, progress).run(stop);
+                         repo::RepoLock* lock, Progress& progress, const std::stop_token& stop) {
+  return Rewriter(repository, before, change, lock, progress).run(stop);
 }
 
 void remove_files(repo::Repository& repository, FileType type, const std::vector<std::string>& names,
-                  Progress& progress) {
+                  repo::RepoLock* lock, Progress& progress) {
   if (names.empty()) return;
+  if (lock != nullptr) lock->require();
   const ProgressPhase phase(progress, type == FileType::pack ? "removing packs" : "removing old index files",
                             0);
   std::vector<store::Handle> files;

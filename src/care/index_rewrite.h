@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "repo/lock.h"
 #include "repo/repository.h"
 
 namespace respaldo::care {
@@ -24,11 +25,12 @@ struct IndexFiles {
 // one; a pack that several files tell about is told once. Reads one index file at a time. `before` is the
 // loaded index. REQUIRES an exclusive lock.
 IndexFiles rewrite_index(repo::Repository& repository, const repo::Index& before, const IndexChange& change,
-                         Progress& progress, const std::stop_token& stop);
+                         repo::RepoLock* lock, Progress& progress, const std::stop_token& stop);
 
 // Removes files of one type, in no order; durable only after the backend's sync(). The one way by which packs
-// and index files leave a repository.
+// and index files leave a repository, and so the place to look whether we still hold our lock (null: nobody else knows
+// the repository).
 void remove_files(repo::Repository& repository, store::FileType type, const std::vector<std::string>& names,
-                  Progress& progress);
+                  repo::RepoLock* lock, Progress& progress);
 
 }  // namespace respaldo::care

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <functional>
 #include <mutex>
 
@@ -13,6 +12,7 @@
 #include "os/thread_group.h"
 #include "parity/parity_backend.h"
 #include "repo/index_numbers.h"
+#include "store/damage.h"
 
 namespace respaldo::care {
 
@@ -124,9 +124,7 @@ class Proof {
       body();
       return true;
     } catch (Error& error) {
-      if (error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found ||
-          error.error_number() == EIO)
-        return false;
+      if (store::is_damage(error)) return false;
       error.add_context("nothing was removed; a blob that is stored more than once cannot be read");
       throw;
     }

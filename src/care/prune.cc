@@ -168,11 +168,11 @@ PruneReport prune(repo::Repository& repository, const PruneOptions& options, rep
            progress, stop);
   require_lock(lock, stop);
   // Not before: such a pack may hold the only whole copy of a blob that could not be moved.
-  remove_files(repository, store::FileType::pack, names(plan.unreferenced), progress);
+  remove_files(repository, store::FileType::pack, names(plan.unreferenced), lock, progress);
   std::ranges::sort(gone);
-  report.index = rewrite_index(repository, indexed.index(), {.drop = std::move(gone)}, progress, stop);
-  require_lock(lock, stop);
-  remove_files(repository, store::FileType::pack, names(remove), progress);
+  report.index = rewrite_index(repository, indexed.index(), {.drop = std::move(gone)}, lock, progress, stop);
+  os::throw_if_stopped(stop);
+  remove_files(repository, store::FileType::pack, names(remove), lock, progress);
   repository.backend().sync();
   return report;
 }

@@ -10,6 +10,7 @@
 #include "base/extent.h"
 #include "base/progress.h"
 #include "care/index_rewrite.h"
+#include "repo/lock.h"
 #include "repo/repository.h"
 
 namespace respaldo::care {
@@ -33,9 +34,9 @@ struct RepairIndexReport {
 };
 // Makes the index tell what the packs hold: by their own headers where no index file does, or where it
 // disagrees with a pack's size. Error(refused) when parity can heal what would be dropped. REQUIRES an
-// exclusive lock.
+// exclusive lock; `lock` may be null when nobody else knows the repository.
 RepairIndexReport repair_index(repo::Repository& repository, const RepairIndexOptions& options,
-                               Progress& progress, const std::stop_token& stop);
+                               repo::RepoLock* lock, Progress& progress, const std::stop_token& stop);
 
 struct LostBlob {
   repo::BlobType type = repo::BlobType::data;
@@ -52,9 +53,10 @@ struct RepairPacksReport {
 // Moves what can still be read of these packs into new ones, and removes them. Before a pack goes, `keep` is
 // given its bytes. The index goes on telling what is lost, as blobs of a pack that is missing:
 // repair_snapshots needs their lengths, and repair_index drops them afterwards. Error(not_found) when there
-// is no such pack, Error(refused) when parity can heal one of them. REQUIRES an exclusive lock.
+// is no such pack, Error(refused) when parity can heal one of them, Error(corrupt) when nothing tells what one of them
+// holds; what only could not be reached is an error, too, and no loss. REQUIRES an exclusive lock.
 RepairPacksReport repair_packs(repo::Repository& repository, const std::vector<repo::PackId>& packs,
                                const std::function<void(const repo::PackId&, ByteView)>& keep,
-                               Progress& progress, const std::stop_token& stop);
+                               repo::RepoLock* lock, Progress& progress, const std::stop_token& stop);
 
 }  // namespace respaldo::care

@@ -13,6 +13,7 @@
 #include "care/repair.h"
 #include "os/thread_group.h"
 #include "repo/references.h"
+#include "store/damage.h"
 
 namespace respaldo::care {
 
@@ -65,7 +66,7 @@ Questions questions(const repo::Index& index, StoredPacks stored, bool all) {
 }  // namespace
 
 RepairIndexReport repair_index(repo::Repository& repository, const RepairIndexOptions& options,
-                               Progress& progress, const std::stop_token& stop) {
+                               repo::RepoLock* lock, Progress& progress, const std::stop_token& stop) {
   const unsigned threads =
       options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
   RepairIndexReport report;
@@ -96,10 +97,15 @@ RepairIndexReport repair_index(repo::Repository& repository, const RepairIndexOp
           const PackId& id = asked.read[at];
           try {
             PackContents pack = repository.read_pack_header(id, stored.at(id));
-            std::lock_guard lock(mutex);
+            std::lock_guard guard(mutex);
             headers.push_back(std::move(pack));
-          } catch (const Error& error) {
-            std::lock_guard lock(mutex);
+          } catch (Error& error) {
+            // A store that cannot be reached says nothing of its packs.
+            if (!store::is_damage(error)) {
+              error.add_context("nothing was changed");
+              throw;
+            }
+            std::lock_guard guard(mutex);
             report.unreadable_packs.emplace_back(error.what());
           }
         }
@@ -129,7 +135,7 @@ RepairIndexReport repair_index(repo::Repository& repository, const RepairIndexOp
     if (std::ranges::binary_search(report.added, pack.pack) ||
         std::ranges::binary_search(report.corrected, pack.pack))
       change.replace.push_back(std::move(pack));
-  report.index = rewrite_index(repository, index, change, progress, stop);
+  report.index = rewrite_index(repository, index, change, lock, progress, stop);
   return report;
 }
 

@@ -406,8 +406,8 @@ void require_nothing_to_heal(repo::Repository& repository, const Stock& stock,
 
 RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
                                        const std::vector<repo::NamedSnapshot>& backups,
-                                       const RepairSnapshotsOptions& options, Progress& progress,
-                                       const std::stop_token& stop) {
+                                       const RepairSnapshotsOptions& options, repo::RepoLock* lock,
+                                       Progress& progress, const std::stop_token& stop) {
   RepairSnapshotsReport report;
   report.examined = backups.size();
   report.unreadable_files = unreadable_backups(repository);
@@ -424,7 +424,7 @@ RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
     const auto rewrite = [&](const repo::NamedSnapshot& backup, BlobId& root, bool dry_run) {
       return Rewriter(indexed, stock, *lane, again, dry_run, stop).run(backup, root);
     };
-    if (parity::parity_of(repository.backend()) != nullptr) {
+    if (parity::parity_of(repository.backend()) != nullptr || parity::is_left_behind(repository.backend())) {
       BlobId ignored;
       for (const repo::NamedSnapshot& backup : backups) rewrite(backup, ignored, true);
       require_nothing_to_heal(repository, stock, given_up, progress, stop);
@@ -460,7 +460,7 @@ RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
   if (!options.forget) return report;
   std::vector<std::string> gone = given_up;
   for (const RepairedBackup& backup : report.backups) gone.push_back(backup.id.hex());
-  remove_files(repository, store::FileType::snapshot, gone, progress);
+  remove_files(repository, store::FileType::snapshot, gone, lock, progress);
   repository.backend().sync();
   return report;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "repo/lock.h"
 #include "repo/repository.h"
 
 namespace respaldo::care {
@@ -36,8 +37,8 @@ struct RepairSnapshotsReport {
 // files that are not there and might tell it. REQUIRES an exclusive lock.
 RepairSnapshotsReport repair_snapshots(repo::Repository& repository,
                                        const std::vector<repo::NamedSnapshot>& backups,
-                                       const RepairSnapshotsOptions& options, Progress& progress,
-                                       const std::stop_token& stop);
+                                       const RepairSnapshotsOptions& options, repo::RepoLock* lock,
+                                       Progress& progress, const std::stop_token& stop);
 
 // Names of backups' own objects that are damaged (not those that the machine fails to read).
 std::vector<std::string> unreadable_backups(repo::Repository& repository);

@@ -44,6 +44,7 @@ class BadSector final : public store::Backend {
   explicit BadSector(std::unique_ptr<store::Backend> below) : below_(std::move(below)) {}
   std::string pack;
   std::uint64_t at = 0;
+  int number = EIO;  // 0: as when the link is down
 
   std::string location() const override { return below_->location(); }
   void create() override { below_->create(); }
@@ -54,11 +55,11 @@ class BadSector final : public store::Backend {
   void sync() override { below_->sync(); }
   Bytes load(const store::Handle& handle, std::uint64_t offset, std::uint64_t length) override {
     if (!pack.empty() && handle.name == pack && offset < at + 512 && at < offset + length)
-      throw Error(ErrorKind::io, "Input/output error");
+      throw Error(ErrorKind::io, "Input/output error").set_error_number(number);
     return below_->load(handle, offset, length);
   }
   Bytes load_all(const store::Handle& handle, std::uint64_t limit) override {
-    if (!pack.empty() && handle.name == pack) throw Error(ErrorKind::io, "Input/output error");
+    if (!pack.empty() && handle.name == pack) throw Error(ErrorKind::io, "Input/output error").set_error_number(number);
     return below_->load_all(handle, limit);
   }
   std::optional<store::FileInfo> stat(const store::Handle& handle) override { return below_->stat(handle); }
@@ -87,11 +88,11 @@ class RepairPacks : public ::testing::Test {
   }
   RepairPacksReport repair(const repo::PackId& pack) {
     return repair_packs(*repository_, {pack},
-                        [&](const repo::PackId&, ByteView bytes) { kept_ = as_text(bytes); }, progress_, {});
+                        [&](const repo::PackId&, ByteView bytes) { kept_ = as_text(bytes); }, nullptr, progress_, {});
   }
   void repair_backups() {
     for (const RepairedBackup& one :
-         repair_snapshots(*repository_, repository_->snapshots(), {.forget = true}, progress_, {}).backups)
+         repair_snapshots(*repository_, repository_->snapshots(), {.forget = true}, nullptr, progress_, {}).backups)
       losses_.insert(losses_.end(), one.losses.begin(), one.losses.end());
   }
   std::string image() {
@@ -124,7 +125,7 @@ TEST_F(RepairPacks, several_lost_blobs_cost_an_image_no_more_than_themselves) {
   EXPECT_THROW(prune(*repository_, {}, nullptr, progress_, {}), Error);
   repair_backups();
   EXPECT_THAT(losses_, SizeIs(2));
-  EXPECT_THAT(repair_index(*repository_, {}, progress_, {}).missing, SizeIs(1));
+  EXPECT_THAT(repair_index(*repository_, {}, nullptr, progress_, {}).missing, SizeIs(1));
   std::string expected(as_text(image_));
   for (const std::size_t n : {3U, 20U})
     std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(n * kChunk), kChunk, '\0');
@@ -163,8 +164,8 @@ TEST(RepairSnapshots, what_is_lost_of_parts_in_folders_is_zeros_in_its_place) {
     repository->backend().remove({store::FileType::pack, data->pack.hex()});
   }
   SilentProgress progress;
-  repair_index(*repository, {}, progress, {});
-  repair_snapshots(*repository, repository->snapshots(), {.forget = true}, progress, {});
+  repair_index(*repository, {}, nullptr, progress, {});
+  repair_snapshots(*repository, repository->snapshots(), {.forget = true}, nullptr, progress, {});
   const auto known = indexed(*repository);
   std::vector<view::StoredVolume> volumes;
   for (const auto& repaired : repository->snapshots())
@@ -198,8 +199,8 @@ TEST(RepairSnapshots, a_folder_that_lies_deep_is_no_lost_one) {
   const auto data = indexed(*repository)->index().find(BlobType::data, repo::BlobId{crypto::sha256(lost)});
   repository->backend().remove({store::FileType::pack, data->pack.hex()});
   SilentProgress progress;
-  repair_index(*repository, {}, progress, {});
-  repair_snapshots(*repository, repository->snapshots(), {.forget = true}, progress, {});
+  repair_index(*repository, {}, nullptr, progress, {});
+  repair_snapshots(*repository, repository->snapshots(), {.forget = true}, nullptr, progress, {});
   const auto known = indexed(*repository);
   bool found = false;
   for (const auto& repaired : repository->snapshots())
@@ -226,7 +227,7 @@ TEST_F(RepairPacks, what_is_lost_is_stored_again_by_who_still_has_it) {
   }
   repair_backups();
   EXPECT_THAT(losses_, IsEmpty());
-  repair_index(*repository_, {}, progress_, {});
+  repair_index(*repository_, {}, nullptr, progress_, {});
   EXPECT_TRUE(image() == as_text(image_));
 }
 
@@ -235,7 +236,7 @@ TEST_F(RepairPacks, a_pack_without_losses_leaves_nothing_in_the_index) {
   flip(*repository_, {store::FileType::pack, pack.hex()},
        repository_->backend().stat({store::FileType::pack, pack.hex()})->size - 1);
   EXPECT_EQ(repair(pack).lost.size(), 0U);
-  EXPECT_THAT(repair_index(*repository_, {}, progress_, {}).missing, IsEmpty());
+  EXPECT_THAT(repair_index(*repository_, {}, nullptr, progress_, {}).missing, IsEmpty());
   EXPECT_TRUE(image() == as_text(image_));
 }
 
@@ -260,6 +261,72 @@ TEST_F(RepairPacks, a_header_that_cannot_be_read_costs_nothing) {
   medium_->at = (repository_->backend().stat({store::FileType::pack, pack.hex()})->size - 1) / 512 * 512;
   EXPECT_THAT(repair(pack).lost, IsEmpty());
   EXPECT_TRUE(image() == as_text(image_));
+}
+
+TEST_F(RepairPacks, a_link_that_is_down_is_no_loss) {
+  const auto there = place(5);
+  medium_->pack = there.pack.hex();
+  medium_->number = 0;
+  const std::uint64_t size = repository_->backend().stat({store::FileType::pack, medium_->pack})->size;
+  // In a blob, and in the header.
+  for (const std::uint64_t at : {std::uint64_t{there.offset} + 4096, size - 1}) {
+    medium_->at = at / 512 * 512;
+    EXPECT_THAT([&] { repair(there.pack); },
+                ::testing::Throws<Error>(AllOf(Property(&Error::kind, ErrorKind::io),
+                                               Property(&Error::what, HasSubstr("nothing was removed")))));
+    EXPECT_TRUE(repository_->backend().stat({store::FileType::pack, medium_->pack}));
+  }
+  EXPECT_THAT([&] { repair_index(*repository_, {.read_all_packs = true}, nullptr, progress_, {}); },
+              ::testing::Throws<Error>(Property(&Error::kind, ErrorKind::io)));
+  medium_->pack.clear();
+  EXPECT_TRUE(image() == as_text(image_));
+}
+
+TEST_F(RepairPacks, behind_a_broken_seal_of_its_header_each_blob_vouches_for_itself) {
+  const auto pack = place(0).pack;
+  const store::Handle handle{store::FileType::pack, pack.hex()};
+  damage(3);
+  flip(*repository_, handle, repository_->backend().stat(handle)->size - 5);  // of the header's tag
+  for (const store::FileInfo& file : repository_->backend().list(store::FileType::index))
+    repository_->backend().remove({store::FileType::index, file.name});
+  EXPECT_THAT(repair_index(*repository_, {}, nullptr, progress_, {}).unreadable_packs, SizeIs(1));
+  const RepairPacksReport report = repair(pack);
+  EXPECT_EQ(report.salvaged, kChunks + 1 - 1);  // and volume.json
+  ASSERT_THAT(report.lost, SizeIs(1));
+  EXPECT_EQ(report.lost[0].id, chunk(3));
+}
+
+TEST_F(RepairPacks, a_pack_of_which_nothing_tells_what_it_holds_stays) {
+  const auto pack = place(0).pack;
+  const store::Handle handle{store::FileType::pack, pack.hex()};
+  const std::uint64_t size = repository_->backend().stat(handle)->size;
+  // The last entry, all of it: there is no such kind of blob.
+  for (std::uint64_t at = size - 20 - 41; at < size - 20; ++at) flip(*repository_, handle, at);
+  for (const store::FileInfo& file : repository_->backend().list(store::FileType::index))
+    repository_->backend().remove({store::FileType::index, file.name});
+  EXPECT_THAT([&] { repair(pack); },
+              ::testing::Throws<Error>(AllOf(Property(&Error::kind, ErrorKind::corrupt),
+                                             Property(&Error::message, HasSubstr(pack.hex())),
+                                             Property(&Error::message, HasSubstr("nothing was removed")))));
+  EXPECT_TRUE(repository_->backend().stat(handle));
+}
+
+TEST_F(RepairPacks, whose_lock_is_gone_removes_nothing) {
+  damage(3);
+  const auto pack = place(3).pack;
+  const auto lock = repo::RepoLock::acquire(*repository_, repo::LockKind::exclusive);
+  repo::remove_locks(*repository_, true);
+  const auto is_told = ::testing::Throws<Error>(Property(&Error::kind, ErrorKind::busy));
+  const auto indexes = repository_->backend().list(store::FileType::index).size();
+  EXPECT_THAT([&] { repair_packs(*repository_, {pack}, [](const repo::PackId&, ByteView) {}, lock.get(), progress_, {}); },
+              is_told);
+  EXPECT_TRUE(repository_->backend().stat({store::FileType::pack, pack.hex()}));
+  EXPECT_GE(repository_->backend().list(store::FileType::index).size(), indexes);
+  repository_->backend().remove({store::FileType::pack, pack.hex()});
+  EXPECT_THAT([&] { repair_index(*repository_, {}, lock.get(), progress_, {}); }, is_told);
+  EXPECT_THAT([&] { repair_snapshots(*repository_, repository_->snapshots(), {.forget = true}, lock.get(), progress_, {}); },
+              is_told);
+  EXPECT_GE(repository_->backend().list(store::FileType::snapshot).size(), 1U);
 }
 
 // A repository with parity, groups of 2+1 and two backups; what parity can heal must not be given up.
@@ -300,11 +367,11 @@ class GivingUp : public ::testing::Test {
   }
   RepairSnapshotsReport repair_backups(RepairSnapshotsOptions options = {.forget = true}) {
     std::vector<std::string> damaged;
-    return repair_snapshots(*repository_, repository_->snapshots(&damaged), options, progress_, {});
+    return repair_snapshots(*repository_, repository_->snapshots(&damaged), options, nullptr, progress_, {});
   }
   RepairPacksReport give_up(const store::Handle& pack) {
     return repair_packs(*repository_, {*repo::PackId::parse(pack.name)}, [](const repo::PackId&, ByteView) {},
-                        progress_, {});
+                        nullptr, progress_, {});
   }
 
   std::unique_ptr<repo::Repository> repository_;
@@ -344,17 +411,17 @@ TEST_F(GivingUp, a_lost_pack_that_parity_brings_back_costs_no_backup_anything) {
   const store::Handle pack = some_pack();
   plain().remove(pack);
   EXPECT_THAT([&] { repair_backups(); }, refuses_for_parity());
-  EXPECT_THAT([&] { repair_index(*repository_, {}, progress_, {}); }, refuses_for_parity());
+  EXPECT_THAT([&] { repair_index(*repository_, {}, nullptr, progress_, {}); }, refuses_for_parity());
   EXPECT_THAT(
       [&] { prune(*repository_, {}, nullptr, progress_, {}); },
       ::testing::Throws<Error>(Property(&Error::hint, ::testing::StartsWith("`respaldo check --repair`"))));
   heal({pack});
   EXPECT_THAT(repair_backups().backups, IsEmpty());
-  EXPECT_FALSE(repair_index(*repository_, {}, progress_, {}).changed());
+  EXPECT_FALSE(repair_index(*repository_, {}, nullptr, progress_, {}).changed());
   take_parity_away();
   plain().remove(pack);
   EXPECT_THAT(repair_backups().backups, SizeIs(1));
-  EXPECT_TRUE(repair_index(*repository_, {}, progress_, {}).changed());
+  EXPECT_TRUE(repair_index(*repository_, {}, nullptr, progress_, {}).changed());
 }
 
 TEST_F(GivingUp, a_damaged_tree_that_parity_heals_leaves_no_empty_folder) {
@@ -387,9 +454,9 @@ TEST_F(GivingUp, a_damaged_index_leads_to_healing) {
   EXPECT_THAT([&] { repository_->load_stored_index(progress_); }, leads_there);
   EXPECT_THAT([&] { prune(*repository_, {}, nullptr, progress_, {}); }, leads_there);
   EXPECT_THAT([&] { repair_backups(); }, leads_there);
-  EXPECT_THAT([&] { repair_index(*repository_, {}, progress_, {}); }, refuses_for_parity());
+  EXPECT_THAT([&] { repair_index(*repository_, {}, nullptr, progress_, {}); }, refuses_for_parity());
   heal();
-  EXPECT_FALSE(repair_index(*repository_, {}, progress_, {}).changed());
+  EXPECT_FALSE(repair_index(*repository_, {}, nullptr, progress_, {}).changed());
 }
 
 TEST_F(GivingUp, an_index_that_parity_knows_comes_back_before_a_backup_is_given_up) {
@@ -412,7 +479,7 @@ TEST_F(GivingUp, a_killed_run_keeps_nothing_from_being_repaired_or_pruned) {
     plain().save(parity::sidecar_of(object), {&view, 1}, store::Durability::now);
   }
   prune(*repository_, {}, nullptr, progress_, {});
-  EXPECT_FALSE(repair_index(*repository_, {}, progress_, {}).changed());
+  EXPECT_FALSE(repair_index(*repository_, {}, nullptr, progress_, {}).changed());
   EXPECT_THAT(repair_backups().backups, IsEmpty());
   // Only where blobs are missing that nobody tells of may an index be what is missing.
   plain().remove({store::FileType::index, plain().list(store::FileType::index).at(0).name});

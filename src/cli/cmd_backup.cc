@@ -186,6 +186,7 @@ class Verification {
     healed_ += report.healed.size();
     for (const std::string& healed : report.healed)
       context_.warn(fmt::format("the medium gave back other bytes than were written: {}", healed));
+    for (const std::string& problem : report.parity_problems) context_.warn(problem);
     if (report.damaged.empty()) return;
     verify::forget_damaged(context_.repository(), written_, report.damaged);
     throw app::NotOnMedium(

@@ -135,6 +135,9 @@ void join(parity::RepairReport& all, parity::RepairReport more) {
 parity::RepairReport repair_entrance(app::Context& context) {
   const auto raw = context.open_store();
   const auto found = parity::load_settings(*raw);
+  if (!found && parity::is_left_behind(*raw))
+    throw Error(ErrorKind::refused, "the settings of parity are lost: nothing can be healed before it is switched on again",
+                parity::kTakeUp);
   if (!found)
     throw Error(ErrorKind::refused, "this repository has no parity: there is nothing to repair it with",
                 "`respaldo parity enable 5%` makes it while everything is still whole");
@@ -152,11 +155,12 @@ parity::RepairReport repair_entrance(app::Context& context) {
   return report;
 }
 
-parity::RepairReport repair(app::Context& context, unsigned threads) {
+parity::RepairReport repair(app::Context& context, repo::RepoLock& lock, unsigned threads) {
   repo::Repository& repository = context.repository();
   store::Backend& backend = repository.backend();
   parity::RepairOptions options;
   options.threads = threads;
+  options.before_replacing = [&] { lock.require(); };
   options.is_config = [&](ByteView bytes) {
     return crypto::Cipher(repository.master_key()).open(bytes).has_value();
   };
@@ -167,6 +171,7 @@ parity::RepairReport repair(app::Context& context, unsigned threads) {
   std::set<std::string> present;
   for (const store::FileInfo& file : backend.list(store::FileType::pack)) present.insert(file.name);
   parity::RepairOptions missing;
+  missing.before_replacing = options.before_replacing;
   for (const repo::PackId& pack : index.packs())
     if (!present.contains(pack.hex())) missing.only.push_back({store::FileType::pack, pack.hex()});
   if (!missing.only.empty()) {
@@ -183,6 +188,7 @@ parity::RepairReport repair(app::Context& context, unsigned threads) {
     for (const parity::RepairItem& item : report.items)
       if (item.outcome == parity::Outcome::group_damaged) update.broken_groups.push_back(item.object.name);
     update.keep_stale = true;
+    update.before_removing = options.before_replacing;
     update.named = care::named_packs(repository, index, damaged.empty());
     const parity::UpdateReport updated = parity::update(backend, update, context.progress(), context.stop());
     for (parity::RepairItem& item : report.items)
@@ -238,7 +244,7 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
   const auto lock = heal ? lock_repository(context, repo::LockKind::exclusive)
                          : lock_for_reading(context, repo::LockKind::exclusive);
   if (heal) {
-    join(repaired, repair(context, options.threads));
+    join(repaired, repair(context, *lock, options.threads));
     tell(context, repaired);
   }
   const verify::CheckReport report =

@@ -58,12 +58,12 @@ app::ExitCode status(app::Context& context) {
     context.print(
         coverage.parity_bytes == 0
             ? "parity: none; `respaldo parity enable 5%` makes it"
-            : fmt::format("parity: switched off, {} of it are left; `respaldo parity enable` or `disable`",
-                          format_size(coverage.parity_bytes)));
+            : fmt::format("parity: ITS SETTINGS ARE LOST, or `parity disable` was cut off; {} of it are left: {}",
+                          format_size(coverage.parity_bytes), parity::kTakeUp));
     return app::ExitCode::ok;
   }
   context.print(fmt::format("parity: {}{}", parity::describe(found->settings),
-                            found->damaged ? " (THE SETTINGS ARE DAMAGED: respaldo check --repair)" : ""));
+                            found->damaged ? " (THE SETTINGS ARE LOST OR DAMAGED: respaldo check --repair)" : ""));
   context.print(fmt::format("{} objects, {}; parity {} ({:.1f}%), {} groups", coverage.objects,
                             format_size(coverage.object_bytes), format_size(coverage.parity_bytes),
                             percent(coverage.parity_bytes, coverage.object_bytes), coverage.groups));
@@ -90,6 +90,7 @@ app::ExitCode update(app::Context& context) {
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
   parity::UpdateOptions options;
   options.named = care::named_packs(repository, context.stop());
+  options.before_removing = [&] { lock->require(); };
   const parity::UpdateReport report =
       parity::update(repository.backend(), options, context.progress(), context.stop());
   if (context.options().json) {
@@ -139,13 +140,16 @@ app::ExitCode enable(app::Context& context, const Options& options) {
 }
 
 app::ExitCode disable(app::Context& context, const Options& options) {
-  settings_of(parity::plain(context.repository().backend()));
+  // What was cut off is ended.
+  if (!parity::is_left_behind(context.repository().backend()))
+    settings_of(parity::plain(context.repository().backend()));
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
   const std::uint64_t bytes = parity::look_at_coverage(context.repository().backend()).parity_bytes;
   if (!context.confirm(
           fmt::format("Remove {} of parity? Damage can then be found, but not healed.", format_size(bytes)),
           options.yes))
     return app::ExitCode::failed;
+  lock->require();
   parity::disable(context.repository().backend());
   if (context.options().json)
     context.print_json(dump({{"removed_bytes", bytes}}));
@@ -161,6 +165,7 @@ app::ExitCode restore(app::Context& context, const Options& options) {
   const std::vector<store::Handle> lost =
       parity::lost_objects(backend, {}, context.progress(), context.stop());
   parity::RepairOptions repair;
+  repair.before_replacing = [&] { lock->require(); };
   for (const std::string& id : options.words) {
     const std::size_t before = repair.only.size();
     for (const store::Handle& object : lost)

@@ -30,7 +30,7 @@ app::ExitCode repair_index(app::Context& context, const Options& options) {
   if (!options.ids.empty()) throw Error(ErrorKind::usage, "`repair index` takes no IDs");
   const auto lock = lock_repository(context, repo::LockKind::exclusive);
   const care::RepairIndexReport report = care::repair_index(
-      context.repository(), {options.read_all_packs, options.dry_run, 0}, context.progress(), context.stop());
+      context.repository(), {options.read_all_packs, options.dry_run, 0}, lock.get(), context.progress(), context.stop());
   if (context.options().json) {
     context.print_json(dump({{"dry_run", options.dry_run},
                              {"packs_read", report.packs_read},
@@ -50,12 +50,14 @@ app::ExitCode repair_index(app::Context& context, const Options& options) {
       context.print(fmt::format("pack {} is missing: {}dropped", id.short_hex(), would));
     for (const std::string& problem : report.unreadable_packs)
       context.print(fmt::format("{}; `respaldo repair packs` saves what can be read", printable(problem)));
-    if (context.options().verbosity > 0)
+    if (!report.unreadable_packs.empty())
+      context.print(fmt::format("of {} the index tells no more than it did", counted(report.unreadable_packs.size(), "pack")));
+    if (context.options().verbosity > 0 && (report.changed() || report.unreadable_packs.empty()))
       context.print(report.changed()
                         ? (options.dry_run ? "the index would be repaired" : "the index is repaired")
                         : "the index tells what the packs hold");
   }
-  return app::ExitCode::ok;
+  return report.unreadable_packs.empty() ? app::ExitCode::ok : app::ExitCode::damaged;
 }
 
 app::ExitCode repair_snapshots(app::Context& context, const Options& options) {
@@ -68,7 +70,7 @@ app::ExitCode repair_snapshots(app::Context& context, const Options& options) {
   // Who names some backups gives up no others.
   const bool everything = options.ids.empty() && filter.empty();
   const care::RepairSnapshotsReport report =
-      care::repair_snapshots(context.repository(), selected, {options.forget, options.dry_run, everything},
+      care::repair_snapshots(context.repository(), selected, {options.forget, options.dry_run, everything}, lock.get(),
                              context.progress(), context.stop());
   if (context.options().json) {
     Json json = {{"dry_run", options.dry_run},
@@ -140,7 +142,7 @@ app::ExitCode repair_packs(app::Context& context, const Options& options) {
     saved.push_back(path.native());
   };
   const care::RepairPacksReport report =
-      care::repair_packs(context.repository(), packs, keep, context.progress(), context.stop());
+      care::repair_packs(context.repository(), packs, keep, lock.get(), context.progress(), context.stop());
   if (context.options().json) {
     Json json = {{"salvaged", report.salvaged},
                  {"lost", Json::array()},

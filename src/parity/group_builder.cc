@@ -62,8 +62,8 @@ void GroupBuilder::flush() {
 }
 
 void GroupBuilder::flush_locked() {
+  if (!dirty_ && superseded_.empty()) return;
   if (dirty_) write();
-  if (superseded_.empty()) return;
   backend_.sync();
   for (const std::string& name : superseded_) backend_.remove({store::FileType::parity_group, name});
   superseded_.clear();
@@ -75,6 +75,17 @@ void GroupBuilder::leave(const std::vector<std::string>& groups) {
   start_afresh();
   looked_ = false;
   left_.insert(groups.begin(), groups.end());
+}
+
+std::vector<std::string> GroupBuilder::give_up() {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> unwritten;
+  if (dirty_)
+    for (const GroupMember& member : head_.members) unwritten.push_back(member.pack);
+  start_afresh();
+  looked_ = dirty_ = false;
+  superseded_.clear();
+  return unwritten;
 }
 
 // The group in hand, under a new name; the old one goes when this one is durable.
@@ -212,13 +223,37 @@ class Leaving {
       left.emptied.push_back(group_);
       return;
     }
+    keep(left);
+  }
+
+  // The same without writing anything.
+  void run_bare(LeftGroups& left) {
+    std::vector<std::string> whole;
+    staying_.clear();
+    for (const GroupMember& member : members_) {
+      if (packs_.contains(member.pack)) continue;
+      if (try_load_pack(backend_, member.pack))
+        whole.push_back(member.pack);
+      else if (is_there(member.pack) || asking_.named().perhaps(member.pack))
+        staying_.push_back(member.pack);
+    }
+    if (!staying_.empty()) {
+      keep(left);
+      return;
+    }
+    left.emptied.push_back(group_);
+    left.bare.insert(left.bare.end(), whole.begin(), whole.end());
+  }
+
+ private:
+  // For the sake of those that stay and are not whole.
+  void keep(LeftGroups& left) {
     for (const std::string& pack : staying_) (is_there(pack) ? left.damaged : left.lost).insert(pack);
     // A damaged one is of no more use to the group than a missing one.
     for (const std::string& pack : leaving_)
       if (try_load_pack(backend_, pack)) left.needed.insert(pack);
   }
 
- private:
   bool is_there(const std::string& pack) { return backend_.stat({store::FileType::pack, pack}).has_value(); }
 
   // False when damaged or lost ones are left. What is not there, nor named, was removed by another program.
@@ -251,13 +286,31 @@ class Leaving {
 
 }  // namespace
 
+namespace {
+
+// False when the store is full.
+bool fits(const std::function<void()>& body) {
+  try {
+    body();
+    return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::no_space) throw;
+    return false;
+  }
+}
+
+}  // namespace
+
 LeftGroups leave_groups(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs,
                         const AskNamedPacks& ask) {
-  builder.leave({});
+  std::vector<std::string> in_hand;
+  if (!fits([&] { builder.leave({}); })) in_hand = builder.give_up();
   Asking asking(ask);
   std::vector<std::string> names;
+  std::set<std::string> before;
   std::vector<Leaving> groups;
   for (const store::FileInfo& file : backend.list(store::FileType::parity_group)) {
+    before.insert(file.name);
     auto head = load_group_head(backend, file);
     if (!head) continue;
     Leaving group(backend, builder, packs, asking, file.name, std::move(*head));
@@ -267,10 +320,33 @@ LeftGroups leave_groups(store::Backend& backend, GroupBuilder& builder, const st
   }
   builder.leave(names);
   LeftGroups left;
-  for (Leaving& group : groups) group.run(left);
-  builder.flush();
-  backend.sync();
+  if (!fits([&] {
+        for (Leaving& group : groups) group.run(left);
+        backend.sync();
+        builder.flush();
+      })) {
+    builder.give_up();
+    for (const store::FileInfo& file : backend.list(store::FileType::parity_group))
+      if (!before.contains(file.name)) backend.remove({store::FileType::parity_group, file.name});
+    left = {};
+    for (Leaving& group : groups) group.run_bare(left);
+  }
+  for (const std::string& pack : in_hand)
+    if (!packs.contains(pack)) left.bare.push_back(pack);
   return left;
+}
+
+std::vector<std::string> cover(store::Backend& backend, GroupBuilder& builder, std::vector<std::string> bare) {
+  if (bare.empty()) return bare;
+  if (fits([&] {
+        backend.sync();
+        for (const std::string& pack : bare)
+          if (const auto bytes = try_load_pack(backend, pack)) builder.add(pack, *bytes);
+        builder.flush();
+      }))
+    return {};
+  builder.give_up();
+  return bare;
 }
 
 }  // namespace respaldo::parity

@@ -25,6 +25,8 @@ class GroupBuilder {
   void flush();
   // Flushes and starts afresh; none of these groups is continued.
   void leave(const std::vector<std::string>& groups);
+  // Starts afresh without a flush; groups that were to be removed stay. Returns the packs of the group in hand.
+  std::vector<std::string> give_up();
 
   // A group of that name was stored by this object.
   bool wrote(const std::string& group);
@@ -61,12 +63,16 @@ struct LeftGroups {
   std::set<std::string> needed;   // packs that must not go: out of them a damaged member may still be healed
   std::set<std::string> damaged;  // members that nothing healed; their groups stay
   std::set<std::string> lost;     // such that are named and not there
+  std::vector<std::string> bare;  // whole members that are in no group then: there was no room for a new one
 };
 // Takes packs out of their groups, so that the others stay protected: a member that stays and is damaged, or
 // named and not there, is healed first, or keeps the group's parity without those that go. `ask` is called
-// when such a member is not there. What replaces the old groups is durable when this returns. REQUIRES the
-// exclusive lock.
+// when such a member is not there. What replaces the old groups is durable when this returns. On a full store nothing
+// replaces them: a disk that only removing frees is not to be kept full. REQUIRES the exclusive lock.
 LeftGroups leave_groups(store::Backend& backend, GroupBuilder& builder, const std::set<std::string>& packs,
                         const AskNamedPacks& ask);
+
+// Makes groups of packs that were left bare, when those that left are gone. Returns those that still are.
+std::vector<std::string> cover(store::Backend& backend, GroupBuilder& builder, std::vector<std::string> bare);
 
 }  // namespace respaldo::parity

@@ -1,7 +1,7 @@
 // Packs that are lost, or damaged beyond what their sidecars can bring back, out of their groups.
 #pragma once
 
-#include <map>
+#include <functional>
 #include <set>
 #include <string>
 
@@ -14,11 +14,16 @@ namespace respaldo::parity {
 struct LostPack {
   std::optional<Reading> reading;
   std::optional<Sidecar> sidecar;
+  ExtentSet not_stored{};  // bytes of `reading` that the store does not have: what a dry run healed
 };
+using LoadLost = std::function<LostPack(const std::string& pack)>;
+// True when the pack lies whole in the store from then on.
+using TakeHealed = std::function<bool(const std::string& pack, ByteView bytes, const LostPack& was)>;
 
-// Solves the group for those of its members that are in `lost`; all other members must be whole. Returns the
-// packs that came back, proven by their names. Memory: the lost members, and a window of every other.
-std::map<std::string, Bytes> heal_in_group(store::Backend& backend, const Group& group,
-                                           const std::map<std::string, LostPack>& lost);
+// Solves the group for its members in `lost`; all others must be whole. `take` gets each pack that came back, proven by
+// its name (and of `was` the sidecar alone). Memory does not grow with the damage: it is found out first what can be
+// solved at all, and then a few packs at a time are, with a window of every other.
+void heal_in_group(store::Backend& backend, const Group& group, const std::set<std::string>& lost,
+                   const LoadLost& load, const TakeHealed& take);
 
 }  // namespace respaldo::parity

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/hex.h"
+#include "store/damage.h"
 
 namespace respaldo::parity {
 
@@ -19,6 +20,7 @@ void read_pieces(store::Backend& backend, const store::Handle& object, Extent ex
     std::memcpy(reading.bytes.data() + extent.offset, bytes.data(), bytes.size());
   } catch (const Error& error) {
     if (reading.first_problem.empty()) reading.first_problem = error.what();
+    reading.only_damage &= store::is_damage(error);
     if (extent.length <= kSector) {
       reading.unreadable.add(extent);
       return;
@@ -41,6 +43,7 @@ std::optional<Reading> read_up_to(store::Backend& backend, const store::Handle& 
       return reading;
     } catch (const Error& error) {
       reading.first_problem = error.what();
+      reading.only_damage = store::is_damage(error);
     }
   }
   reading.bytes = Bytes::zeroed(size);

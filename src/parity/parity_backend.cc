@@ -103,6 +103,7 @@ class Keeping final : public ParityBackend {
     below_->remove_many(sidecars);
     below_->remove_many(gone);
     below_->remove_many(emptied);
+    if (groups_) left.bare = cover(*below_, *groups_, std::move(left.bare));
     if (warn_) tell(left);
   }
 
@@ -148,6 +149,10 @@ class Keeping final : public ParityBackend {
           fmt::format("{} was lost and could not be brought back; its group stays, in case more comes back. "
                       "`respaldo repair snapshots --forget`, then `respaldo repair index` give it up",
                       Handle{FileType::pack, pack}.str()));
+    if (!left.bare.empty())
+      warn_(fmt::format("{} packs are in no group any more, and could not be brought back whole: there was no room for new "
+                        "groups. When there is: `respaldo parity update`",
+                        left.bare.size()));
     if (!left.needed.empty())
       warn_(fmt::format("{} packs of such groups were not removed: the next prune tries again",
                         left.needed.size()));

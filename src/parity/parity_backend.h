@@ -18,7 +18,8 @@ namespace respaldo::parity {
 // would be a backup that was lost, while a snapshot without parity is whole. Groups and the other sidecars
 // are durable before a snapshot is stored. An object's sidecar goes before the object: a removed key never
 // comes back. A pack whose group is all that can still heal another, damaged or lost, stays when it is
-// removed, in no index: the next prune tries again.
+// removed, in no index: the next prune tries again. On a full store packs are removed before the others of their
+// groups have new ones, as nothing else makes room; those are made afterwards, or what is missing is told.
 class ParityBackend : public store::Backend {
  public:
   virtual const Settings& settings() const = 0;

@@ -289,6 +289,86 @@ TEST(ParityBackend, packs_that_a_damaged_one_may_still_need_stay) {
   EXPECT_EQ(there.now(), there.good);
 }
 
+// A disk of so many bytes.
+class Disk final : public store::Forward {
+ public:
+  Disk() : Forward(store::open_memory()) {}
+  std::uint64_t room = UINT64_MAX;
+  void save(const Handle& handle, std::span<const ByteView> parts, store::Durability durability) override {
+    std::uint64_t size = used();
+    for (const ByteView part : parts) size += part.size();
+    if (size > room) throw Error(ErrorKind::no_space, "no space left");
+    Forward::save(handle, parts, durability);
+  }
+  std::uint64_t used() {
+    std::uint64_t bytes = 0;
+    for (const FileType type : testing::kAllTypes)
+      for (const store::FileInfo& file : list(type)) bytes += file.size;
+    return bytes;
+  }
+};
+
+struct FullDisk {
+  FullDisk() {
+    auto below = std::make_unique<Disk>();
+    disk = below.get();
+    store = with_parity(std::move(below), {50, 4, 1});
+    store->create();
+    for (unsigned i = 0; i < 8; ++i) packs.push_back(save_new(*store, FileType::pack, 100000 + 1000 * i, i));
+    save_new(*store, FileType::index, 300, 9);
+    store->warn_with([this](std::string_view text) { warnings.emplace_back(text); });
+    store->ask_named_packs([] { return NamedPacks{.known = true}; });
+    disk->room = disk->used() + 1000;
+  }
+  Disk* disk;
+  std::unique_ptr<ParityBackend> store;
+  std::vector<Handle> packs;
+  std::vector<std::string> warnings;
+};
+
+TEST(ParityBackend, a_full_store_lets_packs_of_groups_go_and_protects_the_others_afterwards) {
+  FullDisk there;
+  const std::vector<Handle> going{there.packs[1], there.packs[6]};
+  there.store->remove_many(going);
+  for (const Handle& pack : going) EXPECT_FALSE(there.store->stat(pack));
+  EXPECT_THAT(there.warnings, IsEmpty());
+  EXPECT_TRUE(look_at_coverage(*there.store).complete(there.store->settings()));
+  there.disk->room = UINT64_MAX;
+  expect_each_pack_comes_back(*there.store);
+}
+
+TEST(ParityBackend, a_store_that_stays_full_tells_what_is_in_no_group) {
+  FullDisk there;
+  there.disk->room = 0;
+  there.store->remove_many(std::span(there.packs).subspan(1, 1));
+  EXPECT_FALSE(there.store->stat(there.packs[1]));
+  EXPECT_THAT(there.warnings, ::testing::ElementsAre(::testing::AllOf(
+                                  ::testing::StartsWith("3 packs are in no group"),
+                                  ::testing::HasSubstr("`respaldo parity update`"))));
+  EXPECT_EQ(groups_of(*there.store), 1U);
+  EXPECT_THAT(look_at_coverage(*there.store).without_group, SizeIs(3));
+  there.disk->room = UINT64_MAX;
+  SilentProgress silent;
+  update(*there.store, {}, silent, {});
+  expect_each_pack_comes_back(*there.store);
+}
+
+TEST(ParityBackend, a_full_store_lets_nothing_go_that_a_damaged_pack_needs) {
+  FullDisk there;
+  std::string bytes(as_text(there.store->load_all(there.packs[0])));
+  std::fill_n(bytes.begin(), 60000, '\0');
+  there.disk->room = UINT64_MAX;
+  testing::put(there.store->plain(), there.packs[0], as_bytes(bytes));
+  there.disk->room = 0;
+  there.store->remove_many(std::span(there.packs).subspan(1, 2));
+  EXPECT_TRUE(there.store->stat(there.packs[1]));
+  EXPECT_EQ(groups_of(*there.store), 2U);
+  EXPECT_THAT(there.warnings, SizeIs(2));
+  there.disk->room = UINT64_MAX;
+  SilentProgress silent;
+  EXPECT_TRUE(repair(*there.store, {}, silent, {}).ok());
+}
+
 TEST(ParityBackend, a_damaged_pack_can_be_given_up) {
   OneDamaged there;
   there.store->ask_named_packs([] { return NamedPacks{.known = true}; });
@@ -461,6 +541,21 @@ TEST(ParityBackend, update_follows_what_another_program_did) {
   EXPECT_EQ(again.made + again.removed + again.groups_made + again.groups_removed, 0U);
 }
 
+TEST(ParityBackend, update_removes_nothing_once_it_is_told_not_to) {
+  auto store = new_store({50, 4, 1});
+  testing::fill(*store, 9);
+  store->plain().remove(packs_of(*store).front());
+  const std::size_t sidecars = store->list(FileType::parity).size(), groups = groups_of(*store);
+  SilentProgress silent;
+  EXPECT_THROW(update(*store,
+                      {.named = all_named(*store),
+                       .before_removing = [] { throw Error(ErrorKind::busy, "the lock is gone"); }},
+                      silent, {}),
+               Error);
+  EXPECT_EQ(store->list(FileType::parity).size(), sidecars);
+  EXPECT_GE(groups_of(*store), groups);
+}
+
 TEST(ParityBackend, new_settings_are_followed_by_update) {
   auto store = new_store({50, 0, 0});
   testing::fill(*store, 6);
@@ -508,6 +603,41 @@ TEST(ParityBackend, disabled_it_leaves_nothing) {
   EXPECT_THAT(store->list(FileType::parity), IsEmpty());
   EXPECT_THAT(store->list(FileType::parity_group), IsEmpty());
   EXPECT_FALSE(load_settings(*store));
+}
+
+// Stops before one of its changes, as a kill does.
+class Stopping final : public store::Forward {
+ public:
+  Stopping(std::shared_ptr<store::Backend> below, int changes) : Forward(std::move(below)), left_(changes) {}
+  void remove(const Handle& handle) override {
+    if (left_-- == 0) throw Error(ErrorKind::io, "killed");
+    Forward::remove(handle);
+  }
+  void remove_many(std::span<const Handle> handles) override {
+    for (const Handle& handle : handles) remove(handle);
+  }
+
+ private:
+  int left_;
+};
+
+TEST(ParityBackend, cut_off_while_it_is_disabled_it_is_on_or_off) {
+  for (int changes = 0; changes < 5; ++changes) {
+    const std::shared_ptr<store::Backend> memory = store::open_memory();
+    {
+      const auto store = with_parity(std::make_unique<store::Forward>(memory), {50, 4, 1});
+      store->create();
+      testing::fill(*store, 4);
+    }
+    Stopping stopping(memory, changes);
+    EXPECT_THROW(disable(stopping), Error);
+    const auto found = load_settings(*memory);
+    EXPECT_EQ(found.has_value(), changes < 2) << changes;
+    EXPECT_FALSE(found && found->damaged) << changes;
+    EXPECT_EQ(is_left_behind(*memory), changes >= 2);
+    disable(*memory);
+    EXPECT_FALSE(load_settings(*memory) || is_left_behind(*memory));
+  }
 }
 
 TEST(ParityBackend, a_folder_keeps_it_apart_from_what_restic_reads) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -204,8 +205,9 @@ class Repairing {
               return lost_.contains({FileType::pack, member.pack});
             }))
           further |= heal_by_group(file.name);
-      } catch (const Error&) {
-        // A group that cannot be read helps nobody.
+      } catch (const Error& error) {
+        // A group that cannot be read helps nobody. But our lock may be gone.
+        if (error.kind() == ErrorKind::busy) throw;
       }
     }
     return further;
@@ -214,33 +216,39 @@ class Repairing {
   bool heal_by_group(const std::string& name) {
     const auto group = load_group(backend_, name);
     if (!group) return false;
-    std::map<std::string, LostPack> wanted;
-    std::map<std::string, bool> sidecar_intact;
+    std::set<std::string> wanted;
     for (const GroupMember& member : group->head().members) {
       const Handle object{FileType::pack, member.pack};
       // What another program removed is not asked for, but the others cannot do without it.
-      if (const auto info = backend_.stat(object);
-          !lost_.contains(object) && !would_heal_.contains(object) && info && info->size == member.size)
-        continue;
-      LostPack pack{read_tolerantly(backend_, object), find_sidecar(backend_, object).sidecar};
-      // A dry run has not written what it could heal.
-      if (would_heal_.contains(object) && pack.sidecar) {
-        const Reading nothing;
-        HealResult result = heal(*pack.sidecar, pack.reading ? *pack.reading : nothing);
-        if (result.healed) pack.reading = Reading{std::move(*result.healed), {}, {}};
-      }
-      sidecar_intact[member.pack] = pack.sidecar && pack.sidecar->intact();
-      wanted.emplace(member.pack, std::move(pack));
+      const auto info = backend_.stat(object);
+      if (lost_.contains(object) || would_heal_.contains(object) || !info || info->size != member.size)
+        wanted.insert(member.pack);
     }
+    const auto load = [&](const std::string& pack) {
+      const Handle object{FileType::pack, pack};
+      LostPack lost{read_tolerantly(backend_, object), find_sidecar(backend_, object).sidecar};
+      // A dry run has not written what it could heal.
+      if (would_heal_.contains(object) && lost.sidecar) {
+        const Reading nothing;
+        HealResult result = heal(*lost.sidecar, lost.reading ? *lost.reading : nothing);
+        if (result.healed) {
+          lost.not_stored = lost.reading ? std::move(result.damaged) : ExtentSet({{0, result.healed->size()}});
+          lost.reading = Reading{std::move(*result.healed), {}, {}};
+        }
+      }
+      return lost;
+    };
     bool further = false;
-    for (const auto& [pack, bytes] : heal_in_group(backend_, *group, wanted)) {
+    const auto take = [&](const std::string& pack, ByteView bytes, const LostPack& was) {
       const auto found = lost_.find({FileType::pack, pack});
-      if (found == lost_.end()) continue;
-      if (!put_back(found->first, bytes, found->second, sidecar_intact[pack], "the parity of its group"))
-        continue;
+      if (found == lost_.end() || !put_back(found->first, bytes, found->second, was.sidecar && was.sidecar->intact(),
+                                            "the parity of its group"))
+        return false;
       lost_.erase(found);
       further = true;
-    }
+      return !options_.dry_run;
+    };
+    heal_in_group(backend_, *group, wanted, load, take);
     return further;
   }
 
@@ -248,6 +256,7 @@ class Repairing {
   bool put_back(const Handle& object, ByteView bytes, Lost& lost, bool sidecar_intact, std::string_view by) {
     std::string afterwards;
     if (!options_.dry_run) {
+      if (options_.before_replacing) options_.before_replacing();
       try {
         save_proven(backend_, object, bytes);
       } catch (const Error& error) {
@@ -300,7 +309,7 @@ class Repairing {
       add({Outcome::healed,
            object,
            {},
-           fmt::format("the settings of parity were damaged; they {} written anew: {}",
+           fmt::format("the settings of parity were lost or damaged; they {} written anew: {}",
                        options_.dry_run ? "can be" : "were", describe(settings_->settings))});
       return;
     }

@@ -38,6 +38,7 @@ struct RepairOptions {
   // Whether bytes are the configuration: it has no name that proves it. Absent: it is left alone.
   std::function<bool(ByteView)> is_config;
   unsigned threads = 0;  // 0: one for each core
+  std::function<void()> before_replacing{};  // throws when the lock is not ours any more
 };
 
 struct RepairReport {

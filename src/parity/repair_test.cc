@@ -248,6 +248,29 @@ TEST_F(Repair, a_damaged_group_and_the_sidecar_heal_together_what_neither_could)
   EXPECT_EQ(run().count(Outcome::healed), 1U);
 }
 
+// Too long to be healed at once; no two lack the same slices, and none can be healed by its own parity.
+TEST_F(Repair, many_damaged_packs_of_a_group_are_healed_a_few_at_a_time) {
+  constexpr std::size_t kSize = 24U << 20, kHole = 3U << 20;
+  store_ = with_parity(store::open_memory(), {50, 6, 1});
+  store_->create();
+  for (unsigned i = 0; i < 6; ++i) packs_.push_back(testing::save_new(*store_, FileType::pack, kSize, i));
+  testing::save_new(*store_, FileType::index, 300, 9);
+  for (unsigned i = 0; i < 6; ++i) {
+    std::string bytes(as_text(plain().load_all(packs_[i])));
+    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(i * (kHole + 4096)), kHole, '\0');
+    put(plain(), packs_[i], as_bytes(bytes));
+  }
+  RepairOptions options;
+  options.only = packs_;
+  options.dry_run = true;
+  SilentProgress silent;
+  EXPECT_EQ(repair(*store_, options, silent, {}).count(Outcome::healed), 6U);
+  options.dry_run = false;
+  EXPECT_EQ(repair(*store_, options, silent, {}).count(Outcome::healed), 6U);
+  options.only.clear();
+  EXPECT_TRUE(repair(*store_, options, silent, {}).items.empty());
+}
+
 TEST_F(Repair, settings_come_back_out_of_their_own_parity) {
   make({70, 4, 1}, 2);
   const Handle settings{FileType::parity_settings, ""};
@@ -258,6 +281,29 @@ TEST_F(Repair, settings_come_back_out_of_their_own_parity) {
   EXPECT_EQ(found->settings, (Settings{70, 4, 1}));
   EXPECT_EQ(run().count(Outcome::healed), 1U);
   EXPECT_EQ(contents_of(plain()), good_);
+}
+
+TEST_F(Repair, settings_that_are_lost_do_not_switch_parity_off) {
+  make({70, 4, 1}, 5);
+  plain().remove({FileType::parity_settings, ""});
+  const auto found = load_settings(plain());
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(found->damaged);
+  EXPECT_EQ(found->settings, (Settings{70, 4, 1}));
+  flip(packs_[0], 1, geometry_of(packs_[0], {70, 4, 1}));
+  EXPECT_EQ(run().count(Outcome::healed), 2U);
+  EXPECT_EQ(contents_of(plain()), good_);
+}
+
+TEST_F(Repair, parity_without_any_settings_is_left_behind) {
+  make({50, 0, 0}, 2);
+  EXPECT_FALSE(is_left_behind(plain()));
+  plain().remove({FileType::parity_settings, ""});
+  put(plain(), sidecar_of({FileType::parity_settings, ""}), as_bytes("nonsense"));
+  EXPECT_FALSE(load_settings(plain()));
+  EXPECT_TRUE(is_left_behind(plain()));
+  disable(plain());
+  EXPECT_FALSE(is_left_behind(plain()));
 }
 
 TEST_F(Repair, the_entrance_is_healed_without_a_key) {

@@ -84,8 +84,8 @@ std::optional<Settings> from_text(std::string_view text) {
 }
 
 std::optional<FoundSettings> load_settings(store::Backend& backend) {
-  const auto info = backend.stat(kHandle);
-  if (!info) return std::nullopt;
+  const bool there = backend.stat(kHandle).has_value();
+  if (!there && !backend.stat(sidecar_of(kHandle))) return std::nullopt;
   const auto attempt = [](auto body) -> std::optional<Settings> {
     try {
       return body();
@@ -93,14 +93,17 @@ std::optional<FoundSettings> load_settings(store::Backend& backend) {
       return std::nullopt;  // unreadable is damaged
     }
   };
-  if (auto settings = attempt([&] { return from_text(as_text(backend.load_all(kHandle, kLongestText))); }))
-    return FoundSettings{*settings, false};
+  if (there)
+    if (auto settings = attempt([&] { return from_text(as_text(backend.load_all(kHandle, kLongestText))); }))
+      return FoundSettings{*settings, false};
   const auto from_sidecar = attempt([&]() -> std::optional<Settings> {
     const auto sidecar = Sidecar::parse(backend.load_all(sidecar_of(kHandle), 1U << 20));
     if (!sidecar || sidecar->header().type != ObjectType::settings) return std::nullopt;
     const HealResult result = heal(*sidecar, {});
     return result.healed ? from_text(as_text(*result.healed)) : std::nullopt;
   });
+  // A sidecar that tells nothing is no word that there is parity.
+  if (!there && !from_sidecar) return std::nullopt;
   return FoundSettings{from_sidecar.value_or(Settings{}), true};
 }
 
@@ -111,6 +114,14 @@ void save_settings(store::Backend& backend, const Settings& settings) {
   const ByteView whole = sidecar;
   backend.save(sidecar_of(kHandle), {&whole, 1}, store::Durability::now);
   backend.save(kHandle, {&bytes, 1}, store::Durability::now);
+}
+
+void remove_settings(store::Backend& backend) {
+  // The other way round, what a power cut leaves would switch parity on again.
+  backend.remove(sidecar_of(kHandle));
+  backend.sync();
+  backend.remove(kHandle);
+  backend.sync();
 }
 
 }  // namespace respaldo::parity

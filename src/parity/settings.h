@@ -28,11 +28,13 @@ std::optional<Settings> from_text(std::string_view text);
 
 struct FoundSettings {
   Settings settings;
-  bool damaged = false;  // the file cannot be read: these are out of its parity, or else the defaults
+  bool damaged = false;  // the file is lost or cannot be read: these are out of its parity, or else the defaults
 };
-// Absent: this repository has no parity.
+// Absent: this repository has no parity. (A file that is lost does not switch it off, its sidecar has it.)
 std::optional<FoundSettings> load_settings(store::Backend& backend);
 // Durable.
 void save_settings(store::Backend& backend, const Settings& settings);
+// Durable. Cut off in the middle, there still is parity.
+void remove_settings(store::Backend& backend);
 
 }  // namespace respaldo::parity

@@ -51,6 +51,7 @@ struct Reading {
   Bytes bytes;                     // all that is there; may be shorter or longer than it should
   ExtentSet unreadable;            // I/O errors
   std::string first_problem = {};  // the first such error's words
+  bool only_damage = true;         // the medium failed every time, not the way to it
 };
 
 struct HealResult {

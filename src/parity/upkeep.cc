@@ -185,18 +185,21 @@ Coverage look_at_coverage(store::Backend& outer, const NamedPacks& named) {
   return coverage;
 }
 
+bool is_sound(const store::Handle& file, Bytes bytes) {
+  if (file.type == FileType::parity_settings) return from_text(as_text(bytes)).has_value();
+  if (file.type == FileType::parity_group) {
+    const auto group = Group::parse(std::move(bytes));
+    return group && group->intact() && group_name(group->head()) == file.name;
+  }
+  const auto sidecar = Sidecar::parse(std::move(bytes));
+  if (!sidecar || !sidecar->intact()) return false;
+  const auto type = file_type_of(sidecar->header().type);
+  return type && sidecar_of({*type, is_named_by_hash(*type) ? to_hex(sidecar->header().sha256) : ""}) == file;
+}
+
 bool is_sound(store::Backend& outer, const store::Handle& file) {
-  store::Backend& backend = plain(outer);
   try {
-    if (file.type == FileType::parity_group) {
-      const auto group = load_group(backend, file.name);
-      return group && group->intact();
-    }
-    const auto sidecar = Sidecar::parse(backend.load_all(file));
-    if (!sidecar || !sidecar->intact()) return false;
-    const auto type = file_type_of(sidecar->header().type);
-    return type &&
-           sidecar_of({*type, is_named_by_hash(*type) ? to_hex(sidecar->header().sha256) : ""}) == file;
+    return is_sound(file, plain(outer).load_all(file));
   } catch (const Error& error) {
     return error.kind() == ErrorKind::not_found;
   }
@@ -236,6 +239,7 @@ class Updating {
     // What was replaced goes when its replacement is durable; what was made anew has its old name.
     if (builder_) std::erase_if(dissolved_, [&](const std::string& name) { return builder_->wrote(name); });
     keep_what_may_heal();
+    if (options_.before_removing) options_.before_removing();
     for (const std::string& name : dissolved_) backend_.remove({FileType::parity_group, name});
     report_.groups_removed = dissolved_.size();
     if (!options_.keep_stale) remove_stale(objects);
@@ -437,9 +441,15 @@ std::vector<store::Handle> lost_objects(store::Backend& outer, std::optional<Fil
       [&](const Handle& object) { return find_sidecar(backend, object).sidecar.has_value(); });
 }
 
+bool is_left_behind(store::Backend& outer) {
+  store::Backend& backend = plain(outer);
+  if (load_settings(backend)) return false;
+  return !backend.list(FileType::parity_group).empty() || !backend.list(FileType::parity).empty();
+}
+
 void disable(store::Backend& outer) {
   store::Backend& backend = plain(outer);
-  backend.remove({FileType::parity_settings, ""});
+  remove_settings(backend);
   for (const FileType type : {FileType::parity_group, FileType::parity}) {
     std::vector<Handle> all;
     for (const store::FileInfo& file : backend.list(type)) all.push_back({type, file.name});

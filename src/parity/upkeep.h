@@ -1,6 +1,7 @@
 // Parity of a whole repository: how much of it there is, making what is missing, taking it away.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -32,6 +33,8 @@ Coverage look_at_coverage(store::Backend& backend, const NamedPacks& named = {})
 // A sidecar as it lies there is that of its object, and a group is whole. By `file`: a sidecar or a group.
 // What does not exist any more is sound. Reads it wholly.
 bool is_sound(store::Backend& backend, const store::Handle& file);
+// The same for what was read of it already.
+bool is_sound(const store::Handle& file, Bytes bytes);
 
 struct UpdateOptions {
   bool keep_stale = false;     // sidecars whose objects do not exist stay: they may be what is left of them
@@ -39,6 +42,7 @@ struct UpdateOptions {
   std::vector<std::string> broken_groups{};  // known to be damaged
   NamedPacks named{};                        // what is not there, and perhaps named, counts as lost
   unsigned threads = 0;
+  std::function<void()> before_removing{};  // throws when the lock is not ours any more
 };
 struct UpdateReport {
   std::uint64_t made = 0, removed = 0;  // sidecars
@@ -60,5 +64,12 @@ std::vector<store::Handle> lost_objects(store::Backend& backend, std::optional<s
 
 // Removes the settings, then all parity.
 void disable(store::Backend& backend);
+
+// There is parity, and no settings that tell of it: they were lost, or `disable` was cut off.
+bool is_left_behind(store::Backend& backend);
+// What helps then: the rest of a hint.
+inline constexpr const char* kTakeUp =
+    "`respaldo parity enable` (with the percentage and the --groups that it had, if they are known) takes up the "
+    "parity that is there, and then `respaldo check --repair` heals out of it; `respaldo parity disable` removes it";
 
 }  // namespace respaldo::parity

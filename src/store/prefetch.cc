@@ -20,6 +20,8 @@ constexpr auto kLocksKept = std::chrono::seconds(5);
 constexpr std::size_t kMostKeys = 4;  // who has more waits for the others when their turn comes
 
 const Handle kConfig{FileType::config, ""}, kSettings{FileType::parity_settings, ""};
+// Asked for where there are no settings: it has them when they were lost. docs/formats/parity.md.
+const Handle kSettingsSidecar{FileType::parity, std::string(64, 'f')};
 
 class Prefetching final : public Forward {
  public:
@@ -34,6 +36,9 @@ class Prefetching final : public Forward {
       if (will_write_) listings_[FileType::lock] = started_listing(FileType::lock);
       for (const Handle& handle : {kConfig, kSettings})
         files_.emplace(handle, std::async(std::launch::async, [this, handle] { return found(handle); }));
+      files_.emplace(kSettingsSidecar, std::async(std::launch::async, [this, settings = files_.at(kSettings)] {
+                       return settings.get().absent ? found(kSettingsSidecar) : File();
+                     }));
       keys_ = std::async(std::launch::async, [this] { return all_keys(); });
     } catch (const std::system_error&) {
       // No room for threads: what is needed is asked for when it is.

@@ -19,7 +19,8 @@ struct Entrance {
   bool will_write = false;
 };
 
-// Begins to load the configuration, the keys and the settings of parity side by side; each is given to the
+// Begins to load the configuration, the keys and the settings of parity (or what has them when they are
+// lost) side by side; each is given to the
 // first who asks for it, later ones ask the store. What cannot be had is asked for again when it is needed:
 // then the error is told.
 std::unique_ptr<Backend> with_prefetched_entrance(std::unique_ptr<Backend> below, const Entrance& entrance = {});

@@ -8,10 +8,12 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/printable.h"
 #include "base/units.h"
 #include "os/thread_group.h"
 #include "parity/parity_backend.h"
+#include "repo/keys.h"
 #include "verify/findings.h"
 #include "verify/losses.h"
 #include "verify/pack_check.h"
@@ -25,6 +27,34 @@ bool CheckReport::ok() const {
   return std::ranges::none_of(findings, [](const Finding& f) { return f.severity == Severity::error; });
 }
 
+namespace {
+
+// A damaged key is not missed before the day when it is the only one that somebody has the password of.
+void check_keys(repo::Repository& repository, const std::string& heal, Findings& findings) {
+  constexpr std::uint64_t kLongestKey = 1U << 20;
+  for (const store::FileInfo& file : repository.backend().list(store::FileType::key)) {
+    const store::Handle key{store::FileType::key, file.name};
+    std::string problem;
+    try {
+      const Bytes json = repository.backend().load_all(key, kLongestKey);
+      if (to_hex(crypto::sha256(json)) != file.name) problem = "its contents do not match its name";
+      repo::parse_key_file(json);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::not_found) continue;  // removed since it was listed
+      problem = error.what();
+    }
+    if (problem.empty()) continue;
+    findings.damaged(key);
+    findings.add(Severity::error, "bad_key",
+                 fmt::format("{} is damaged: its password may open nothing any more ({})", key.str(), problem),
+                 heal + fmt::format("while another password opens the repository, `respaldo key add` makes a key anew, and "
+                                    "`respaldo key remove {}` removes this one",
+                                    file.name.substr(0, 8)));
+  }
+}
+
+}  // namespace
+
 CheckReport check_repository(repo::Repository& repository, const CheckOptions& options, Progress& progress,
                              std::stop_token stop) {
   const unsigned threads =
@@ -33,6 +63,7 @@ CheckReport check_repository(repo::Repository& repository, const CheckOptions& o
   CheckReport report;
   const std::string heal = parity::heal_first(repository.backend());
 
+  check_keys(repository, heal, findings);
   std::vector<std::string> damaged;
   const repo::IndexedRepository indexed(repository, repository.load_index(progress, &damaged, stop));
   for (std::string& message : damaged)

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "parity/parity_backend.h"
+#include "parity/sidecar.h"
 #include "repo/pack.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
@@ -135,6 +136,25 @@ TEST_F(Check, a_flipped_byte_anywhere_in_a_pack_is_found_by_reading_it) {
   EXPECT_TRUE(check(true).ok());
 }
 
+TEST_F(Check, a_damaged_key_is_found_before_it_is_needed) {
+  for (const bool parity : {false, true}) {
+    if (parity) make_with_parity();
+    store();
+    const store::Handle key{store::FileType::key,
+                            repository_->add_key("another", crypto::ScryptParameters{1024, 1, 1}).hex()};
+    ASSERT_TRUE(check(false).ok());
+    Bytes bytes = repository_->backend().load_all(key);
+    bytes.data()[bytes.size() - 20] ^= 1;  // still one, of nothing
+    const ByteView whole = bytes;
+    parity::plain(repository_->backend()).save(key, {&whole, 1}, store::Durability::now);
+    const CheckReport report = check(false);
+    EXPECT_FALSE(report.ok());
+    EXPECT_THAT(report.findings, Contains(AllOf(Kind("bad_key"), Field(&Finding::message, HasSubstr(key.str())),
+                                                Field(&Finding::advice, HasSubstr("key add")))));
+    EXPECT_EQ(std::ranges::count(report.findings, "can_be_healed", &Finding::kind), parity ? 1 : 0);
+  }
+}
+
 TEST_F(Check, a_damaged_tree_is_found_without_reading_data) {
   store();
   const auto tree = location(repo::BlobType::tree, 0);
@@ -194,6 +214,39 @@ TEST_F(Check, without_its_index_what_is_not_there_may_have_been_lost) {
       EXPECT_THAT(finding.advice, HasSubstr("respaldo check --repair")) << finding.kind;
     }
   }
+}
+
+TEST_F(Check, parity_whose_settings_are_lost_is_told) {
+  make_with_parity();
+  store();
+  store::Backend& plain = parity::plain(repository_->backend());
+  const store::Handle settings{store::FileType::parity_settings, ""};
+  plain.remove(settings);
+  plain.remove(parity::sidecar_of(settings));
+  std::unique_ptr<store::Backend> copy = store::open_memory();
+  for (const store::FileType type :
+       {store::FileType::config, store::FileType::key, store::FileType::snapshot, store::FileType::index,
+        store::FileType::pack, store::FileType::parity, store::FileType::parity_group})
+    for (const store::FileInfo& file : plain.list(type)) {
+      const Bytes bytes = plain.load_all({type, file.name});
+      const ByteView whole = bytes;
+      copy->save({type, file.name}, {&whole, 1}, store::Durability::now);
+    }
+  repository_ = repo::Repository::open(parity::open_with_parity(std::move(copy)), "secret");
+  const CheckReport report = check(true);
+  EXPECT_THAT(report.findings, ::testing::ElementsAre(AllOf(Kind("parity_settings"),
+                                                            Field(&Finding::advice, HasSubstr("`respaldo parity enable`")))));
+  EXPECT_TRUE(report.ok());
+}
+
+TEST_F(Check, settings_of_parity_are_judged_as_they_are_now) {
+  make_with_parity();
+  store();
+  store::Backend& plain = parity::plain(repository_->backend());
+  plain.remove({store::FileType::parity_settings, ""});
+  EXPECT_THAT(check(false).findings, ::testing::ElementsAre(Kind("parity_settings")));
+  parity::save_settings(plain, {50, 2, 1});
+  EXPECT_THAT(check(false).findings, IsEmpty());
 }
 
 TEST_F(Check, damaged_parity_is_told_when_it_is_read) {

@@ -13,6 +13,7 @@
 #include "parity/parity_backend.h"
 #include "parity/repair.h"
 #include "parity/sidecar_format.h"
+#include "parity/upkeep.h"
 
 namespace respaldo::verify {
 
@@ -25,17 +26,62 @@ bool has_proof(const Handle& object) {
   return parity::object_type_of(object.type).has_value() && parity::is_named_by_hash(object.type);
 }
 
+bool is_whole(const Handle& object, const Bytes& bytes) {
+  return has_proof(object) ? to_hex(crypto::sha256(bytes)) == object.name
+                           : parity::is_sound(object, Bytes::copy_of(bytes));
+}
+
 // The page cache may still have what the medium has not: into a new file with it, elsewhere on the medium.
 bool write_again(store::Backend& outer, const Handle& object) {
   store::Backend& backend = parity::plain(outer);
   try {
     const Bytes bytes = backend.load_all(object);
-    if (to_hex(crypto::sha256(bytes)) != object.name) return false;
+    if (!is_whole(object, bytes)) return false;
     const ByteView whole = bytes;
     backend.save(object, {&whole, 1}, store::Durability::proven);
     return true;
   } catch (const Error&) {
     return false;  // not healed: the caller tells the first problem
+  }
+}
+
+bool is_parity(const Handle& object) { return object.type >= FileType::parity; }
+
+// A group that was replaced meanwhile is not there any more.
+void check_parity_on_medium(store::Backend& outer, const std::vector<Handle>& written, MediumReport& report,
+                            Progress& progress, const std::stop_token& stop) {
+  store::Backend& backend = parity::plain(outer);
+  std::vector<std::pair<Handle, std::uint64_t>> files;
+  std::uint64_t total = 0;
+  for (const Handle& file : std::set<Handle>(written.begin(), written.end())) {
+    if (!is_parity(file)) continue;
+    if (const auto info = backend.stat(file)) {
+      files.emplace_back(file, info->size);
+      total += info->size;
+    }
+  }
+  if (files.empty()) return;
+  const ProgressPhase phase(progress, "verify parity on the medium", total);
+  for (const auto& [file, size] : files) {
+    os::throw_if_stopped(stop);
+    std::string problem = "does not read back as it was written";
+    try {
+      Bytes bytes(size);
+      std::uint64_t at = 0;
+      const store::Medium medium = backend.read_from_medium(file, [&](ByteView piece) {
+        if (piece.size() <= size - at) std::ranges::copy(piece, bytes.data() + at);
+        at = std::min(size, at + piece.size());
+        progress.advance(piece.size());
+      });
+      report.medium = std::max(report.medium, medium);
+      if (at == size && parity::is_sound(file, std::move(bytes))) continue;
+    } catch (const Error& error) {
+      problem = fmt::format("cannot be read back: {}", error.what());
+    }
+    if (write_again(backend, file))
+      report.healed.push_back(fmt::format("{}: written again", file.str()));
+    else
+      report.parity_problems.push_back(fmt::format("{} {}; `respaldo check --repair` makes it anew", file.str(), problem));
   }
 }
 
@@ -89,6 +135,7 @@ MediumReport check_on_medium(repo::Repository& repository, const std::vector<Han
     workers.join();
   }
   report.objects = objects.size();
+  check_parity_on_medium(backend, written, report, progress, stop);
   if (report.damaged.empty()) return report;
 
   std::set<Handle> whole;

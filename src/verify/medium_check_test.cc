@@ -122,6 +122,19 @@ TEST_F(MediumCheck, what_cannot_be_saved_is_told_and_forgotten_by_the_index) {
   EXPECT_EQ(repository_->backend().list(FileType::index).size(), 1U);
 }
 
+TEST_F(MediumCheck, parity_is_read_back_and_the_backup_is_whole_without) {
+  make(true);
+  const Handle sidecar{FileType::parity, packs_[0].name};
+  medium_->faults[sidecar] = BadMedium::Fault::forgetful;
+  EXPECT_EQ(check().healed.size(), 1U);
+  EXPECT_TRUE(check().healed.empty());
+  medium_->faults[sidecar] = BadMedium::Fault::broken;
+  const MediumReport report = check();
+  EXPECT_TRUE(report.damaged.empty());
+  ASSERT_EQ(report.parity_problems.size(), 1U);
+  EXPECT_NE(report.parity_problems.front().find(sidecar.str() + " does not read back"), std::string::npos);
+}
+
 TEST_F(MediumCheck, a_damaged_index_is_taken_away_so_that_its_packs_are_not_taken_for_stored) {
   make(false);
   const auto index = std::ranges::find(written_, FileType::index, &Handle::type);

@@ -27,9 +27,17 @@ std::string first_of(const std::vector<store::Handle>& objects) {
 
 void check_parity(repo::Repository& repository, const repo::Index& index, bool whole, Findings& findings) {
   const parity::ParityBackend* parity = parity::parity_of(repository.backend());
-  if (parity == nullptr) return;
-  if (parity->settings_damaged())
-    findings.add(Severity::warning, "parity_settings", "the settings of parity are damaged",
+  if (parity == nullptr) {
+    if (parity::is_left_behind(repository.backend()))
+      findings.add(Severity::warning, "parity_settings",
+                   "there is parity, but its settings are lost (or `parity disable` was cut off): it is not kept up, and "
+                   "nothing is healed out of it",
+                   parity::kTakeUp);
+    return;
+  }
+  // As they are now: `check --repair` has written them anew since the repository was opened.
+  if (const auto now = parity::load_settings(repository.backend()); !now || now->damaged)
+    findings.add(Severity::warning, "parity_settings", "the settings of parity are lost or damaged",
                  "respaldo check --repair");
   parity::NamedPacks named{.known = whole};
   for (const repo::PackId& pack : index.packs()) named.packs.insert(pack.hex());

@@ -10,7 +10,7 @@
 
 namespace respaldo::verify {
 
-// Objects without parity, parity without objects; says nothing about repositories without parity, nor of
+// Objects without parity, parity without objects or settings; says nothing about repositories without parity, nor of
 // packs that `index` names and that are not there: those are told as missing. `whole`: every index file was
 // read. Reads no data.
 void check_parity(repo::Repository& repository, const repo::Index& index, bool whole, Findings& findings);

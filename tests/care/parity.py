@@ -89,6 +89,13 @@ def main():
         run([*ours, "prune", "--max-unused", "0"])
         judge(repository, "after repair of packs and backups", lost)
         restored(repository, sums)
+
+        settings = repository / "parity/settings"
+        settings.unlink()
+        need("settings of parity are lost" in run([*ours, "check"]).stdout, "check does not tell that the settings are lost")
+        run([*ours, "check", "--repair"])
+        need(settings.exists(), "check --repair does not write the settings again")
+        judge(repository, "after its settings were lost", lost)
         print("parity was right after each step")
 
 
