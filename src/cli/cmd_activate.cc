@@ -18,8 +18,7 @@ struct Options {
 };
 
 engine::ActivationClient::CommandReply run_verb(
-    engine::DiskSet& disks, const std::vector<std::string>& argv,
-    const std::function<bool(const engine::VolumeName&)>& is_open) {
+    engine::DiskSet& disks, const std::vector<std::string>& argv, const serve::VolumeStates& states) {
   engine::ActivationClient::CommandReply reply;
   LvmWorld world;
   world.print = [&](std::string_view line) { reply.out += std::string(line) + "\n"; };
@@ -28,7 +27,8 @@ engine::ActivationClient::CommandReply run_verb(
     throw Error(ErrorKind::refused, std::string(question) + ": give -y if it is meant");
   };
   world.active = true;
-  world.is_open = is_open;
+  world.is_open = states.is_open;
+  world.has_died = states.has_died;
   if (const auto help = lvm_help(argv))
     reply.out = *help;
   else

@@ -26,7 +26,7 @@ app::ExitCode run(app::Context& context, const std::vector<std::string>& argv) {
     return static_cast<app::ExitCode>(run_lvm_verb(argv, *disks, world));
   } catch (const engine::HeldByActivation& held) {
     // Nobody can be asked over there.
-    const auto reply = engine::ActivationClient(held.address()).lvm(argv);
+    const auto reply = engine::ActivationClient(held.address(), context.stop()).lvm(argv);
     context.world().out(reply.out);
     context.world().err(reply.err);
     return static_cast<app::ExitCode>(reply.exit_code);

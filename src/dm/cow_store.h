@@ -61,7 +61,8 @@ void format_cow_store(block::WritableDevice& cow, std::uint64_t chunk_bytes);
 // The origin and its snapshots, live: a write to the origin first saves the old chunks to every snapshot
 // that lacks them, in the kernel's order (data, flush, area, flush, then the origin). A store that
 // is full, or that cannot be written, is marked invalid on disk and dropped; the origin's write succeeds.
-// Thread-safe.
+// While that mark cannot be written, neither is the origin: its writes and flushes fail with Error(overflow), each after
+// another try. Thread-safe.
 class SnapshotSet {
  public:
   explicit SnapshotSet(block::WritableDevicePtr origin_real);

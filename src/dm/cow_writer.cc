@@ -14,6 +14,7 @@ CowWriter::CowWriter(block::WritableDevicePtr cow, std::uint64_t fallback_chunk)
   const CowStatus& status = store.status();
   geometry_ = {status.chunk, cow_->size() / status.chunk};
   valid_ = status.valid;
+  marked_ = !valid_;
   if (!valid_) return;
   map_ = store.map();
   next_free_ = status.used / status.chunk;
@@ -95,17 +96,20 @@ void CowWriter::publish(Batch batch) {
   next_free_ = batch.next_free;
 }
 
-void CowWriter::invalidate() noexcept {
+bool CowWriter::invalidate() noexcept {
   valid_ = false;
+  if (marked_) return true;
   try {
     map_.clear();
     Bytes sector = block::read(*cow_, 0, kSector);
     store_le32(sector.data() + offsetof(CowHeader, valid), 0);
     cow_->write_at(0, sector);
     cow_->flush();
+    marked_ = true;
   } catch (const std::exception&) {
-    // The device is gone: in memory the store is invalid all the same, which is what the kernel does.
+    // The caller is told, and tries again.
   }
+  return marked_;
 }
 
 void CowWriter::grow(block::WritableDevicePtr cow) {

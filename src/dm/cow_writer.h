@@ -49,8 +49,10 @@ class CowWriter {
   void expose(const Batch& batch);
   void publish(Batch batch);
 
-  // Marks the store invalid on disk (durably, where the device still takes it) and forgets its contents.
-  void invalidate() noexcept;
+  // Forgets the store's contents and marks it invalid on disk. False while that mark is not durable: whoever opens
+  // the store later would take it for a good one. May be called again, and then tries again.
+  bool invalidate() noexcept;
+  bool marked() const { return valid_ || marked_; }
   // The same store on a larger device.
   void grow(block::WritableDevicePtr cow);
 
@@ -58,6 +60,7 @@ class CowWriter {
   block::WritableDevicePtr cow_;
   CowGeometry geometry_;
   bool valid_ = true;
+  bool marked_ = false;  // what is invalid here is so on disk
   ExceptionMap map_;
   std::uint64_t next_free_ = 2;
   std::uint64_t area_ = 0, committed_ = 0;  // where the next entry goes

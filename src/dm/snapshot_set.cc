@@ -173,7 +173,24 @@ struct SnapshotSet::Impl {
 
   static void invalidate(Member& member) {
     const std::unique_lock lock(member.mutex);
-    member.writer.invalidate();
+    member.writer.invalidate();  // whether it is durable is for require_marked() to see
+  }
+
+  // REQUIRES the gate, shared. Whatever is written to the origin from now on, a dead snapshot does not see: it must not
+  // come back as a good one.
+  void require_marked() {
+    for (const MemberPtr& member : members) {
+      {
+        const std::shared_lock lock(member->mutex);
+        if (member->writer.marked()) continue;
+      }
+      const std::unique_lock lock(member->mutex);
+      if (member->writer.invalidate()) continue;
+      throw Error(ErrorKind::overflow,
+                  fmt::format("{} is not written: its snapshot {} has died, and its COW store cannot be marked invalid",
+                              origin->describe(), member->name),
+                  "remove the snapshot");
+    }
   }
 
   void copy_data(Job& job) {
@@ -194,6 +211,7 @@ struct SnapshotSet::Impl {
       const std::size_t n = std::min<std::size_t>(bytes.size() - done, kBatch);
       const std::shared_lock lock(gate);
       save({offset + done, n});
+      require_marked();
       origin->write_at(offset + done, bytes.subspan(done, n));
       done += n;
     }
@@ -204,6 +222,7 @@ struct SnapshotSet::Impl {
       const std::shared_lock lock(gate);
       for (std::uint64_t piece = at; piece < at + n; piece += kBatch)
         save({piece, std::min<std::uint64_t>(kBatch, at + n - piece)});
+      require_marked();
       origin->zero({at, n});
       at += n;
     }
@@ -295,7 +314,11 @@ class SnapshotSet::Impl::OriginDevice final : public block::WritableDevice {
     block::require_within(*this, range.offset, range.length);
     set_->zero_origin(range);
   }
-  void flush() override { set_->origin->flush(); }
+  void flush() override {
+    set_->origin->flush();
+    const std::shared_lock lock(set_->gate);
+    set_->require_marked();
+  }
 
  private:
   std::shared_ptr<Impl> set_;

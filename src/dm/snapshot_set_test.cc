@@ -143,6 +143,67 @@ TEST(SnapshotSet, a_store_that_fails_is_dropped_and_the_origin_goes_on) {
   EXPECT_FALSE(CowStore::load(*store, kChunk).status().valid);
 }
 
+TEST(SnapshotSet, the_origin_is_not_written_while_a_dead_store_would_pass_for_a_good_one) {
+  class Failing final : public block::WritableDevice {
+   public:
+    explicit Failing(std::shared_ptr<block::MemoryDevice> below) : below_(std::move(below)) {}
+    std::uint64_t size() const override { return below_->size(); }
+    std::string describe() const override { return "failing"; }
+    void read_at(std::uint64_t offset, MutableBytes out) const override { below_->read_at(offset, out); }
+    void write_at(std::uint64_t offset, ByteView bytes) override {
+      if (broken) throw Error(ErrorKind::io, "write error");
+      below_->write_at(offset, bytes);
+    }
+    void flush() override {
+      if (broken) throw Error(ErrorKind::io, "write error");
+    }
+    std::atomic<bool> broken = false;
+
+   private:
+    std::shared_ptr<block::MemoryDevice> below_;
+  };
+  const auto origin = random_memory(64 * kChunk, 1);
+  const Bytes before = whole(*origin);
+  const auto store = fresh_store(80);
+  const auto failing = std::make_shared<Failing>(store);
+  SnapshotSet set(origin);
+  set.add("s", failing, origin->size(), kChunk);
+  const auto device = set.origin_device();
+  failing->broken = true;
+  const Bytes bytes = testing::random_bytes(kChunk, 2);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(error_kind([&] { device->write_at(0, bytes); }), ErrorKind::overflow);
+  EXPECT_EQ(error_kind([&] { device->zero({8 * kChunk, kChunk}); }), ErrorKind::overflow);
+  EXPECT_EQ(error_kind([&] { device->flush(); }), ErrorKind::overflow);
+  EXPECT_FALSE(set.status("s").valid);
+  EXPECT_TRUE(equal(whole(*origin), before));
+  EXPECT_TRUE(CowStore::load(*store, kChunk).status().valid);
+  failing->broken = false;
+  device->write_at(0, bytes);
+  EXPECT_TRUE(equal(block::read(*origin, 0, kChunk), bytes));
+  EXPECT_FALSE(CowStore::load(*store, kChunk).status().valid);
+  device->flush();
+}
+
+TEST(SnapshotSet, a_dead_store_is_marked_by_a_flush_and_forgotten_by_a_removal) {
+  const auto origin = random_memory(64 * kChunk, 1);
+  auto power = std::make_shared<PowerSupply>();
+  const auto store = std::make_shared<PowerDisk>(Bytes::zeroed(4 * kChunk), power, "cow");
+  SnapshotSet set(origin);
+  set.add("s", store, origin->size(), kChunk);
+  const auto device = set.origin_device();
+  power->operations = power->after = 0;
+  EXPECT_EQ(error_kind([&] { device->write_at(0, Bytes::zeroed(8 * kChunk)); }), ErrorKind::overflow);
+  power->after = UINT64_MAX;
+  device->flush();
+  EXPECT_FALSE(CowStore::load(*store, kChunk).status().valid);
+  const auto second = std::make_shared<PowerDisk>(Bytes::zeroed(4 * kChunk), power, "cow");
+  set.add("t", second, origin->size(), kChunk);
+  power->operations = power->after = 0;
+  EXPECT_EQ(error_kind([&] { device->write_at(0, Bytes::zeroed(8 * kChunk)); }), ErrorKind::overflow);
+  set.remove("t");
+  device->write_at(0, Bytes::zeroed(8 * kChunk));
+}
+
 TEST(SnapshotSet, a_store_that_grows_takes_more) {
   const auto origin = random_memory(64 * kChunk, 1);
   const Bytes before = whole(*origin);

@@ -14,6 +14,7 @@
 #define FUSE_USE_VERSION 312
 #include <fuse3/fuse.h>
 
+#include "base/printable.h"
 #include "lvm/volume_group.h"
 #include "serve/control.h"
 #include "serve/control_server.h"
@@ -278,6 +279,17 @@ class Mount {
   fuse* fuse_ = nullptr;
 };
 
+void require_alive(const LiveVolumes& volumes) {
+  std::string names;
+  for (const VolumeName& name : volumes.died()) names += (names.empty() ? "" : ", ") + printable(name.str());
+  if (!names.empty())
+    throw Error(ErrorKind::overflow,
+                fmt::format("died while it was served: snapshot {}. Its COW store overflowed or failed, and what it shows "
+                            "is lost",
+                            names),
+                "remove it with lvremove, and do not use it as a base");
+}
+
 }  // namespace
 
 void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& progress, std::stop_token stop) {
@@ -285,7 +297,18 @@ void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& prog
   auto disks = engine::DiskSet::open(
       options.images, options.read_only ? engine::LockMode::shared : engine::LockMode::exclusive);
   for (const std::string& warning : disks->warnings()) progress.note("warning: " + warning);
+  if (!options.read_only)
+    for (const auto& group : disks->groups())
+      if (const auto refusal = engine::write_refusal(group))
+        progress.note(fmt::format("warning: {}; {}", refusal->what(), refusal->hint()));
   LiveVolumes volumes(std::move(disks), options.read_only);
+  for (const auto& volume : volumes.list()) {
+    const std::string name = printable(volume.name.str());
+    if (!volume.unreadable.empty())
+      progress.note(fmt::format("warning: {} cannot be read: {}", name, volume.unreadable));
+    else if (volume.held_back)
+      progress.note(fmt::format("warning: {} is read-only: {}", name, volume.unwritable));
+  }
 
   Served served{volumes, std::time(nullptr)};
   std::exception_ptr failure;
@@ -312,6 +335,7 @@ void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& prog
   }
   volumes.flush();
   if (failure) std::rethrow_exception(failure);
+  require_alive(volumes);
 }
 
 }  // namespace respaldo::serve

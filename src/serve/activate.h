@@ -21,14 +21,17 @@ struct ActivateOptions {
   std::function<void()> ready;
 };
 
-// Runs an lvm verb on the open images. `is_open` tells which volumes may not be removed or resized.
+// What an activation knows of its volumes: which may not be removed or resized, and which snapshots are lost.
+struct VolumeStates {
+  std::function<bool(const engine::VolumeName&)> is_open, has_died;
+};
+// Runs an lvm verb on the open images.
 using LvmVerb = std::function<engine::ActivationClient::CommandReply(
-    engine::DiskSet& disks, const std::vector<std::string>& argv,
-    const std::function<bool(const engine::VolumeName&)>& is_open)>;
+    engine::DiskSet& disks, const std::vector<std::string>& argv, const VolumeStates& states)>;
 
 // Serves until unmounted, or until a stop is asked: then it unmounts as soon as nobody has a file open
 // (saying so while it waits). Everything written is on the images when this returns. DIR/VG/LV are files;
-// DIR/mapper/VG-LV are links to them.
+// DIR/mapper/VG-LV are links to them. Error(overflow) at the end, naming them, when snapshots died and were not removed.
 void activate(const ActivateOptions& options, const LvmVerb& lvm, Progress& progress, std::stop_token stop);
 
 }  // namespace respaldo::serve

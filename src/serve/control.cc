@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -86,9 +87,11 @@ json Control::answer(const json& request) {
 
 engine::ActivationClient::CommandReply Control::run(const std::vector<std::string>& argv) {
   engine::ActivationClient::CommandReply reply;
-  volumes_.run_paused([&](engine::DiskSet& disks) {
-    reply = lvm_(disks, argv, [this](const VolumeName& name) { return volumes_.is_open(name); });
-  });
+  const std::vector<VolumeName> died = volumes_.died();
+  VolumeStates states;
+  states.is_open = [this](const VolumeName& name) { return volumes_.is_open(name); };
+  states.has_died = [&](const VolumeName& name) { return std::ranges::find(died, name) != died.end(); };
+  volumes_.run_paused([&](engine::DiskSet& disks) { reply = lvm_(disks, argv, states); });
   return reply;
 }
 

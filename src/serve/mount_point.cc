@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
@@ -19,6 +21,24 @@ bool is_mount_point(const os::Path& folder) {
   struct statx st {};
   return ::statx(AT_FDCWD, folder.c_str(), AT_NO_AUTOMOUNT, STATX_TYPE, &st) == 0 &&
          (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+// Tells a failure to run fusermount3 once.
+bool unmount(const os::Path& point, Progress& progress, bool& told) {
+  // Root needs no helper, which may not be there.
+  if (::geteuid() == 0) {
+    if (::umount2(point.c_str(), 0) == 0) return true;
+    if (errno == EBUSY) return false;
+  }
+  try {
+    return os::run_command({"fusermount3", "-u", point.string()}).exit_code == 0;
+  } catch (const Error& error) {
+    if (!told)
+      progress.note(fmt::format("{} cannot be unmounted: {}; unmount it by hand", printable(point.native()),
+                                error.what()));
+    told = true;
+    return false;
+  }
 }
 
 }  // namespace
@@ -51,7 +71,7 @@ void unmount_when_stopped(const os::Path& point, Progress& progress, std::stop_t
   bool told = false;
   while (!over) {
     if (stop.stop_requested()) {
-      if (os::run_command({"fusermount3", "-u", point.string()}).exit_code == 0) return;
+      if (unmount(point, progress, told)) return;
       if (!told && !over)
         progress.note(fmt::format("{} is still in use; it is unmounted as soon as its files are closed",
                                   printable(point.native())));

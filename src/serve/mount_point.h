@@ -15,7 +15,7 @@ namespace respaldo::serve {
 os::Path mount_point(const os::Path& folder, std::string_view whose);
 
 // Unmounts when asked to stop, as soon as nobody uses the files (saying so while it waits). Returns then, or
-// when `over` is set: an unmount by hand.
+// when `over` is set: an unmount by hand. That is waited for, too, when fusermount3 cannot be run.
 void unmount_when_stopped(const os::Path& point, Progress& progress, std::stop_token stop,
                           const std::atomic<bool>& over);
 

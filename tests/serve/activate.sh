@@ -92,6 +92,43 @@ mountpoint -q m && fail "still mounted"
 on_disk dump vg0/small-one -o small
 [ "$(head -c 12 small)" = written-late ]
 
+# A snapshot that dies is told at the end, and as long as it is there.
+lvm lvcreate -n watched -L 4M vg0
+lvm lvcreate -s -n short -L 4M vg0/watched
+"$RESPALDO" --disk a.img activate m --foreground >foreground 2>&1 &
+pid=$!
+until_true mountpoint -q m
+dd if=/dev/urandom of=m/vg0/watched bs=1M count=4 conv=notrunc,fsync status=none
+lvm lvs --noheadings -o lv_attr vg0/short | grep -q "swi-I" || fail "the dead snapshot looks alive"
+fusermount3 -u m
+status=0
+wait $pid || status=$?
+pid=""
+[ $status = 21 ] || fail "an activation with a dead snapshot ended with $status"
+grep -q "died while it was served: snapshot vg0/short" foreground || fail "who died: $(cat foreground)"
+grep -q lvremove foreground
+lvm lvremove -y vg0/watched
+
+# Where fusermount3 cannot be run, a signal does not kill what still serves.
+mkdir bin
+ln -s "$(command -v fusermount3)" bin/fusermount3
+PATH=$PWD/bin "$RESPALDO" --disk a.img activate m --foreground >foreground 2>&1 &
+pid=$!
+until_true mountpoint -q m
+rm bin/fusermount3
+echo still-served | dd of=m/vg0/small-one conv=notrunc status=none
+exec 9<m/vg0/small-one
+kill -TERM $pid
+until_true grep -q "unmount\|still in use" foreground
+exec 9<&-
+fusermount3 -u m 2>/dev/null || true # unless root has done it by then
+status=0
+wait $pid || status=$?
+pid=""
+[ $status = 0 ] || fail "without fusermount3 it ended with $status: $(cat foreground)"
+on_disk dump vg0/small-one -o small2
+[ "$(head -c 12 small2)" = still-served ]
+
 # Somebody else has the image.
 flock -x a.img sleep 30 &
 locker=$!

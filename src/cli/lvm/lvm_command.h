@@ -18,9 +18,10 @@ struct LvmWorld {
   std::function<void(std::string_view)> print;    // a line for standard output, without its newline
   std::function<void(std::string_view)> warn;     // a line for standard error
   std::function<bool(std::string_view)> confirm;  // a question
-  // The images are served by this process: what somebody uses may not be removed or shrunk.
+  // The images are served by this process: what somebody uses may not be removed or shrunk, and a snapshot that died
+  // is shown so.
   bool active = false;
-  std::function<bool(const engine::VolumeName&)> is_open{};
+  std::function<bool(const engine::VolumeName&)> is_open{}, has_died{};
   Progress* progress = nullptr;
   std::stop_token stop{};
 };

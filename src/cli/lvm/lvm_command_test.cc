@@ -38,6 +38,7 @@ class LvmVerbsOnImages : public ::testing::Test {
     world.confirm = [this](std::string_view) { return answer_; };
     world.active = active_;
     world.is_open = [](const engine::VolumeName&) { return false; };
+    world.has_died = [this](const engine::VolumeName& name) { return name.lv == dead_; };
     const auto disks = engine::DiskSet::open(
         images_, lvm_verb_writes(argv) ? engine::LockMode::exclusive : engine::LockMode::shared);
     return run_lvm_verb(argv, *disks, world);
@@ -69,7 +70,18 @@ class LvmVerbsOnImages : public ::testing::Test {
   std::vector<os::Path> images_;
   std::string out_, err_;
   bool answer_ = true, active_ = false;
+  std::string dead_;
 };
+
+// Its store could not be marked.
+TEST_F(LvmVerbsOnImages, a_snapshot_that_died_is_shown_invalid_whatever_its_store_says) {
+  make_server();
+  active_ = true;
+  const std::vector<std::string> lvs = {"lvs", "--noheadings", "-o", "lv_attr,data_percent", "server1/rootsnapshot"};
+  EXPECT_EQ(said(lvs), "  swi-a-s--- 0.00  \n");
+  dead_ = "rootsnapshot";
+  EXPECT_EQ(said(lvs), "  swi-I-s--- 100.00\n");
+}
 
 TEST_F(LvmVerbsOnImages, lvdisplay_of_an_origin_and_its_snapshot) {
   make_server();

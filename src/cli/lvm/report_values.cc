@@ -71,6 +71,10 @@ std::optional<dm::CowStatus> ReportContext::cow(const engine::DiskSet::Group& gr
   } catch (const Error&) {
     // Shown as an empty field, as lvm2 does.
   }
+  if (it->second && op_.has_died && op_.has_died({group.vg.name, lv.name})) {
+    it->second->valid = false;
+    it->second->used = it->second->total;
+  }
   return it->second;
 }
 

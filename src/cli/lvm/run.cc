@@ -83,7 +83,7 @@ int run_lvm_verb(const std::vector<std::string>& argv, engine::DiskSet& disks, c
                          arguments.has("test"), yes,
                          // In vgcfgbackup and vgcfgrestore -f is a file.
                          static_cast<unsigned>(name.starts_with("vgcfg") ? 0 : arguments.count("force")),
-                         world.active, world.is_open, world.progress, world.stop};
+                         world.active, world.is_open, world.has_died, world.progress, world.stop};
     if (op.test)
       world.warn("  TEST MODE: Metadata will NOT be updated and volumes will not be (de)activated.");
     verb->run({op, *verb, arguments, world});

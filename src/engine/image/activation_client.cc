@@ -1,6 +1,7 @@
 #include "engine/image/activation_client.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -46,6 +47,16 @@ void send_all(int fd, ByteView bytes) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw broken(std::strerror(errno));
     bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+// Until something can be received.
+void await_answer(int fd, const std::stop_token& stop) {
+  while (stop.stop_possible()) {
+    if (stop.stop_requested()) throw Cancelled();
+    pollfd waiting{fd, POLLIN, 0};
+    const int ready = ::poll(&waiting, 1, 100);
+    if (ready > 0 || (ready < 0 && errno != EINTR)) return;  // an error shows when receiving
   }
 }
 
@@ -138,6 +149,7 @@ json ActivationClient::call(const json& request) const {
   if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     throw broken(std::strerror(errno));
   send_message(fd.get(), request);
+  await_answer(fd.get(), stop_);
   auto answer = receive_message(fd.get());
   if (!answer) throw broken("the connection closed");
   if (answer->contains("error")) throw_error_from_json(*answer);

@@ -13,6 +13,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -21,10 +22,12 @@
 namespace respaldo::engine {
 
 // Each call is one connection; thread-safe. Error(io) when the activation does not answer; its own errors are
-// rethrown as they were there.
+// rethrown as they were there. Cancelled when a stop is asked for while the answer is awaited: the activation goes on with
+// what it was asked. What tidies up must not have a stop token.
 class ActivationClient {
  public:
-  explicit ActivationClient(ActivationAddress address) : address_(std::move(address)) {}
+  explicit ActivationClient(ActivationAddress address, std::stop_token stop = {})
+      : address_(std::move(address)), stop_(std::move(stop)) {}
   const ActivationAddress& address() const { return address_; }
 
   struct CommandReply {
@@ -49,6 +52,7 @@ class ActivationClient {
  private:
   nlohmann::json call(const nlohmann::json& request) const;
   ActivationAddress address_;
+  std::stop_token stop_;
 };
 
 // The two halves of the protocol's values, used by client and server.

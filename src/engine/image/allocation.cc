@@ -125,12 +125,14 @@ class Allocator {
     return step;
   }
 
-  // Every leg stays on the PV that it is on already.
+  // Every leg stays on the PV that it is on already. Legs that share a PV would get one area: `anywhere` cuts it.
   std::optional<Step> cling() const {
     Step step;
+    std::vector<bool> taken(areas_.size(), false);
     for (unsigned leg = 0; leg < request_.stripes; ++leg) {
       const Area* area = clinging(leg);
-      if (area == nullptr) return std::nullopt;
+      if (area == nullptr || taken[area->pv]) return std::nullopt;
+      taken[area->pv] = true;
       step.legs.push_back(*area);
     }
     settle(step);
@@ -231,6 +233,8 @@ class Allocator {
         return piece.start >= area.start && piece.start - area.start < area.count;
       });
       // A piece always starts where a free run starts: earlier legs of `anywhere` cut from the front.
+      if (it == areas.end() || it->count < step.length)
+        throw Error(ErrorKind::internal, fmt::format("{}: two legs were given the same extents", request_.lv));
       it->start += step.length;
       it->count -= step.length;
       if (it->count == 0) areas.erase(it);

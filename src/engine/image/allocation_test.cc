@@ -187,6 +187,22 @@ TEST(Allocation, random_requests_give_disjoint_free_pieces) {
   }
 }
 
+TEST(Allocation, legs_that_share_a_pv_do_not_get_the_same_extents) {
+  lvm::Segment last = linear("pv0", 0, 4);
+  last.body = lvm::StripedSegment{128, {{"pv0", 0}, {"pv0", 2}}};
+  AllocationRequest request;
+  request.space = {space("pv0", {{10, 10}})};
+  request.extents = 10;
+  request.stripes = 2;
+  request.stripe_sectors = 128;
+  request.after = &last;
+  request.start = 4;
+  request.policy = AllocationPolicy::anywhere;
+  EXPECT_EQ(text(allocate(request)), "4+10@pv0:10,pv0:15");
+  request.policy = AllocationPolicy::normal;
+  EXPECT_THROW(allocate(request), Error);
+}
+
 TEST(Allocation, segments_join_only_when_every_leg_continues) {
   lvm::Segment first = linear("pv0", 4, 6, 0);
   EXPECT_FALSE(join_segments(first, linear("pv0", 11, 2, 6)));

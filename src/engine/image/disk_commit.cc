@@ -16,41 +16,52 @@ bool has(const std::vector<std::string>& words, std::string_view word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
+Error refuse(const lvm::VolumeGroup& vg, std::string_view why, std::string hint) {
+  return Error(ErrorKind::refused, fmt::format("volume group {} is not changed: {}", printable(vg.name), why),
+               std::move(hint));
+}
+
 // Whose metadata is it? Not ours to change in these cases.
-void require_ours(const DiskSet::Group& group) {
+void require_ours(const DiskSet::Group& group, DiskSet::Contradiction contradiction) {
   const lvm::VolumeGroup& vg = group.vg;
-  const auto refuse = [&](std::string why, std::string hint) -> Error {
-    return Error(ErrorKind::refused,
-                 fmt::format("volume group {} is not changed: {}", printable(vg.name), why), std::move(hint));
-  };
   if (group.name_is_ambiguous)
-    throw refuse("another group has the same name", "give the disks of one of them only");
-  if (group.inconsistent)
-    throw refuse("its metadata copies contradict each other",
-                 "find out which disk is the right one, and give that one only");
+    throw refuse(vg, "another group has the same name", "give the disks of one of them only");
+  DiskSet::Group judged = group;
+  if (contradiction == DiskSet::Contradiction::settle) judged.inconsistent = false;
+  if (const auto refusal = write_refusal(judged)) throw *refusal;
   if (!group.duplicate_pvs.empty())
-    throw refuse("one of its PVs is there twice (a cloned disk)", "give only one of the two disks");
-  if (vg.system_id && !vg.system_id->empty())
-    throw refuse(fmt::format("it belongs to the host with system ID {}", printable(*vg.system_id)),
-                 "change it there, or take the system ID away there (vgchange --systemid '')");
-  if (vg.lock_type && *vg.lock_type != "none")
-    throw refuse(fmt::format("it is shared between hosts (lock type {})", printable(*vg.lock_type)),
-                 "change it on a host that holds its locks");
-  if (has(vg.status, "EXPORTED")) throw refuse("it is exported", "import it first (vgimport)");
-  if (!has(vg.status, "WRITE")) throw refuse("it is read-only", "allow writing with lvm2: vgchange -p rw");
+    throw refuse(vg, "one of its PVs is there twice (a cloned disk)", "give only one of the two disks");
+  if (!has(vg.status, "WRITE")) throw refuse(vg, "it is read-only", "allow writing with lvm2: vgchange -p rw");
 }
 
 bool usable(const lvm::MetadataAreaState& area) { return area.header_valid && !area.ignored; }
 
 }  // namespace
 
-void DiskSet::commit(const std::string& vg_name, lvm::VolumeGroup next, std::string_view description) {
+std::optional<Error> write_refusal(const DiskSet::Group& group) {
+  const lvm::VolumeGroup& vg = group.vg;
+  if (group.inconsistent)
+    return refuse(vg, "its metadata copies contradict each other",
+                  "take the right one from the disk that has it, given alone (vgcfgbackup -f FILE), then write it to all "
+                  "disks (vgcfgrestore -f FILE)");
+  if (vg.system_id && !vg.system_id->empty())
+    return refuse(vg, fmt::format("it belongs to the host with system ID {}", printable(*vg.system_id)),
+                  "change it there, or take the system ID away there (vgchange --systemid '')");
+  if (vg.lock_type && *vg.lock_type != "none")
+    return refuse(vg, fmt::format("it is shared between hosts (lock type {})", printable(*vg.lock_type)),
+                  "change it on a host that holds its locks");
+  if (has(vg.status, "EXPORTED")) return refuse(vg, "it is exported", "import it first (vgimport)");
+  return std::nullopt;
+}
+
+void DiskSet::commit(const std::string& vg_name, lvm::VolumeGroup next, std::string_view description,
+                     Contradiction contradiction) {
   Impl& impl = *impl_;
   impl.require_exclusive();
   const Group* old = nullptr;
   for (const Group& group : impl.groups)
     if (group.vg.name == vg_name) old = &group;
-  if (old != nullptr) require_ours(*old);
+  if (old != nullptr) require_ours(*old, contradiction);
   if (old == nullptr || next.name != vg_name)
     for (const Group& group : impl.groups)
       if (group.vg.name == next.name)
@@ -136,7 +147,7 @@ void DiskSet::remove_group(const std::string& vg_name) {
   Impl& impl = *impl_;
   impl.require_exclusive();
   const Group& old = group(vg_name);
-  require_ours(old);
+  require_ours(old, Contradiction::refuse);
   for (const lvm::PhysicalVolume& pv : old.vg.pvs)
     if (!old.pvs.contains(pv.id.plain()))
       throw Error(ErrorKind::refused,

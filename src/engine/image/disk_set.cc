@@ -357,6 +357,7 @@ block::WritableDevicePtr DiskSet::open_layer_writable(const Group& group, const 
   return in_context(
       [&] { return volume_words(group, lv); },
       [&] {
+        if (const auto refusal = write_refusal(group)) throw *refusal;
         const auto resolve = [&](const std::string& name) -> block::WritableDevicePtr {
           if (!name.starts_with("pv:"))
             throw Error(ErrorKind::unsupported,

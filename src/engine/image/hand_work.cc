@@ -18,6 +18,7 @@ OpContext quiet_context(DiskSet& disks, std::string command) {
           .command = std::move(command),
           .yes = true,
           .is_open = {},
+          .has_died = {},
           .stop = {}};
 }
 

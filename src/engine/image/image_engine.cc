@@ -122,12 +122,20 @@ Place locate(const DiskSet& disks, const VolumeName& name) {
   return {&group, lv};
 }
 
+// Error(refused), with the reason, for a volume that cannot be written.
+std::shared_ptr<LiveVolumes::Handle> open_to_write(LiveVolumes& volumes, const VolumeName& name) {
+  const auto volume = volumes.find(name);
+  if (volume && !volume->unwritable.empty())
+    throw Error(ErrorKind::refused, fmt::format("volume {} is not written: {}", printable(name.str()), volume->unwritable));
+  return volumes.open(name);
+}
+
 // Writing to a quiet image, with copy on write towards the volume's snapshots.
 class QuietVolume final : public block::WritableDevice {
  public:
   QuietVolume(std::unique_ptr<DiskSet> disks, const VolumeName& name)
       : volumes_(std::move(disks), false),
-        handle_(volumes_.open(name)),
+        handle_(open_to_write(volumes_, name)),
         name_(name.str()),
         size_(handle_->size()) {}
   ~QuietVolume() override {

@@ -77,7 +77,8 @@ class DiskSet {
   block::DevicePtr open_lv(const Group& group, const lvm::LogicalVolume& lv) const;
   // A layer: "real" (below snapshot-origin), "cow" (the store itself).
   block::DevicePtr open_layer(const Group& group, const lvm::LogicalVolume& lv, std::string_view layer) const;
-  // The same two, writable, linear and striped only. No copy on write: for SnapshotSet and for fresh LVs.
+  // The same two, writable, linear and striped only. No copy on write: for SnapshotSet and for fresh LVs. Error as of
+  // write_refusal().
   block::WritableDevicePtr open_layer_writable(const Group& group, const lvm::LogicalVolume& lv,
                                                std::string_view layer);
 
@@ -88,7 +89,10 @@ class DiskSet {
   // must be orphans on these images: their labels are marked in use after the commit. PVs that `next` no
   // longer lists are cleared and marked unused after the commit. A `next` with another name renames the
   // group. Scans again at the end.
-  void commit(const std::string& vg_name, lvm::VolumeGroup next, std::string_view description);
+  // With Contradiction::settle a group that contradicts itself is no refusal: `next` is what is right.
+  enum class Contradiction { refuse, settle };
+  void commit(const std::string& vg_name, lvm::VolumeGroup next, std::string_view description,
+              Contradiction contradiction = Contradiction::refuse);
   // Takes the group away: all its metadata areas are cleared, its labels marked unused. Same refusals. Scans
   // again.
   void remove_group(const std::string& vg_name);
@@ -111,6 +115,10 @@ class DiskSet {
   explicit DiskSet(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// Why neither the group's volumes nor its metadata may be written, whatever is asked for: its metadata contradicts itself,
+// or it is foreign (system_id), shared (lock_type) or exported.
+std::optional<Error> write_refusal(const DiskSet::Group& group);
 
 // The images belong to a running `respaldo activate`: talk to it instead.
 struct ActivationAddress {

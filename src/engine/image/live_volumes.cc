@@ -9,9 +9,14 @@
 #include <mutex>
 #include <set>
 #include <shared_mutex>
+#include <utility>
 
 #include "base/printable.h"
+#include "base/units.h"
 #include "dm/cow_store.h"
+#include "dm/table.h"
+#include "engine/image/vg_edit.h"
+#include "os/shared_mutex.h"
 
 namespace respaldo::engine {
 
@@ -26,12 +31,22 @@ struct Mapped {
   std::atomic<std::int64_t>* last_write = nullptr;  // in Impl
 };
 
-// One origin with its snapshots; survives a new mapping as long as the origin's identity stays.
+// What a snapshot in the set was added as.
+struct Store {
+  std::string id;   // UUID: names are what the user changes
+  dm::Table table;  // of the store's extents
+  std::uint64_t extents = 0, size = 0, chunk = 0;
+  bool was_valid = false;  // when it was added first
+
+  // The same snapshot, at most longer.
+  bool is(const Store& other) const { return id == other.id && size == other.size && chunk == other.chunk; }
+};
+
+// One origin with its snapshots; survives a new mapping as long as it lies where it lay.
 struct Origin {
-  std::unique_ptr<dm::SnapshotSet> set;
-  std::map<std::string, std::uint64_t> stores;  // snapshot LV name -> extents of its store
-  std::map<std::string, std::string> ids;       // snapshot LV name -> UUID
-  std::uint64_t extents = 0;
+  std::shared_ptr<dm::SnapshotSet> set;
+  dm::Table table;
+  std::map<std::string, Store> stores;  // by the snapshot's name
 };
 
 // Another time than before, whatever the clock says.
@@ -53,12 +68,20 @@ bool copies_on_write(const lvm::LogicalVolume& lv) {
   });
 }
 
+// Whether the store was only extended: what lies in it is where it was.
+bool grew(const lvm::VolumeGroup& vg, const lvm::LogicalVolume& cow, const Store& before) {
+  if (before.extents == 0 || before.extents >= cow.extents()) return false;
+  lvm::LogicalVolume cut = cow;
+  truncate_lv(cut, before.extents);
+  return vg.table(cut, "cow") == before.table;
+}
+
 }  // namespace
 
 struct LiveVolumes::Impl {
   std::unique_ptr<DiskSet> disks;
   bool read_only = false;
-  mutable std::shared_mutex gate;
+  mutable os::WriterFirstMutex gate;  // readers without end must not keep run_paused() waiting
   std::map<VolumeName, Mapped> volumes;
   std::map<VolumeName, std::atomic<std::int64_t>> last_writes;  // outlives a new mapping
   std::map<std::string, Origin> origins;  // by "VG UUID + LV UUID" of the origin
@@ -66,51 +89,93 @@ struct LiveVolumes::Impl {
   std::map<VolumeName, int> open_counts;
   std::set<VolumeName> claimed;  // each has an open count of 1
 
+  // All that is mapped, before it takes the place of what was.
+  struct Mapping {
+    std::map<VolumeName, Mapped> volumes;
+    std::map<std::string, Origin> origins;
+  };
   void map();
-  void map_group(const DiskSet::Group& group, std::map<std::string, Origin>& kept);
+  void map_group(const DiskSet::Group& group, Mapping& next);
+  // Brings the set in step with the metadata. Why the origin must not be written; empty when it may.
+  std::string follow(const DiskSet::Group& group, const lvm::LogicalVolume& lv, Origin& origin, Mapping& next);
+  Mapped& add(const DiskSet::Group& group, const lvm::LogicalVolume& lv, std::uint64_t size,
+              std::optional<std::string> origin, Mapping& next);
+  std::string why_read_only(const DiskSet::Group& group, const lvm::LogicalVolume& lv) const;
   Mapped& at(const VolumeName& name);
   void flush();
 };
 
-void LiveVolumes::Impl::map() {
-  volumes.clear();
-  std::map<std::string, Origin> kept;
-  for (const DiskSet::Group& group : disks->groups())
-    if (!group.name_is_ambiguous) map_group(group, kept);
-  origins = std::move(kept);
+namespace {
+
+// What cannot be opened is told by `mapped`, and harms nothing else.
+template <class Open>
+bool attempt(Mapped& mapped, Open open) {
+  try {
+    open();
+    return true;
+  } catch (const std::exception& error) {
+    mapped.readable = mapped.writable = nullptr;
+    mapped.info.writable = false;
+    mapped.info.unreadable = error.what();
+    return false;
+  }
 }
 
-void LiveVolumes::Impl::map_group(const DiskSet::Group& group, std::map<std::string, Origin>& kept) {
+}  // namespace
+
+void LiveVolumes::Impl::map() {
+  Mapping next;
+  try {
+    for (const DiskSet::Group& group : disks->groups())
+      if (!group.name_is_ambiguous) map_group(group, next);
+  } catch (...) {
+    // The old places may be somebody else's by now.
+    volumes.clear();
+    origins.clear();
+    throw;
+  }
+  volumes.swap(next.volumes);
+  origins.swap(next.origins);
+}
+
+Mapped& LiveVolumes::Impl::add(const DiskSet::Group& group, const lvm::LogicalVolume& lv, std::uint64_t size,
+                               std::optional<std::string> origin, Mapping& next) {
+  Mapped mapped;
+  mapped.info.name = {group.vg.name, lv.name};
+  mapped.info.size = size;
+  mapped.uuid = lv.id.dashed();
+  mapped.vg_uuid = group.vg.id.dashed();
+  mapped.kind = origin ? "snapshot" : lv.kind();
+  mapped.origin = std::move(origin);
+  mapped.last_write = &last_writes[mapped.info.name];
+  return next.volumes[mapped.info.name] = std::move(mapped);
+}
+
+std::string LiveVolumes::Impl::why_read_only(const DiskSet::Group& group, const lvm::LogicalVolume& lv) const {
+  if (read_only) return "the images are open for reading only";
+  if (!lv.writable()) return "it is marked read-only";
+  if (!copies_on_write(lv)) return "it is not made of physical volumes alone";
+  const auto snapshots = group.vg.snapshots_of(lv);
+  if (std::any_of(snapshots.begin(), snapshots.end(), [](const auto& s) { return s.merging; }))
+    return "a snapshot is being merged into it";
+  const auto refusal = write_refusal(group);
+  return refusal ? refusal->what() : "";
+}
+
+void LiveVolumes::Impl::map_group(const DiskSet::Group& group, Mapping& next) {
   const lvm::VolumeGroup& vg = group.vg;
-  const auto add = [&](const lvm::LogicalVolume& lv, std::uint64_t size,
-                       std::optional<std::string> origin) -> Mapped& {
-    Mapped mapped;
-    mapped.info = {{vg.name, lv.name}, size, false, {}};
-    mapped.uuid = lv.id.dashed();
-    mapped.vg_uuid = vg.id.dashed();
-    mapped.kind = origin ? "snapshot" : lv.kind();
-    mapped.origin = std::move(origin);
-    mapped.last_write = &last_writes[mapped.info.name];
-    return volumes[{vg.name, lv.name}] = std::move(mapped);
-  };
-  const auto attempt = [](Mapped& mapped, auto&& open) {
-    try {
-      open();
-    } catch (const Error& error) {
-      mapped.info.unreadable = error.what();
-    }
-  };
   for (const lvm::LogicalVolume& lv : vg.lvs) {
-    if (!lv.visible() || lv.segments.empty() ||
-        std::holds_alternative<lvm::SnapshotSegment>(lv.segments.front().body) ||
+    if (!lv.visible() || lv.segments.empty() || is_snapshot_pseudo(lv) ||
         std::holds_alternative<lvm::ThinPoolSegment>(lv.segments.front().body))
       continue;
     const auto snapshots = vg.snapshots_of(lv);
-    const bool merging =
-        std::any_of(snapshots.begin(), snapshots.end(), [](const auto& s) { return s.merging; });
-    const bool live = !read_only && lv.writable() && copies_on_write(lv) && !merging;
+    const auto add_snapshot = [&](const auto& binding) -> Mapped& {
+      return add(group, *binding.cow, binding.virtual_extents * vg.extent_bytes(), lv.name, next);
+    };
+    Mapped& mapped = add(group, lv, vg.lv_bytes(lv), std::nullopt, next);
+    mapped.info.unwritable = why_read_only(group, lv);
+    const bool live = mapped.info.unwritable.empty();
     if (!live || snapshots.empty()) {
-      Mapped& mapped = add(lv, vg.lv_bytes(lv), std::nullopt);
       attempt(mapped, [&] {
         if (live) {
           mapped.writable = disks->open_layer_writable(group, lv, "real");
@@ -121,58 +186,84 @@ void LiveVolumes::Impl::map_group(const DiskSet::Group& group, std::map<std::str
         }
       });
       for (const auto& binding : snapshots) {
-        Mapped& snapshot = add(*binding.cow, binding.virtual_extents * vg.extent_bytes(), lv.name);
+        Mapped& snapshot = add_snapshot(binding);
+        snapshot.info.unwritable = mapped.info.unwritable;
         attempt(snapshot, [&] { snapshot.readable = disks->open_lv(group, *binding.cow); });
       }
       continue;
     }
-    const std::string key = vg.id.plain() + lv.id.plain();
     Origin origin;
-    if (auto before = origins.find(key); before != origins.end() && before->second.extents == lv.extents()) {
-      origin = std::move(before->second);
-    } else {
-      origin.set = std::make_unique<dm::SnapshotSet>(disks->open_layer_writable(group, lv, "real"));
-      origin.extents = lv.extents();
-    }
-    // Names are what the user changes; a store is known by its UUID.
-    for (auto it = origin.ids.begin(); it != origin.ids.end();) {
-      const bool stays = std::any_of(snapshots.begin(), snapshots.end(), [&](const auto& s) {
-        return s.cow->name == it->first && s.cow->id.plain() == it->second;
-      });
-      if (stays) {
-        ++it;
-        continue;
+    const std::string key = vg.id.plain() + lv.id.plain();
+    const bool opened = attempt(mapped, [&] {
+      auto real = disks->open_layer_writable(group, lv, "real");
+      dm::Table table = vg.table(lv, "real");
+      if (const auto before = origins.find(key); before != origins.end() && before->second.table == table) {
+        origin = before->second;
+        return;
       }
-      origin.set->remove(it->first);
-      origin.stores.erase(it->first);
-      it = origin.ids.erase(it);
+      origin.set = std::make_shared<dm::SnapshotSet>(std::move(real));
+      origin.table = std::move(table);
+    });
+    if (!opened) {
+      for (const auto& binding : snapshots) add_snapshot(binding).info.unreadable = mapped.info.unreadable;
+      continue;
     }
-    Mapped& mapped = add(lv, vg.lv_bytes(lv), std::nullopt);
-    for (const auto& binding : snapshots) {
-      const std::string& name = binding.cow->name;
-      Mapped& snapshot = add(*binding.cow, binding.virtual_extents * vg.extent_bytes(), lv.name);
-      attempt(snapshot, [&] {
-        if (!origin.ids.contains(name)) {
-          origin.set->add(name, disks->open_layer_writable(group, *binding.cow, "cow"),
-                          binding.virtual_extents * vg.extent_bytes(), binding.chunk_sectors * 512);
-          origin.ids[name] = binding.cow->id.plain();
-        } else if (origin.stores[name] != binding.cow->extents()) {
-          origin.set->grow(name, disks->open_layer_writable(group, *binding.cow, "cow"));
-        }
-        origin.stores[name] = binding.cow->extents();
-        snapshot.writable = origin.set->snapshot_device(name);
-        snapshot.readable = snapshot.writable;
-        snapshot.info.writable = binding.cow->writable();
-        if (!snapshot.info.writable) snapshot.writable = nullptr;
-        if (!origin.set->status(name).valid)
-          snapshot.info.unreadable = "the snapshot is invalid: its COW store overflowed";
-      });
-    }
-    mapped.writable = origin.set->origin_device();
-    mapped.readable = mapped.writable;
-    mapped.info.writable = true;
-    kept[key] = std::move(origin);
+    mapped.info.unwritable = follow(group, lv, origin, next);
+    mapped.readable = origin.set->origin_device();
+    if (mapped.info.unwritable.empty()) mapped.writable = origin.set->origin_device();
+    mapped.info.writable = mapped.writable != nullptr;
+    mapped.info.held_back = mapped.writable == nullptr;
+    next.origins[key] = std::move(origin);
   }
+}
+
+std::string LiveVolumes::Impl::follow(const DiskSet::Group& group, const lvm::LogicalVolume& lv, Origin& origin,
+                                      Mapping& next) {
+  const lvm::VolumeGroup& vg = group.vg;
+  const auto snapshots = vg.snapshots_of(lv);
+  const auto forget = [&](std::map<std::string, Store>::iterator at) {
+    origin.set->remove(at->first);
+    return origin.stores.erase(at);
+  };
+  for (auto it = origin.stores.begin(); it != origin.stores.end();) {
+    const bool stays = std::any_of(snapshots.begin(), snapshots.end(), [&](const auto& s) {
+      return s.cow->name == it->first && s.cow->id.plain() == it->second.id;
+    });
+    it = stays ? std::next(it) : forget(it);
+  }
+  std::string problem;
+  for (const auto& binding : snapshots) {
+    const std::string& name = binding.cow->name;
+    const std::uint64_t size = binding.virtual_extents * vg.extent_bytes();
+    Mapped& snapshot = add(group, *binding.cow, size, lv.name, next);
+    const bool follows = attempt(snapshot, [&] {
+      Store store{binding.cow->id.plain(), vg.table(*binding.cow, "cow"), binding.cow->extents(), size,
+                  binding.chunk_sectors * kSector};
+      auto cow = disks->open_layer_writable(group, *binding.cow, "cow");
+      auto known = origin.stores.find(name);
+      const bool had = known != origin.stores.end();
+      store.was_valid = had && known->second.was_valid;
+      if (had && known->second.is(store) && grew(vg, *binding.cow, known->second)) {
+        origin.set->grow(name, std::move(cow));
+        known->second = std::move(store);
+      } else if (!had || !known->second.is(store) || known->second.table != store.table) {
+        if (had) forget(known);
+        origin.set->add(name, std::move(cow), store.size, store.chunk);
+        if (!had) store.was_valid = origin.set->status(name).valid;
+        origin.stores.emplace(name, std::move(store));
+      }
+      snapshot.readable = origin.set->snapshot_device(name);
+      snapshot.info.writable = binding.cow->writable();
+      if (snapshot.info.writable) snapshot.writable = origin.set->snapshot_device(name);
+      if (!snapshot.info.writable) snapshot.info.unwritable = "it is marked read-only";
+    });
+    if (!follows)
+      problem = fmt::format("its snapshot {} cannot follow ({}): give its disk, or remove the snapshot", printable(name),
+                            snapshot.info.unreadable);
+    else if (!origin.set->status(name).valid)
+      snapshot.info.unreadable = "the snapshot is invalid: its COW store overflowed";
+  }
+  return problem;
 }
 
 void LiveVolumes::Impl::flush() {
@@ -226,8 +317,8 @@ std::optional<CowFigures> LiveVolumes::cow(const VolumeName& snapshot) const {
   auto it = impl_->volumes.find(snapshot);
   if (it == impl_->volumes.end() || !it->second.origin) return std::nullopt;
   for (const auto& [key, origin] : impl_->origins) {
-    auto id = origin.ids.find(snapshot.lv);
-    if (id != origin.ids.end() && lvm::Uuid::parse(it->second.uuid)->plain() == id->second)
+    auto store = origin.stores.find(snapshot.lv);
+    if (store != origin.stores.end() && lvm::Uuid::parse(it->second.uuid)->plain() == store->second.id)
       return figures(origin.set->status(snapshot.lv));
   }
   // Not live (read-only, or its origin is): what the store itself says.
@@ -237,6 +328,21 @@ std::optional<CowFigures> LiveVolumes::cow(const VolumeName& snapshot) const {
   const auto store = impl_->disks->open_layer(group, *lv, "cow");
   const auto binding = group.vg.snapshot_binding(*lv);
   return figures(dm::CowStore::load(*store, binding ? binding->chunk_sectors * 512 : 4096).status());
+}
+
+std::vector<VolumeName> LiveVolumes::died() const {
+  std::shared_lock lock(impl_->gate);
+  std::vector<VolumeName> names;
+  for (const auto& [name, mapped] : impl_->volumes) {
+    if (!mapped.origin) continue;
+    for (const auto& [key, origin] : impl_->origins) {
+      const auto store = origin.stores.find(name.lv);
+      if (store != origin.stores.end() && lvm::Uuid::parse(mapped.uuid)->plain() == store->second.id &&
+          store->second.was_valid && !origin.set->status(name.lv).valid)
+        names.push_back(name);
+    }
+  }
+  return names;
 }
 
 std::vector<VolumeInfo> LiveVolumes::volume_infos() const {
@@ -315,7 +421,9 @@ class LiveVolumes::OpenVolume final : public Handle {
   template <class Body>
   void change(std::uint64_t offset, std::uint64_t length, Body body) {
     Mapped& mapped = impl_->at(name_);
-    if (!mapped.writable) throw Error(ErrorKind::refused, fmt::format("{} is read-only here", name_.str()));
+    if (!mapped.writable)
+      throw Error(ErrorKind::refused,
+                  fmt::format("{} is read-only here: {}", printable(name_.str()), mapped.info.unwritable));
     if (offset > mapped.info.size || length > mapped.info.size - offset)
       throw Error(ErrorKind::no_space, fmt::format("{} ends at byte {}", name_.str(), mapped.info.size));
     // Before and after: who looks at the time while it is written finds another one afterwards.

@@ -33,9 +33,10 @@ struct OpContext {
   bool test = false;                              // --test: nothing is written
   bool yes = false;
   unsigned force = 0;
-  // An activation serves these images; then is_open tells what somebody uses right now.
+  // An activation serves these images; then is_open tells what somebody uses right now, and has_died which snapshots
+  // are lost, whatever their stores say.
   bool active = false;
-  std::function<bool(const VolumeName&)> is_open;
+  std::function<bool(const VolumeName&)> is_open, has_died;
   Progress* progress = nullptr;
   std::stop_token stop;
 };

@@ -56,6 +56,7 @@ class LvmOps : public ::testing::Test {
             .host = "host",
             .command = "test",
             .is_open = {},
+            .has_died = {},
             .stop = {}};
   }
 

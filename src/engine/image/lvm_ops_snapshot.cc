@@ -20,6 +20,20 @@ void require_chunk(std::uint64_t bytes) {
     throw Error(ErrorKind::usage, "Chunk size must be a power of 2 in the range 4K to 512K.");
 }
 
+// What lies on a lost PV could be neither saved to a store, nor kept in one.
+void require_all_there(const DiskSet::Group& group, const lvm::LogicalVolume& lv) {
+  for (const lvm::Segment& segment : lv.segments)
+    if (const auto* striped = std::get_if<lvm::StripedSegment>(&segment.body))
+      for (const lvm::SegmentArea& area : striped->areas) {
+        const lvm::PhysicalVolume* pv = group.vg.find_pv(area.name);
+        if (pv != nullptr && (pv->missing_flag() || !group.pvs.contains(pv->id.plain())))
+          throw Error(ErrorKind::missing,
+                      fmt::format("{} lies on PV {}, which is missing.", full_name(group.vg.name, lv.name),
+                                  pv->id.dashed()),
+                      "bring it back with vgextend --restoremissing, or remove the volume");
+      }
+}
+
 }  // namespace
 
 void create_snapshot(OpContext& context, const SnapshotRequest& given) {
@@ -37,6 +51,7 @@ void create_snapshot(OpContext& context, const SnapshotRequest& given) {
     throw Error(ErrorKind::unsupported,
                 fmt::format("{} is of type {}: thick snapshots of it are made by lvm2 alone",
                             full_name(group.vg.name, origin.name), origin.segments.front().type));
+  require_all_there(group, origin);
   for (const auto& binding : group.vg.snapshots_of(origin))
     if (binding.merging)
       throw Error(ErrorKind::refused,
@@ -81,6 +96,8 @@ void pair_existing(OpContext& context, const VolumeName& origin, const std::stri
         "Unable to convert an LV into a snapshot of itself, of a snapshot, or with snapshots of its own.");
   if (!is_plain(group.vg, origin_lv) || !is_plain(group.vg, store_lv))
     throw Error(ErrorKind::unsupported, "Only linear and striped volumes can be paired here.");
+  require_all_there(group, origin_lv);
+  require_all_there(group, store_lv);
   if (zero && context.force == 0) {
     context.warn(fmt::format("  WARNING: Converting logical volume {} to snapshot exception store.",
                              full_name(origin.vg, store)));

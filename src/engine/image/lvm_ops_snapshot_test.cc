@@ -47,6 +47,17 @@ TEST_F(Snapshots, a_snapshot_shows_what_the_origin_was) {
   EXPECT_EQ(reopened().group("vg0").vg.snapshots_of(*lv("root")).size(), 1U);
 }
 
+TEST_F(Snapshots, none_is_made_of_a_volume_on_a_missing_pv) {
+  make_lv("far", 4, {"b.img"});
+  lvm::VolumeGroup next = group().vg;
+  next.pvs.at(1).flags.emplace_back("MISSING");
+  disks().commit("vg0", std::move(next), "test");
+  const std::uint64_t seqno = group().vg.seqno;
+  EXPECT_EQ(error_of([&] { make_snapshot("far", "snap", 4); }).kind(), ErrorKind::missing);
+  EXPECT_EQ(reopened().group("vg0").vg.seqno, seqno);
+  make_snapshot("root", "snap", 10);
+}
+
 TEST_F(Snapshots, a_store_begins_empty_whatever_lay_there) {
   make_snapshot("root", "old", 6);
   overwrite(0, kMiB, 3);

@@ -46,6 +46,7 @@ class Ops : public ::testing::Test {
                  force,
                  false,
                  {},
+                 {},
                  nullptr,
                  {}};
     body(op);

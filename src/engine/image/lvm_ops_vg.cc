@@ -260,7 +260,8 @@ void restore_group(OpContext& context, const std::string& name, std::string_view
                   "make it with pvcreate --uuid UUID --restorefile FILE IMAGE");
     pv.device_hint = at->name;
   }
-  commit(context, name, std::move(next));
+  if (!context.test)
+    context.disks.commit(name, std::move(next), "Write from " + context.command + ".", DiskSet::Contradiction::settle);
   context.print(fmt::format("  Restored volume group {}.", printable(name)));
 }
 
@@ -282,7 +283,8 @@ void check_group(OpContext& context, const std::string& name, bool update) {
   }
   if (bad)
     throw Error(ErrorKind::corrupt, fmt::format("The volume group \"{}\" has problems.", printable(name)),
-                "see the warnings; vgck --updatemetadata writes all copies anew");
+                group.inconsistent ? write_refusal(group)->hint()
+                                   : "see the warnings; vgck --updatemetadata writes all copies anew");
 }
 
 }  // namespace respaldo::engine

@@ -196,6 +196,7 @@ INSTANTIATE_TEST_SUITE_P(
         Kind{"large_dir", {"-t", "ext4", "-O", "large_dir,ea_inode,verity,encrypt"}},
         Kind{"orphan_file", {"-t", "ext4", "-O", "orphan_file"}},
         Kind{"fast_commit", {"-t", "ext4", "-O", "fast_commit"}}, Kind{"no_filetype", {"-t", "ext2", "-O", "^filetype"}},
+        Kind{"mmp", {"-t", "ext4", "-O", "mmp"}},
         Kind{"big_inodes", {"-t", "ext4", "-I", "1024"}}),
     [](const auto& param) { return std::string(param.param.name); });
 

@@ -132,7 +132,8 @@ Error damaged(const block::Device& device, std::string what) {
 
 // Everything that decides how much is read and allocated later on.
 void check_superblock(const block::Device& device, const ext2_super_block& super) {
-  const std::uint32_t known = EXT2_LIB_FEATURE_INCOMPAT_SUPP;
+  // Multi-mount protection concerns who writes; the library lists it only where it is built to write.
+  const std::uint32_t known = EXT2_LIB_FEATURE_INCOMPAT_SUPP | EXT4_FEATURE_INCOMPAT_MMP;
   if (const std::uint32_t unknown = super.s_feature_incompat & ~known; unknown != 0)
     throw Error(ErrorKind::unsupported,
                 fmt::format("{}: the ext filesystem has incompatible features 0x{:x} that are not known",
