@@ -306,6 +306,7 @@ class World {
                          .yes = true,
                          .force = 1,
                          .is_open = {},
+                         .has_died = {},
                          .stop = {}};
     body(op);
   }
