@@ -34,7 +34,12 @@ std::string trimmed(std::string text) {
 }
 
 std::string password_from_file(const std::string& file) {
-  return trimmed(in_context([] { return "reading the password file"; }, [&] { return os::read_text(file, 1U << 20); }));
+  try {
+    return trimmed(in_context([] { return "reading the password file"; }, [&] { return os::read_text(file, 1U << 20); }));
+  } catch (Error& error) {
+    if (error.hint().empty()) error.set_hint("--password-file, or $RESPALDO_PASSWORD_FILE, names it");
+    throw;
+  }
 }
 
 std::string password_from_command(const std::string& line) {
@@ -43,7 +48,8 @@ std::string password_from_command(const std::string& line) {
   auto result = os::run_command(words);
   if (result.exit_code != 0)
     throw Error(ErrorKind::usage, fmt::format("the password command ended with exit code {}: {}",
-                                              result.exit_code, trimmed(result.err)));
+                                              result.exit_code, trimmed(result.err)),
+                "run it by hand: it must print the password, and end with exit code 0");
   std::string password = trimmed(result.out);
   crypto::wipe(result.out.data(), result.out.size());
   return password;

@@ -24,6 +24,7 @@
 #include "backup/work_list.h"
 #include "base/endian.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "crypto/crypto.h"
 #include "fs/probe/probe.h"
 #include "journal/names.h"
@@ -154,7 +155,8 @@ class Run {
     choose_bases();
     open_savers();
     read_all();
-    for (const Job& job : jobs_) summary_.incomplete |= !job.facts.lost.empty();
+    for (const Job& job : jobs_)
+      if (!job.facts.lost.empty()) lacks(fmt::format("{}: {}", job.name.str(), view::describe(job.facts.lost)));
     if (!options_.dry_run) {
       commit();
       keep_bases();
@@ -273,7 +275,8 @@ class Run {
                    job.plan = plan_volume(device, job.map);
                  });
       job.facts.free_bytes = job.map.free.total();
-      summary_.incomplete |= job.files.damaged;
+      if (job.files.damaged)
+        for (const std::string& warning : job.files.warnings) lacks(fmt::format("{}: {}", job.name.str(), warning));
       for (const std::string& note : job.files.notes)
         summary_.notes.push_back(fmt::format("{}: {}", job.name.str(), note));
       for (const std::string& warning : job.files.warnings)
@@ -574,8 +577,21 @@ class Run {
       job.file_roots.emplace_back(view.folder, std::move(result.root));
     }
     add_lost_files(job, view, facts);
-    summary_.incomplete |= facts.finding_count > 0;
+    if (facts.finding_count > 0) lacks(fmt::format("{}/{}: {}", job.name.str(), facts.folder, first_finding(facts)));
     job.facts.file_views.push_back(std::move(facts));
+  }
+
+  void lacks(std::string what) {
+    summary_.incomplete = true;
+    summary_.missing.push_back(std::move(what));
+  }
+
+  static std::string first_finding(const view::FileViewFacts& facts) {
+    if (facts.findings.empty()) return fmt::format("{} entries are damaged", facts.finding_count);
+    constexpr std::size_t kLongest = 200;  // a hook's environment holds it, too
+    const auto& first = facts.findings.front();
+    return fmt::format("{}{}{}{}", printable(first.path.substr(0, kLongest)), first.path.empty() ? "" : ": ", printable(first.what),
+                       facts.finding_count > 1 ? fmt::format(", and {} more", facts.finding_count - 1) : "");
   }
 
   static void add_findings(view::FileViewFacts& facts, const std::vector<fs::Finding>& findings,

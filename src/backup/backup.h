@@ -75,6 +75,7 @@ struct BackupSummary {
   repo::WriterTotals totals;
   double seconds = 0;
   bool incomplete = false;  // ranges were lost and skipped, or a filesystem is damaged
+  std::vector<std::string> missing;  // then what it lacks: a line for each volume and each damaged filesystem
   std::vector<std::string> notes;  // what is in the image view alone
   std::vector<std::string>
       warnings;  // the backup is sound, but something should be seen to (a stray snapshot)

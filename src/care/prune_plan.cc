@@ -306,7 +306,7 @@ UnusedLimit UnusedLimit::parse(std::string_view text) {
                   "write a share below 100%, a size, or `unlimited`");
   } else {
     limit.kind = Kind::bytes;
-    limit.bytes = parse_size(text, "--max-unused");
+    limit.bytes = parse_size(text, "--max-unused", kMiB);
   }
   return limit;
 }

@@ -127,6 +127,11 @@ class Prune : public ::testing::Test {
   std::map<repo::SnapshotId, std::string> images_;
 };
 
+TEST(UnusedLimit, a_size_without_a_unit_is_mib) {
+  EXPECT_EQ(UnusedLimit::parse("2").bytes, 2U << 20);
+  EXPECT_EQ(UnusedLimit::parse("2b").bytes, 2U);
+}
+
 TEST_F(Prune, removes_what_no_backup_needs) {
   const auto old = store_range(0, kChunks);
   store_range(0, kChunks, 3);

@@ -25,6 +25,7 @@ app::ExitCode start_in_background(app::Context& context, std::vector<std::string
   words.insert(words.begin(), "respaldo");
   words.insert(words.end(), {"--ready-fd", std::to_string(writing.get())});
   if (context.options().verbosity == 0) words.emplace_back("-q");
+  if (context.options().json) words.emplace_back("--json");
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

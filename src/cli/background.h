@@ -10,7 +10,7 @@
 
 namespace respaldo::cli {
 
-// Runs this program with `words` (and "--ready-fd N", "-q") in a session of its own and waits until it calls
+// Runs this program with `words` (and "--ready-fd N", "-q", "--json") in a session of its own and waits until it calls
 // detach(), or ends: then its exit code is the result. Says "`where_text` FOLDER", or gives {"mount_point",
 // "pid"}.
 app::ExitCode start_in_background(app::Context& context, std::vector<std::string> words,

@@ -38,7 +38,7 @@ TEST_F(BackupEnd, a_stop_before_it_is_listed_saves_nothing) {
   stop_at = kVerifies;
   const Outcome outcome = respaldo({"--json", "backup", "vg0/home", "--verify"});
   EXPECT_EQ(outcome.code, 130);
-  EXPECT_THAT(outcome.err, AllOf(HasSubstr("no backup was saved"), HasSubstr("\"exit_code\":130")));
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("no backup was saved"), HasSubstr("\"exit_code\":130"), HasSubstr("\"kind\":\"interrupted\"")));
   EXPECT_EQ(must_json({"list"}).size(), 0U);
 }
 
@@ -88,10 +88,11 @@ TEST_F(BackupEnd, the_failure_hook_is_told_whatever_fails) {
 TEST_F(BackupEnd, an_incomplete_one_is_no_success) {
   lose_the_end_of_the_disk();
   const std::string told = this->told({"vg0/root", "--on-read-error", "skip"}, 3);
-  EXPECT_THAT(told, AllOf(StartsWith("failure 3, 0 locks, vg0/root: "), HasSubstr("incomplete")));
+  EXPECT_THAT(told, AllOf(StartsWith("failure 3, 0 locks, vg0/root: "), HasSubstr("incomplete: vg0/root: 3.00 MiB")));
   ASSERT_EQ(must_json({"list"}).size(), 1U);
   EXPECT_EQ(must_json({"list"})[0]["incomplete"], true);
   EXPECT_THAT(must({"list"}), HasSubstr("INCOMPLETE"));
+  EXPECT_THAT(must({"show", "latest"}), AllOf(HasSubstr("INCOMPLETE"), HasSubstr("  LOST          3.00 MiB at byte ")));
 }
 
 TEST_F(BackupEnd, an_incomplete_one_does_not_replace_the_last_whole_one) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/units.h"
 #include "care/policy.h"
 #include "engine/volume_engine.h"
 #include "parity/parity_backend.h"
@@ -36,7 +37,8 @@ care::BackupFilter FilterWords::filter() const {
   care::BackupFilter filter;
   filter.hosts = hosts;
   for (const std::string& list : tags) filter.tags.push_back(care::parse_tag_list(list));
-  filter.paths = paths;
+  for (const std::string& path : paths)
+    filter.paths.push_back(path.starts_with('/') || path.find('/') == path.npos ? path : "/dev/" + path);
   for (const std::string& volume : volumes)
     filter.paths.push_back("/dev/" + engine::VolumeName::parse(volume).str());
   return filter;
@@ -47,7 +49,7 @@ std::vector<repo::NamedSnapshot> readable_backups(app::Context& context) {
   auto all = context.repository().snapshots(&damaged);
   if (damaged.empty()) return all;
   for (const std::string& problem : damaged) context.warn(problem);
-  throw Error(ErrorKind::corrupt, fmt::format("{} backups cannot be read; nothing was done", damaged.size()),
+  throw Error(ErrorKind::corrupt, fmt::format("{} cannot be read; nothing was done", counted(damaged.size(), "backup")),
               parity::heal_first(context.repository().backend()) +
                   "`respaldo repair snapshots --forget` removes those that nothing can read");
 }
@@ -81,7 +83,7 @@ std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSna
 }
 
 void warn_if_none_fits(app::Context& context, std::size_t there, std::size_t fitting) {
-  if (there > 0 && fitting == 0 && !context.options().json)
+  if (there > 0 && fitting == 0)
     context.warn(fmt::format("no backup fits: {}", kFilterHint));
 }
 

@@ -11,7 +11,7 @@
 
 namespace respaldo::cli {
 
-// --host, --tag, --path, --volume, as they were typed.
+// --host, --tag, --path (a volume may be written VG/LV), --volume, as they were typed.
 struct FilterWords {
   std::vector<std::string> hosts, tags, paths, volumes;
   care::BackupFilter filter() const;  // Error(usage)
@@ -30,7 +30,7 @@ std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSna
                                                 const std::vector<std::string>& ids,
                                                 const care::BackupFilter& filter);
 
-// A warning when a filter leaves nothing of what there is: it may be misspelt. JSON shows it by itself.
+// A warning when a filter leaves nothing of what there is: it may be misspelt.
 void warn_if_none_fits(app::Context& context, std::size_t there, std::size_t fitting);
 
 Json backup_json(const repo::NamedSnapshot& backup);  // id, short_id, time, hostname, paths, tags

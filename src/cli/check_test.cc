@@ -80,6 +80,36 @@ TEST_F(CheckCommand, packs_in_no_index_are_told_in_one_line) {
   for (const fs::path& file : files("index")) fs::remove(file);
   for (const fs::path& file : files("snapshots")) fs::remove(file);
   EXPECT_THAT(must({"check"}), AllOf(HasSubstr(" packs ("), HasSubstr("are in no index: `respaldo prune` removes them\n")));
+  const auto json = must_json({"check"});
+  EXPECT_GT(json["unreferenced_packs"], 1);
+  EXPECT_GT(json["unreferenced_bytes"], 1 << 20);
+}
+
+// prune would end with what `repair index` brings back.
+TEST_F(CheckCommand, what_only_the_index_lost_is_not_called_lost) {
+  const auto only_index = [this](const std::vector<fs::path>& indexes) {
+    for (const fs::path& file : indexes) fs::remove(file);
+    const Outcome told = respaldo({"check", "-v"});
+    EXPECT_EQ(told.code, 20);
+    EXPECT_THAT(told.out, AllOf(HasSubstr("are in no index: "), Not(HasSubstr("prune` removes them"))));
+    return told.out;
+  };
+  const auto told_of = [](const std::string& out, const std::string& what) {
+    const std::size_t at = out.find(what), line = out.find('\n', at);
+    return at == out.npos ? "" : out.substr(line, out.find('\n', line + 1) - line);
+  };
+  const std::string out = only_index(files("index"));
+  for (const char* what : {"its tree", "its volumes cannot be found"})
+    EXPECT_THAT(told_of(out, what), HasSubstr("  `respaldo repair index` brings back what only the index lost; else ")) << out;
+  must({"repair", "index"});
+  must({"check"});
+
+  enable_parity();
+  const std::string healed = only_index(files("index"));
+  for (const char* what : {"its tree", "its volumes cannot be found"})
+    EXPECT_THAT(told_of(healed, what), HasSubstr("  `respaldo check --repair` heals what parity can; for the rest: `respaldo "
+                                                 "repair index` brings back")) << healed;
+  EXPECT_THAT(healed, HasSubstr("are in no index: `respaldo check --repair` heals"));
 }
 
 }  // namespace

@@ -129,6 +129,14 @@ const std::vector<Command> kCommands = {
 // An empty value is a variable of a script that is not set: what would be used instead is not what was meant.
 std::string not_empty(const std::string& value) { return value.empty() ? "the value is empty" : ""; }
 
+// CLI11 takes "-5" for a large number.
+auto whole_number(const char* of_what) {
+  return [of_what](const std::string& value) {
+    const bool number = !value.empty() && value.size() < 10 && value.find_first_not_of("0123456789") == value.npos;
+    return number ? "" : fmt::format("'{}' is no number of {}", printable(value), of_what);
+  };
+}
+
 void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, bool& quiet) {
   app.add_option("-r,--repo", options.repository,
                  "the repository: a folder, or a place at sftp:, rest: or s3: [$RESPALDO_REPOSITORY, $RESTIC_REPOSITORY]")
@@ -148,7 +156,8 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
       ->check(not_empty);
   app.add_option("--retry-lock", options.lock_patience_seconds,
                  "wait so many seconds for a locked repository")
-      ->type_name("SECONDS");
+      ->type_name("SECONDS")
+      ->check(whole_number("seconds"));
   app.add_flag("--no-lock", options.no_lock,
                "read without a lock: nothing may be pruned meanwhile (commands that write refuse it)");
   app.add_option("--connections", options.store.connections,
@@ -157,9 +166,11 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   app.add_option("--limit-upload", options.store.limit_upload, "KiB a second to such a repository [no limit]")
-      ->type_name("KIB");
+      ->type_name("KIB")
+      ->check(whole_number("KiB a second"));
   app.add_option("--limit-download", options.store.limit_download, "KiB a second from such a repository [no limit]")
-      ->type_name("KIB");
+      ->type_name("KIB")
+      ->check(whole_number("KiB a second"));
   app.add_option("--cache-dir", options.store.cache_dir,
                  "where copies of such a repository's small parts are kept [$RESPALDO_CACHE_DIR, ~/.cache/respaldo]")
       ->type_name("DIR");
@@ -184,7 +195,7 @@ void add_common_options(CLI::App& app, CommonOptions& options, int& verbose, boo
 void print_error(const World& world, const CommonOptions& options, const Error& error, ExitCode code) {
   if (options.json) {
     const nlohmann::json event = {{"event", "error"},
-                                  {"kind", to_string(error.kind())},
+                                  {"kind", code == ExitCode::interrupted ? "interrupted" : to_string(error.kind())},
                                   {"message", error.what()},
                                   {"hint", error.hint()},
                                   {"exit_code", static_cast<int>(code)}};
@@ -208,6 +219,12 @@ std::string similar(const std::string& word) {
   return closest(word, names);
 }
 
+Error no_command(const std::string& word) {
+  const std::string close = similar(word);
+  return {ErrorKind::usage, fmt::format("there is no command `{}`", printable(word)),
+          close.empty() ? "`respaldo --help` lists the commands" : fmt::format("did you mean `{}`?", close)};
+}
+
 struct Parsed {
   CommonOptions options;
   Action action;
@@ -215,20 +232,23 @@ struct Parsed {
   std::optional<ExitCode> done;  // help was printed, or the words are wrong
 };
 
-// What follows `lvm` belongs to the verb, whatever it looks like.
-std::size_t position_of_lvm(const std::vector<std::string>& words) {
+// Where the command stands, behind the common options; past the end where there is none.
+std::size_t position_of_command(const std::vector<std::string>& words) {
   constexpr std::string_view kWithValue[] = {
       "-r", "--repo", "--disk", "-p", "--password-file", "--password-command", "--retry-lock", "--config",
       "--connections", "--limit-upload", "--limit-download", "--cache-dir", "--cacert", "--tls-client-cert", "-o",
       "--option"};
   for (std::size_t i = 0; i < words.size(); ++i) {
-    if (words[i] == "lvm") return i;
     if (std::find(std::begin(kWithValue), std::end(kWithValue), words[i]) != std::end(kWithValue))
       ++i;
     else if (words[i].empty() || words[i][0] != '-')
-      return words.size();
+      return i;
   }
   return words.size();
+}
+
+bool is_command(const std::string& word) {
+  return std::ranges::any_of(kCommands, [&](const Command& command) { return word == command.name; });
 }
 
 Parsed parse(const World& world) {
@@ -237,8 +257,24 @@ Parsed parse(const World& world) {
   CLI::App& app = line.app;
   std::vector<std::string> words = world.arguments;
   if (words.empty()) words.emplace_back("--help");
-  const std::size_t lvm = position_of_lvm(words);
-  if (lvm + 1 < words.size()) words.insert(words.begin() + static_cast<std::ptrdiff_t>(lvm) + 1, "--");
+  std::size_t command = position_of_command(words);
+  const bool help = command < words.size() && words[command] == "help";
+  if (help) {
+    words.erase(words.begin() + static_cast<std::ptrdiff_t>(command));
+    command = position_of_command(words);
+    words.emplace_back("--help");
+  }
+  const std::string name = command < words.size() ? words[command] : "";
+  const bool json = std::ranges::find(words, "--json") != words.end();
+  if (help && !name.empty() && !is_command(name)) {
+    line.options.json = json;
+    print_error(world, line.options, no_command(name));
+    parsed.done = ExitCode::usage;
+    return parsed;
+  }
+  // What follows `lvm` belongs to the verb, whatever it looks like.
+  if (command + 1 < words.size() && words[command] == "lvm")
+    words.insert(words.begin() + static_cast<std::ptrdiff_t>(command) + 1, "--");
   std::reverse(words.begin(), words.end());
   try {
     app.parse(std::move(words));
@@ -252,14 +288,13 @@ Parsed parse(const World& world) {
     std::string hint = "`respaldo --help` lists the commands and options";
     for (const CLI::App* sub : app.get_subcommands())
       hint = fmt::format("see `respaldo {} --help`", sub->get_name());
-    if (app.get_subcommands().empty() && !world.arguments.empty())
-      for (const std::string& word : world.arguments)
-        if (!word.empty() && word[0] != '-')
-          if (const std::string close = similar(word); !close.empty() && close != word)
-            hint = fmt::format("did you mean `{}`?", close);
     std::string what = error.what();
     std::replace(what.begin(), what.end(), '\n', ' ');
-    print_error(world, line.options, Error(ErrorKind::usage, printable(what), hint));
+    line.options.json |= json;
+    if (app.get_subcommands().empty() && !name.empty() && !is_command(name))
+      print_error(world, line.options, no_command(name));
+    else
+      print_error(world, line.options, Error(ErrorKind::usage, printable(what), hint));
     parsed.done = ExitCode::usage;
     return parsed;
   } catch (const Error& error) {

@@ -40,7 +40,53 @@ TEST_F(Program, a_mistyped_command_is_recognised) {
   const Outcome outcome = run({"bakcup", "vg0/root"});
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("did you mean `backup`?"));
-  EXPECT_THAT(run({"xyzzyq"}).err, AllOf(Not(HasSubstr("did you mean")), HasSubstr("respaldo --help")));
+  EXPECT_THAT(run({"xyzzyq"}).err, AllOf(HasSubstr("there is no command `xyzzyq`"), Not(HasSubstr("did you mean")),
+                                         HasSubstr("respaldo --help")));
+  EXPECT_EQ(nlohmann::json::parse(run({"--json", "-r", "list", "xyzzyq"}).err)["message"], "there is no command `xyzzyq`");
+}
+
+TEST_F(Program, help_is_a_command_too) {
+  EXPECT_THAT(run({"help"}).out, HasSubstr("Look into backups:"));
+  EXPECT_THAT(run({"help", "backup"}).out, HasSubstr("--on-read-error"));
+  EXPECT_EQ(run({"help", "lvm", "lvcreate"}).out, run({"lvm", "lvcreate", "--help"}).out);
+  EXPECT_EQ(run({"help", "xyzzyq"}).code, 2);
+}
+
+TEST_F(Program, numbers_are_numbers) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"--limit-upload", "-5", "version"},
+                                                {"--limit-download=-5", "version"},
+                                                {"--limit-upload", "", "version"},
+                                                {"--retry-lock", "-1", "version"}})
+    EXPECT_EQ(run(words).code, 2) << words[0];
+  EXPECT_THAT(run({"--retry-lock", "x", "version"}).err, HasSubstr("'x' is no number of seconds"));
+  EXPECT_EQ(run({"--limit-upload", "5", "--retry-lock", "0", "version"}).code, 0);
+}
+
+TEST_F(Program, a_configuration_that_is_not_there_is_wrong_usage) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"run", "n"}, {"config", "check"}}) {
+    std::vector<std::string> all = {"--config", path("none.toml")};
+    all.insert(all.end(), words.begin(), words.end());
+    const Outcome outcome = run(all);
+    EXPECT_EQ(outcome.code, 2) << words[0];
+    EXPECT_THAT(outcome.err, HasSubstr("man respaldo.toml"));
+  }
+}
+
+TEST_F(Program, unlock_tells_who_holds_what_is_left) {
+  make_repository();
+  const auto other = repo::Repository::open(store::open_location(repository()), "secret");
+  const auto lock = repo::RepoLock::acquire(*other, repo::LockKind::shared);
+  const auto told = must_json({"unlock"});
+  EXPECT_EQ(told["left"], 1);
+  EXPECT_EQ(told["owners"][0]["pid"], ::getpid());
+  EXPECT_EQ(told["owners"][0]["exclusive"], false);
+}
+
+TEST_F(Program, whoever_takes_locks_away_writes) {
+  make_repository();
+  const Outcome outcome = respaldo({"--no-lock", "unlock"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--no-lock"));
 }
 
 TEST_F(Program, wrong_usage_says_where_help_is) {
@@ -104,7 +150,7 @@ TEST_F(Program, a_password_file_is_named_for_what_it_is) {
   Outcome outcome = run({"-r", repository(), "-p", path("empty"), "list"});
   EXPECT_EQ(outcome.code, 12);
   EXPECT_THAT(outcome.err, HasSubstr("the password is empty"));
-  EXPECT_THAT(run({"-r", repository(), "-p", "/nosuch", "list"}).err, HasSubstr("reading the password file"));
+  EXPECT_THAT(run({"-r", repository(), "-p", "/nosuch", "list"}).err, AllOf(HasSubstr("reading the password file"), HasSubstr("hint: --password-file")));
 }
 
 TEST_F(Program, values_that_are_no_values_are_refused) {
@@ -161,12 +207,34 @@ TEST_F(Program, init_refuses_passwords_that_are_empty_or_typed_differently) {
   EXPECT_FALSE(std::filesystem::exists(repository() + "/config"));
 }
 
+TEST_F(Program, init_makes_no_repository_among_other_files) {
+  namespace fs = std::filesystem;
+  fs::create_directories(repository() + "/lost+found");
+  std::ofstream(repository() + "/letter.txt") << "dear";
+  const Outcome outcome = respaldo({"init"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("holds other files, such as letter.txt"), HasSubstr(repository() + "/repository")));
+  fs::remove(repository() + "/letter.txt");
+  // Of an init that was cut off.
+  fs::create_directories(repository() + "/data/00");
+  fs::create_directories(repository() + "/keys");
+  std::ofstream(repository() + "/config-tmp-abc") << "";
+  EXPECT_THAT(must({"init"}), HasSubstr("made repository"));
+
+  std::ofstream(path("srv.img")) << "";
+  const Outcome file = run({"-r", path("srv.img"), "init"});
+  EXPECT_EQ(file.code, 1);
+  EXPECT_THAT(file.err, HasSubstr("srv.img is there, and is no folder"));
+}
+
 TEST_F(Program, keys_are_added_changed_and_removed) {
   make_repository();
   std::ofstream(path("second")) << "second";
   std::ofstream(path("third")) << "third";
   std::ofstream(path("empty")) << "";
-  const std::string added = must_json({"key", "add", "--new-password-file", path("second")})["id"];
+  const auto adding = must_json({"key", "add", "--new-password-file", path("second")});
+  EXPECT_EQ(adding["action"], "add");
+  const std::string added = adding["id"];
   EXPECT_EQ(respaldo({"key", "add", "--new-password-file", path("empty")}).code, 2);
   EXPECT_EQ(respaldo({"key", "passwd", "--new-password-file", path("empty")}).code, 2);
   auto keys = must_json({"key", "list"});
@@ -179,7 +247,13 @@ TEST_F(Program, keys_are_added_changed_and_removed) {
 
   EXPECT_EQ(respaldo({"key", "remove", current}).code, 1);  // the one in use
   EXPECT_EQ(respaldo({"key", "remove", "ffffffffffff"}).code, 1);
-  EXPECT_EQ(respaldo({"key", "remove", ""}).code, 1);
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"key", "remove", ""},
+                                                {"key", "remove"},
+                                                {"key", "passwd", current, "--new-password-file", path("third")},
+                                                {"key", "add", current, "--new-password-file", path("third")},
+                                                {"key", "list", current}})
+    EXPECT_EQ(respaldo(words).code, 2) << words[1];
+  EXPECT_EQ(must_json({"key", "list"}).size(), 2);
   environment["RESPALDO_PASSWORD"] = "second";
   must({"key", "remove", current});
   must({"key", "passwd", "--new-password-file", path("third")});

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "base/printable.h"
@@ -47,6 +49,8 @@ app::ExitCode serve_volumes(app::Context& context, const Options& options) {
     if (options.ready_fd >= 0) {
       log = background_log("activate");
       detach(options.ready_fd, *log);
+    } else if (context.options().json) {
+      context.print_json(dump({{"mount_point", options.folder}, {"pid", ::getpid()}}));
     } else if (context.options().verbosity > 0) {
       context.print(fmt::format("serving at {}; ends with Ctrl-C, or with: fusermount3 -u {}",
                                 printable(options.folder), printable(options.folder)));

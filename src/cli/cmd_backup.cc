@@ -1,5 +1,6 @@
 #include "backup/backup.h"
 
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -114,23 +115,41 @@ Json volume_json(const backup::VolumeResult& volume) {
   return json;
 }
 
-void report_files(app::Context& context, const view::VolumeFacts& facts) {
-  constexpr std::size_t kMostShown = 10;
+void print_files(app::Context& context, const view::VolumeFacts& facts) {
   for (const view::FileViewFacts& view : facts.file_views) {
     const std::string where = fmt::format("{}/{}/{}", printable(facts.vg), printable(facts.lv), view.folder);
     if (view.journal == "replayed") context.print(fmt::format("{}: as after recovery of the journal", where));
     for (const std::string& note : view.notes) context.print(fmt::format("{}: {}", where, printable(note)));
+  }
+}
+
+constexpr std::size_t kMostShown = 10;
+
+// What the backup does not hold. With --json, too: a job tells it on.
+void warn_of_losses(app::Context& context, const view::VolumeFacts& facts) {
+  const std::string volume = fmt::format("{}/{}", printable(facts.vg), printable(facts.lv));
+  const auto more = [&](const std::string& where, std::uint64_t count) {
+    if (count > kMostShown)
+      context.warn(fmt::format("{}: {} more of the kind; `respaldo cat BACKUP /{}/volume.json` lists the first 100",
+                               where, count - kMostShown, volume));
+  };
+  for (const view::FileViewFacts& view : facts.file_views) {
+    const std::string where = fmt::format("{}/{}", volume, view.folder);
     if (view.encrypted_folders > 0)
-      context.warn(fmt::format("{}: {} encrypted folders are in the image only: their names cannot be told",
-                               where, view.encrypted_folders));
+      context.warn(fmt::format("{}: in the image only, since their names cannot be told: {}", where,
+                               counted(view.encrypted_folders, "encrypted folder")));
     for (std::size_t i = 0; i < std::min(view.findings.size(), kMostShown); ++i)
       context.warn(fmt::format("{}{}{}: {}", where, view.findings[i].path.starts_with('/') ? "" : " ",
                                printable(view.findings[i].path), printable(view.findings[i].what)));
-    if (view.finding_count > kMostShown)
-      context.warn(
-          fmt::format("{}: {} more of the kind; `respaldo cat BACKUP /{}/{}/volume.json` lists the first 100",
-                      where, view.finding_count - kMostShown, printable(facts.vg), printable(facts.lv)));
+    more(where, view.finding_count);
   }
+  for (std::size_t i = 0; i < std::min(facts.lost.size(), kMostShown); ++i)
+    context.warn(fmt::format("{}: {} at byte {} could not be read and are stored as zeros: {}", volume,
+                             format_size(facts.lost[i].extent.length), facts.lost[i].extent.offset,
+                             printable(facts.lost[i].why)));
+  if (facts.lost.size() > kMostShown)
+    context.warn(fmt::format("{}: {} more of the kind; `respaldo cat BACKUP /{}/volume.json` lists them all", volume,
+                             facts.lost.size() - kMostShown, volume));
 }
 
 // --verify: what this run stored is read back from the medium, before and after the backup is listed.
@@ -234,6 +253,7 @@ void report(app::Context& context, const backup::BackupSummary& summary, const V
   std::uint64_t total = 0;
   for (const backup::VolumeResult& volume : summary.volumes) total += volume.facts.size;
   if (context.options().json) {
+    for (const backup::VolumeResult& volume : summary.volumes) warn_of_losses(context, volume.facts);
     Json json = {{"backup", summary.id ? Json(summary.id->hex()) : Json()},
                  {"volumes", Json::array()},
                  {"new_blobs", summary.totals.data_blobs + summary.totals.tree_blobs},
@@ -243,6 +263,7 @@ void report(app::Context& context, const backup::BackupSummary& summary, const V
                  {"total_bytes", total},
                  {"seconds", summary.seconds},
                  {"incomplete", summary.incomplete},
+                 {"missing", summary.missing},
                  {"notes", summary.notes}};
     for (const backup::VolumeResult& volume : summary.volumes) json["volumes"].push_back(volume_json(volume));
     if (verification != nullptr) json["verified"] = verification->json();
@@ -250,6 +271,7 @@ void report(app::Context& context, const backup::BackupSummary& summary, const V
     return;
   }
   if (context.options().verbosity == 0) {
+    for (const backup::VolumeResult& volume : summary.volumes) warn_of_losses(context, volume.facts);
     if (summary.id) context.print(summary.id->short_hex());
     return;
   }
@@ -268,11 +290,8 @@ void report(app::Context& context, const backup::BackupSummary& summary, const V
     if (facts.free_bytes > 0) line += fmt::format(", {} free stored as zeros", format_size(facts.free_bytes));
     context.print(line);
     report_base(context, volume);
-    report_files(context, facts);
-    for (const view::LostRange& lost : facts.lost)
-      context.warn(fmt::format("{}/{}: {} at byte {} could not be read and are stored as zeros: {}",
-                               printable(facts.vg), printable(facts.lv), format_size(lost.extent.length),
-                               lost.extent.offset, printable(lost.why)));
+    print_files(context, facts);
+    warn_of_losses(context, facts);
   }
   for (const std::string& note : summary.notes) context.print(printable(note));
   context.print(fmt::format("{} in {}: {}; new: {}, stored as {}", format_size(total),
@@ -375,7 +394,8 @@ app::ExitCode save(app::Context& context, const backup::BackupOptions& plan, Ver
     if (engine.kind() == engine::EngineKind::kernel) tell_warnings();
     throw;
   }
-  if (summary.incomplete) facts.emplace_back("ERROR", "the backup is incomplete: ranges or files are missing from it");
+  if (summary.incomplete)
+    facts.emplace_back("ERROR", fmt::format("the backup is incomplete: {}", fmt::join(summary.missing, "; ")));
   if (!summary.id) {
     for (const std::string& warning : summary.warnings) context.warn(warning);
     report(context, summary, nullptr);

@@ -257,7 +257,10 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
                      .ok = ok});
   if (context.options().json) {
     Json json = {{"ok", ok},              {"backups", report.snapshots},     {"packs", report.packs},
-                 {"blobs", report.blobs}, {"bytes_read", report.bytes_read}, {"findings", Json::array()}};
+                 {"blobs", report.blobs}, {"bytes_read", report.bytes_read},
+                 {"unreferenced_packs", report.unreferenced_packs},
+                 {"unreferenced_bytes", report.unreferenced_bytes},
+                 {"findings", Json::array()}};
     if (heal) json["repaired"] = repair_json(repaired);
     for (const verify::Finding& finding : report.findings)
       json["findings"].push_back({{"severity", severity_name(finding.severity)},
@@ -273,9 +276,12 @@ app::ExitCode check(app::Context& context, const verify::CheckOptions& options, 
     }
     if (context.options().verbosity > 0 && report.unreferenced_packs > 0) {
       const bool one = report.unreferenced_packs == 1;
-      context.print(fmt::format("{} {} ({}) {} in no index: `respaldo prune` removes {}", report.unreferenced_packs,
-                                one ? "pack" : "packs", format_size(report.unreferenced_bytes), one ? "is" : "are",
-                                one ? "it" : "them"));
+      // Beside errors they may hold what is missing.
+      const std::string advice = ok ? fmt::format("`respaldo prune` removes {}", one ? "it" : "them")
+                                    : parity::heal_first(context.repository().backend()) +
+                                          "`respaldo repair index` brings back what only the index lost";
+      context.print(fmt::format("{} ({}) {} in no index: {}", counted(report.unreferenced_packs, "pack"),
+                                format_size(report.unreferenced_bytes), one ? "is" : "are", advice));
     }
     if (context.options().verbosity > 0)
       context.print(

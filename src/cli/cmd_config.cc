@@ -1,7 +1,9 @@
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/printable.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/nested.h"
 #include "os/file.h"
@@ -118,20 +120,11 @@ app::ExitCode check(app::Context& context) {
     }
     for (const std::string& warning : warnings) context.warn(warning);
     if (parsed.problems.empty())
-      context.print(fmt::format("{} is right: {} repositories, {} jobs", file,
-                                parsed.config.repositories.size(), parsed.config.jobs.size()));
+      context.print(fmt::format("{} is right: {} {}, {}", file, parsed.config.repositories.size(),
+                                parsed.config.repositories.size() == 1 ? "repository" : "repositories",
+                                counted(parsed.config.jobs.size(), "job")));
   }
   return parsed.problems.empty() ? app::ExitCode::ok : app::ExitCode::usage;
-}
-
-// Whatever may be a secret in it is not shown: the arguments of a password command, a password in a location.
-std::string without_secret(const std::string& location) {
-  const std::size_t scheme = location.find("://");
-  if (scheme == std::string::npos) return location;
-  const std::size_t host = scheme + 3, end = std::min(location.find('/', host), location.size());
-  const std::size_t at = location.rfind('@', end), colon = location.find(':', host);
-  if (at == std::string::npos || at < host || colon == std::string::npos || colon > at) return location;
-  return location.substr(0, colon + 1) + "***" + location.substr(at);
 }
 
 std::string interval(const std::optional<std::chrono::seconds>& every) {
@@ -174,10 +167,10 @@ Json job_json(const config::Job& job) {
 Json config_json(const config::Config& config) {
   Json json = {{"file", config.file}, {"repositories", Json::object()}, {"jobs", Json::object()}};
   for (const auto& [name, repository] : config.repositories) {
-    Json one = {{"location", without_secret(repository.location)}, {"options", repository.options}};
+    Json one = {{"location", repository.location}, {"options", repository.options}};
     if (!repository.password_file.empty()) one["password-file"] = repository.password_file;
     if (!repository.password_command.empty())
-      one["password-command"] = repository.password_command.front() + " ...";
+      one["password-command"] = fmt::format("{}", fmt::join(repository.password_command, " "));
     json["repositories"][name] = std::move(one);
   }
   for (const auto& [name, job] : config.jobs) json["jobs"][name] = job_json(job);
@@ -196,7 +189,7 @@ void print_table(app::Context& context, const std::string& heading, const Json& 
 }
 
 app::ExitCode show(app::Context& context) {
-  const Json json = config_json(config::load(config_file(context), vocabulary()));
+  const Json json = config_json(without_secrets(config::load(config_file(context), vocabulary())));
   if (context.options().json) {
     context.print_json(dump(json));
     return app::ExitCode::ok;

@@ -188,10 +188,14 @@ class DiffReport {
 
 // Both backups are looked at from one place.
 std::string start_path(const FoundBackup& before, const FoundBackup& after, const std::string& path) {
-  if (before.volume && after.volume && *before.volume != *after.volume)
+  const auto name_of = [](const FoundBackup& backup) {
+    return backup.volume ? engine::VolumeName::parse(*backup.volume).str() : std::string();
+  };
+  const std::string first = name_of(before), second = name_of(after);
+  if (!first.empty() && !second.empty() && first != second)
     throw Error(ErrorKind::usage, "two volumes cannot be compared, only two backups of one");
-  const auto& volume = before.volume ? before.volume : after.volume;
-  return volume && path == "/" ? "/" + engine::VolumeName::parse(*volume).str() : path;
+  const std::string& volume = first.empty() ? second : first;
+  return !volume.empty() && path == "/" ? "/" + volume : path;
 }
 
 // As it is stored. The literal name comes first, whichever backup holds it.

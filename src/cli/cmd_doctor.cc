@@ -12,6 +12,7 @@
 #include "cli/layout.h"
 #include "engine/kernel/tools/lvm_command.h"
 #include "machine/doctor.h"
+#include "parity/parity_backend.h"
 #include "repo/host.h"
 
 namespace respaldo::cli {
@@ -32,9 +33,12 @@ constexpr std::int64_t kDay = 24 * 3600;
 
 std::string age(std::int64_t since) {
   const std::int64_t seconds = std::max<std::int64_t>(std::time(nullptr) - since, 0);
-  if (seconds < 2 * 3600) return fmt::format("{} minutes ago", seconds / 60);
-  if (seconds < 2 * kDay) return fmt::format("{} hours ago", seconds / 3600);
-  return fmt::format("{} days ago", seconds / kDay);
+  const auto ago = [&](std::int64_t unit, const char* noun) {
+    return counted(static_cast<std::uint64_t>(seconds / unit), noun) + " ago";
+  };
+  if (seconds < 2 * 3600) return ago(60, "minute");
+  if (seconds < 2 * kDay) return ago(3600, "hour");
+  return ago(kDay, "day");
 }
 
 void check_room(const std::string& folder, Findings& found) {
@@ -96,7 +100,8 @@ void check_last_check(app::Context& context, repo::Repository& repository, unsig
   else if (!record->ok)
     found.push_back({Severity::problem, "damaged", "",
                      fmt::format("the last check, {}, found errors", age(record->time)),
-                     "`respaldo check --read-data` tells them; `respaldo repair` heals what can be healed"});
+                     parity::heal_first(repository.backend()) +
+                         "`respaldo check --read-data` tells them, and for each what to do"});
   else if (std::time(nullptr) - record->time > days * kDay)
     found.push_back({Severity::warning, "check_is_old", "",
                      fmt::format("the repository was last checked {}", age(record->time)),
@@ -201,8 +206,8 @@ app::ExitCode doctor(app::Context& context, const Options& options) {
   std::move(of_repository.begin(), of_repository.end(), std::back_inserter(found));
 
   const auto count = [&](Severity severity) {
-    return std::count_if(found.begin(), found.end(),
-                         [&](const Finding& f) { return f.severity == severity; });
+    return static_cast<std::uint64_t>(
+        std::count_if(found.begin(), found.end(), [&](const Finding& f) { return f.severity == severity; }));
   };
   const auto problems = count(Severity::problem), warnings = count(Severity::warning);
   const bool well = problems == 0 && (!options.strict || warnings == 0);
@@ -216,12 +221,12 @@ app::ExitCode doctor(app::Context& context, const Options& options) {
       std::erase_if(shown, [](const Finding& f) { return f.severity < Severity::warning; });
     draw_findings(context, shown);
     for (const std::string& warning : picture.warnings) context.warn(printable(warning));
-    context.print(
-        problems > 0 ? fmt::format("the next backup would fail or be lost: {} problem{}, {} warning{}",
-                                   problems, problems == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s")
-        : warnings > 0
-            ? fmt::format("the next backup would work; {} warning{}", warnings, warnings == 1 ? "" : "s")
-            : std::string("the next backup would work"));
+    const bool nothing = std::ranges::any_of(found, [](const Finding& f) { return f.kind == "no_volumes"; });
+    const std::string works = nothing ? "there is nothing to back up" : "the next backup would work";
+    context.print(problems > 0   ? fmt::format("the next backup would fail or be lost: {}, {}", counted(problems, "problem"),
+                                               counted(warnings, "warning"))
+                  : warnings > 0 ? fmt::format("{}; {}", works, counted(warnings, "warning"))
+                                 : works);
   }
   return well ? app::ExitCode::ok : app::ExitCode::damaged;
 }

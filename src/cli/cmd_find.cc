@@ -77,13 +77,7 @@ class FindReport {
   void entry(const std::string& path, const view::FoundEntry& entry) {
     if (!in_backup_) head();
     if (json_) {
-      const Json json = path_fields(path, {{"type", type_name(entry.type)},
-                                           {"mode", entry.mode & 07777},
-                                           {"uid", entry.uid},
-                                           {"gid", entry.gid},
-                                           {"size", entry.size},
-                                           {"mtime", format_time(entry.mtime)}});
-      context_.world().out((first_entry_ ? "" : ",") + dump(json));
+      context_.world().out((first_entry_ ? "" : ",") + dump(entry_json(path, entry)));
       first_entry_ = false;
     } else {
       context_.print(long_form_ ? long_line(entry, path) : printable(path));

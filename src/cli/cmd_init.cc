@@ -1,8 +1,12 @@
+#include <algorithm>
+#include <filesystem>
+
 #include "app/no_repository.h"
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "crypto/secret.h"
 #include "parity/parity_backend.h"
+#include "store/open.h"
 
 namespace respaldo::cli {
 
@@ -13,16 +17,51 @@ struct Options {
   std::string new_password_file, parity, parity_groups;
 };
 
+namespace fs = std::filesystem;
+
+// The folder of a repository that is one.
+std::optional<fs::path> local_folder(app::Context& context) {
+  store::Location place = store::parse_location(context.repository_location());
+  if (place.scheme != store::Scheme::local) return std::nullopt;
+  std::error_code unknown;
+  const auto status = fs::status(place.rest, unknown);
+  if (fs::exists(status) && !fs::is_directory(status))
+    throw Error(ErrorKind::refused, fmt::format("{} is there, and is no folder", printable(place.rest)),
+                "a repository is a folder: name an empty one, or one that is not there yet");
+  return fs::path(std::move(place.rest));
+}
+
+// Of an `init` that was cut off, or of every new filesystem.
+bool may_be_there(const fs::path& entry) {
+  const std::string name = entry.filename().native();
+  constexpr std::string_view kOurs[] = {"data", "index", "keys", "locks", "snapshots", "parity", "lost+found"};
+  return std::ranges::find(kOurs, name) != std::end(kOurs) || name.starts_with("config-tmp-");
+}
+
+// A repository among other files is easily removed with them, or they with it.
+void require_no_other_files(const fs::path& folder) {
+  std::error_code none;
+  for (fs::directory_iterator at(folder, none), end; !none && at != end; at.increment(none))
+    if (!may_be_there(at->path()))
+      throw Error(ErrorKind::refused,
+                  fmt::format("{} holds other files, such as {}", printable(folder.native()),
+                              printable(at->path().filename().native())),
+                  fmt::format("a repository has a folder of its own, for example {}: init makes it",
+                              printable((folder / "repository").native())));
+}
+
 app::ExitCode init(app::Context& context, const Options& options) {
   std::optional<parity::Settings> parity;
   if (!options.parity.empty() || !options.parity_groups.empty())
     parity = parity::parse_settings(options.parity.empty() ? "5%" : options.parity, options.parity_groups);
+  const auto folder = local_folder(context);
   auto backend = context.open_store();
   const std::string location = backend->location();
   if (backend->stat({store::FileType::config, ""}))
     throw Error(ErrorKind::refused, fmt::format("{} holds a repository already", location),
                 "use it as it is, or choose another folder");
   app::require_not_lost(*backend, location);
+  if (folder) require_no_other_files(*folder);
   std::string password =
       context.has_password() && options.new_password_file.empty()
           ? context.password()

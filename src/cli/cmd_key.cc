@@ -59,24 +59,36 @@ repo::KeyId add(app::Context& context, const Options& options) {
   return id;
 }
 
-void tell(app::Context& context, std::string_view done, const repo::KeyId& id) {
+void tell(app::Context& context, const Options& options, std::string_view done, const repo::KeyId& id) {
   if (context.options().json)
-    context.print_json(dump({{"action", done}, {"id", id.hex()}}));
+    context.print_json(dump({{"action", options.action}, {"id", id.hex()}}));
   else if (context.options().verbosity > 0)
     context.print(fmt::format("{} key {}", done, id.short_hex()));
 }
 
+// An ID that is ignored would let the command do something else than was meant.
+void judge(const Options& options) {
+  const bool remove = options.action == "remove";
+  if (remove && options.id.empty())
+    throw Error(ErrorKind::usage, "`key remove` needs the ID of the key", "`respaldo key list` shows them");
+  if (!remove && !options.id.empty())
+    throw Error(ErrorKind::usage, fmt::format("`key {}` takes no ID, and '{}' is one", options.action, printable(options.id)),
+                options.action == "passwd" ? "it changes the password that opens the repository: give the old one of that key"
+                                           : "only `key remove` does");
+}
+
 app::ExitCode key(app::Context& context, const Options& options) {
+  judge(options);
   if (options.action == "list") {
     list(context);
   } else if (options.action == "add") {
     const auto lock = lock_repository(context, repo::LockKind::shared);
-    tell(context, "added", add(context, options));
+    tell(context, options, "added", add(context, options));
   } else if (options.action == "remove") {
     const auto lock = lock_repository(context, repo::LockKind::exclusive);
     const repo::KeyId id = find_key(context.repository(), options.id);
     context.repository().remove_key(id);
-    tell(context, "removed", id);
+    tell(context, options, "removed", id);
   } else {
     const auto lock = lock_repository(context, repo::LockKind::exclusive);
     std::vector<repo::KeyId> old;
@@ -90,7 +102,7 @@ app::ExitCode key(app::Context& context, const Options& options) {
                                password);
     crypto::wipe(password.data(), password.size());
     for (const repo::KeyId& gone : old) reopened->remove_key(gone);
-    tell(context, "changed the password; the new one is", id);
+    tell(context, options, "changed the password; the new one is", id);
   }
   return app::ExitCode::ok;
 }
@@ -100,6 +112,7 @@ struct UnlockOptions {
 };
 
 app::ExitCode unlock(app::Context& context, const UnlockOptions& options) {
+  require_writing(context);
   if (options.all && options.watch) throw Error(ErrorKind::usage, "--watch and --remove-all exclude each other");
   const auto tell = [&](const repo::LockInfo& lock) {
     context.progress().note(fmt::format("the lock of {} on {} looks stale: it is watched for {}, in which its owner would renew it",
@@ -111,10 +124,19 @@ app::ExitCode unlock(app::Context& context, const UnlockOptions& options) {
                                   : repo::remove_locks(context.repository(), options.all);
   const auto left = repo::list_locks(context.repository());
   if (context.options().json) {
-    context.print_json(dump({{"removed", removed}, {"left", left.size()}}));
+    Json owners = Json::array();
+    for (const repo::LockInfo& lock : left)
+      owners.push_back(lock.unreadable ? Json{{"lock", lock.name}, {"unreadable", true}}
+                                       : Json{{"lock", lock.name},
+                                              {"unreadable", false},
+                                              {"username", lock.username},
+                                              {"hostname", lock.hostname},
+                                              {"pid", lock.pid},
+                                              {"exclusive", lock.exclusive}});
+    context.print_json(dump({{"removed", removed}, {"left", left.size()}, {"owners", owners}}));
     return app::ExitCode::ok;
   }
-  context.print(fmt::format("removed {} lock{}", removed, removed == 1 ? "" : "s"));
+  context.print(fmt::format("removed {}", counted(removed, "lock")));
   for (const repo::LockInfo& lock : left)
     context.print(lock.unreadable
                       ? fmt::format("left: {}, which cannot be read", lock.name.substr(0, 8))

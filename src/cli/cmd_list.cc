@@ -1,7 +1,6 @@
 // list and show.
 #include "base/printable.h"
 #include "base/units.h"
-#include "care/policy.h"
 #include "cli/care_options.h"
 #include "cli/command.h"
 #include "cli/shared.h"
@@ -41,30 +40,13 @@ std::string volume_of(const std::string& path) {
   return printable(path.starts_with("/dev/") ? path.substr(5) : path);
 }
 
-struct ListOptions {
-  std::string volume, host;
-  std::vector<std::string> tags;
-};
-
-bool wanted(const repo::Snapshot& snapshot, const ListOptions& options) {
-  const auto has = [](const std::vector<std::string>& all, const std::string& one) {
-    return std::find(all.begin(), all.end(), one) != all.end();
-  };
-  if (!options.host.empty() && snapshot.hostname != options.host) return false;
-  if (!options.volume.empty() &&
-      !has(snapshot.paths, "/dev/" + engine::VolumeName::parse(options.volume).str()))
-    return false;
-  return std::ranges::all_of(options.tags, [&](const std::string& list) {
-    return care::has_tags(snapshot, care::parse_tag_list(list));
-  });
-}
-
-app::ExitCode list(app::Context& context, const ListOptions& options) {
+app::ExitCode list(app::Context& context, const FilterWords& words) {
+  const care::BackupFilter filter = words.filter();
   context.look_ahead(false);
   std::vector<std::string> damaged;
   std::vector<repo::NamedSnapshot> all = context.repository().snapshots(&damaged);
   const std::size_t there = all.size();
-  std::erase_if(all, [&](const repo::NamedSnapshot& named) { return !wanted(named.snapshot, options); });
+  std::erase_if(all, [&](const repo::NamedSnapshot& named) { return !filter.matches(named.snapshot); });
   for (const std::string& problem : damaged) context.warn(problem);
   warn_if_none_fits(context, there, all.size());
   if (context.options().json) {
@@ -87,7 +69,7 @@ app::ExitCode list(app::Context& context, const ListOptions& options) {
                                 s.summary ? format_size(s.summary->data_added_packed) : "", volumes));
     }
     if (context.options().verbosity > 0)
-      context.print(fmt::format("{} backup{}", all.size(), all.size() == 1 ? "" : "s"));
+      context.print(counted(all.size(), "backup"));
   }
   return damaged.empty() ? app::ExitCode::ok : app::ExitCode::damaged;
 }
@@ -155,6 +137,7 @@ app::ExitCode show(app::Context& context, const std::string& selector) {
   line("user", printable(s.username));
   line("made by", printable(s.program_version));
   line("tags", joined(s.tags));
+  if (s.incomplete) line("INCOMPLETE", "ranges or files are missing from it; see below");
   if (s.parent) line("parent", s.parent->short_hex());
   if (s.summary) {
     line("size", format_size(s.summary->total_bytes_processed));
@@ -183,6 +166,15 @@ app::ExitCode show(app::Context& context, const std::string& selector) {
     for (const view::LostRange& lost : facts.lost)
       line("  LOST", fmt::format("{} at byte {}: {}", format_size(lost.extent.length), lost.extent.offset,
                                  printable(lost.why)));
+    for (const view::FileViewFacts& files : facts.file_views) {
+      for (const std::string& note : files.notes)
+        line("  note", fmt::format("{}: {}", printable(files.folder), printable(note)));
+      for (const auto& finding : files.findings)
+        line("  DAMAGED", fmt::format("{}{}{}: {}", printable(files.folder), finding.path.starts_with('/') ? "" : " ",
+                                      printable(finding.path), printable(finding.what)));
+      if (files.finding_count > files.findings.size())
+        line("  DAMAGED", fmt::format("{}: {} more", printable(files.folder), files.finding_count - files.findings.size()));
+    }
   }
   if (volumes.empty()) line("paths", joined(s.paths));
   return app::ExitCode::ok;
@@ -191,13 +183,8 @@ app::ExitCode show(app::Context& context, const std::string& selector) {
 }  // namespace
 
 Action configure_list(CLI::App& app) {
-  auto options = std::make_shared<ListOptions>();
-  app.add_option("--volume", options->volume, "only backups of this volume")->type_name("VG/LV");
-  app.add_option("--host", options->host, "only backups of this host")->type_name("NAME");
-  app.add_option("--tag", options->tags, "only backups with this tag, or with all of these (a,b)")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->type_name("TAGS");
+  auto options = std::make_shared<FilterWords>();
+  add_filter_options(app, *options);
   return [options](app::Context& context) { return list(context, *options); };
 }
 

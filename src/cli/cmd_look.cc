@@ -56,13 +56,7 @@ class Lister {
   }
   void print(const repo::Node& node, const std::string& path) {
     if (context_.options().json) {
-      const Json entry = path_fields(path, {{"type", type_name(node.type)},
-                                            {"mode", node.mode & 07777},
-                                            {"uid", node.uid},
-                                            {"gid", node.gid},
-                                            {"size", node.size},
-                                            {"mtime", format_time(node.mtime)}});
-      context_.world().out((first_ ? "" : ",") + dump(entry));
+      context_.world().out((first_ ? "" : ",") + dump(entry_json(path, node)));
       first_ = false;
     } else if (options_.long_form) {
       context_.print(long_line(node, path));
@@ -144,7 +138,8 @@ app::ExitCode cat(app::Context& context, const CatOptions& options) {
   const repo::Node node = find_place(context, found, path).node;
   if (node.type != repo::NodeType::file)
     throw Error(ErrorKind::usage,
-                fmt::format("{} is not a file but a {}", printable(path), type_name(node.type)));
+                fmt::format("{} is not a file but a {}", printable(path),
+                            node.type == repo::NodeType::dir ? "folder" : type_name(node.type)));
   const auto indexed = context.indexed();
   require_size(indexed->index(), node, path);
   for (const repo::BlobId& id : node.content) {

@@ -2,13 +2,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
 
 #include "base/printable.h"
 #include "base/units.h"
-#include "care/policy.h"
 #include "cli/background.h"
+#include "cli/care_options.h"
 #include "cli/command.h"
 #include "cli/shared.h"
 #include "serve/mount.h"
@@ -19,24 +18,10 @@ namespace {
 
 struct Options {
   std::string folder, cache_size;
-  std::vector<std::string> hosts, tags, paths;
+  FilterWords filter;
   bool foreground = false, allow_other = false;
   int ready_fd = -1, password_fd = -1;
 };
-
-bool has(const std::vector<std::string>& all, const std::string& one) {
-  return std::ranges::find(all, one) != all.end();
-}
-
-// Any of the hosts, all of the tags, all of the paths (volumes may be written VG/LV).
-bool wanted(const repo::Snapshot& snapshot, const Options& options) {
-  return (options.hosts.empty() || has(options.hosts, snapshot.hostname)) &&
-         std::ranges::all_of(options.tags,
-                             [&](const auto& list) { return care::has_tags(snapshot, care::parse_tag_list(list)); }) &&
-         std::ranges::all_of(options.paths, [&](const auto& path) {
-           return has(snapshot.paths, path) || has(snapshot.paths, "/dev/" + path);
-         });
-}
 
 std::uint64_t cache_bytes(const Options& options) {
   if (options.cache_size.empty()) return serve::kDefaultMountCache;
@@ -51,7 +36,7 @@ app::ExitCode serve_backups(app::Context& context, const Options& options) {
   how.mount_point = options.folder;
   how.allow_other = options.allow_other || ::geteuid() == 0;
   how.cache_bytes = cache_bytes(options);
-  how.wanted = [&](const repo::Snapshot& snapshot) { return wanted(snapshot, options); };
+  how.wanted = [filter = options.filter.filter()](const repo::Snapshot& snapshot) { return filter.matches(snapshot); };
   repo::Repository& repository = context.repository();
   if (options.password_fd >= 0) ::close(options.password_fd);
   const auto lock = lock_for_reading(context);
@@ -84,6 +69,7 @@ os::UniqueFd typed_password(app::Context& context) {
 
 app::ExitCode start_daemon(app::Context& context, const Options& options) {
   cache_bytes(options);
+  options.filter.filter();
   const app::CommonOptions& common = context.options();
   std::vector<std::string> words;
   const auto add = [&](const char* option, const std::string& value) {
@@ -105,9 +91,13 @@ app::ExitCode start_daemon(app::Context& context, const Options& options) {
   if (password) add("--password-fd", std::to_string(password->get()));
   if (options.allow_other) words.emplace_back("--allow-other");
   add("--cache-size", options.cache_size);
-  for (const std::string& host : options.hosts) words.push_back("--host=" + host);
-  for (const std::string& tag : options.tags) words.push_back("--tag=" + tag);
-  for (const std::string& path : options.paths) words.push_back("--path=" + path);
+  const auto add_all = [&](const char* option, const std::vector<std::string>& values) {
+    for (const std::string& value : values) words.push_back(option + value);
+  };
+  add_all("--host=", options.filter.hosts);
+  add_all("--tag=", options.filter.tags);
+  add_all("--path=", options.filter.paths);
+  add_all("--volume=", options.filter.volumes);
   return start_in_background(context, std::move(words), options.folder, "the backups are files under");
 }
 
@@ -118,18 +108,7 @@ Action configure_mount(CLI::App& app) {
   app.add_option("folder", options->folder, "an empty folder; ids, times, hosts and latest appear in it")
       ->required()
       ->type_name("DIR");
-  const auto several = [&](const char* name, std::vector<std::string>& values, const char* help) {
-    return app.add_option(name, values, help)
-        ->take_all()
-        ->expected(1)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  };
-  several("--host", options->hosts, "only backups of this host; may be given several times")
-      ->type_name("NAME");
-  several("--tag", options->tags,
-          "only backups with this tag, or with all of these (a,b); with all of them when given several times")
-      ->type_name("TAGS");
-  several("--path", options->paths, "only backups of this volume (VG/LV) or path")->type_name("PATH");
+  add_filter_options(app, options->filter);
   app.add_flag("--foreground", options->foreground, "do not go into the background");
   app.add_flag("--allow-other", options->allow_other,
                "let other users in (needs user_allow_other in fuse.conf); always so for root");

@@ -228,7 +228,7 @@ Action configure_parity(CLI::App& app) {
   app.add_option("--groups", options->groups,
                  "of enable: parity over packs as well, MEMBERS+PARITY (20+1): a lost pack comes back")
       ->type_name("N+M");
-  app.add_flag("--yes", options->yes, "of disable: do not ask");
+  app.add_flag("-y,--yes", options->yes, "of disable: do not ask");
   return [options](app::Context& context) { return run(context, *options); };
 }
 

@@ -62,7 +62,7 @@ app::ExitCode prune(app::Context& context, const Options& options) {
   return app::ExitCode::ok;
 }
 
-std::uint64_t parse_repack_size(const std::string& text) { return parse_size(text, "--max-repack-size"); }
+std::uint64_t parse_repack_size(const std::string& text) { return parse_size(text, "--max-repack-size", kMiB); }
 
 }  // namespace
 
@@ -161,7 +161,7 @@ void print_prune(app::Context& context, const care::PruneReport& report, bool dr
 Action configure_prune(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_flag("-n,--dry-run", options->dry_run, "only tell what would be done");
-  app.add_flag("--yes", options->yes, "do not ask when no backup is listed and all data would go");
+  app.add_flag("-y,--yes", options->yes, "do not ask when no backup is listed and all data would go");
   add_prune_options(app, options->words);
   return [options](app::Context& context) { return prune(context, *options); };
 }

@@ -53,6 +53,8 @@ TEST_F(DiffCommand, Text) {
   EXPECT_EQ(must({"-q", "diff", first_, first_}), "");
   EXPECT_EQ(must({"-q", "diff", first_ + ":vg0/root", second_, "/vg0/root/files/b"}),
             "- /vg0/root/files/b  (4 B)\n");
+  EXPECT_EQ(must({"-q", "diff", first_ + ":vg0/root", first_ + ":/dev/vg0/root"}), "");
+  EXPECT_EQ(respaldo({"diff", first_ + ":vg0/root", first_ + ":vg0/home"}).code, 2);
 }
 
 TEST_F(DiffCommand, OneJsonDocument) {

@@ -35,6 +35,16 @@ class Find : public Program {
   std::string first_, second_;
 };
 
+TEST_F(Find, links_tell_where_they_lead) {
+  repo::Node link = testing::file_node("link", 0, {});
+  link.type = repo::NodeType::symlink;
+  link.link_target = "etc/passwd";
+  store({link, file("plain", 1, "1")});
+  EXPECT_EQ(must_json({"find", "link"})[0]["matches"][0]["link_target"], "etc/passwd");
+  EXPECT_EQ(must_json({"ls", "latest", "/vg0/root/files/link"})[0]["link_target"], "etc/passwd");
+  EXPECT_FALSE(must_json({"find", "plain"})[0]["matches"][0].contains("link_target"));
+}
+
 TEST_F(Find, GroupedByBackup) {
   const std::string out = must({"find", "*.conf"});
   EXPECT_THAT(out, HasSubstr("backup " + first_ + " of "));

@@ -70,10 +70,6 @@ void be_gentle(const config::Limits& limits) {
     ::syscall(SYS_ioprio_set, kWhoProcess, 0, (kBestEffort << kClassShift) | kLowest);
 }
 
-os::Path state_folder(app::Context& context) {
-  return context.world().environment("RESPALDO_STATE").value_or("/var/lib/respaldo");
-}
-
 // -r, password and common options of the job's repository.
 std::vector<std::string> repository_words(const config::Config& config, const config::Job& job) {
   const config::Repository& repository = config.repository_of(job);
@@ -141,10 +137,11 @@ class Runner {
     outcome_.job = job_.name;
     outcome_.started = outcome_.ended = now();
     outcome_.volumes = volumes();
-    planned("backup", patiently(backup_words(config_, job_, outcome_.volumes)));
-    if (!job_.keep.empty()) planned("forget", patiently(forget_words(config_, job_)));
-    if (prune_due()) planned("prune", patiently(care_words(config_, job_, "prune")));
-    if (check_due()) planned("check", patiently(care_words(config_, job_, "check")));
+    const config::Config shown = without_secrets(config_);
+    planned("backup", patiently(backup_words(shown, job_, outcome_.volumes)));
+    if (!job_.keep.empty()) planned("forget", patiently(forget_words(shown, job_)));
+    if (prune_due()) planned("prune", patiently(care_words(shown, job_, "prune")));
+    if (check_due()) planned("check", patiently(care_words(shown, job_, "check")));
     return std::move(outcome_);
   }
 

@@ -204,6 +204,34 @@ TEST_F(JobRun, a_former_volume_that_came_back_is_a_warning) {
   EXPECT_EQ(held("vg0/home"), 1);
 }
 
+TEST_F(JobRun, an_incomplete_backup_is_told_with_what_it_lacks) {
+  std::ofstream(path("failed")) << "#!/bin/sh\necho \"$RESPALDO_ERROR\" >'" << path("error") << "'\n";
+  std::filesystem::permissions(path("failed"), std::filesystem::perms::owner_all);
+  configure("report = \"" + path("report.json") + "\"\nbackup = { on-read-error = \"skip\" }\nhooks = { failure = \"" +
+            path("failed") + "\" }\n");
+  std::filesystem::resize_file(disks[0], 10U << 20);
+  const Outcome outcome = night();
+  EXPECT_EQ(outcome.code, 3);
+  const auto what = AllOf(HasSubstr("vg0/root: 3.00 MiB in 1 range are lost"), HasSubstr("vg0/home: 4.00 MiB"));
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("INCOMPLETE: "), what));
+  EXPECT_THAT(text("told"), AllOf(what, HasSubstr("warning: vg0/home: 4.00 MiB at byte 0 could not be read")));
+  EXPECT_THAT(text("error"), what);
+  EXPECT_THAT(report()["steps"][0]["result"]["missing"][0], HasSubstr("vg0/"));
+}
+
+TEST_F(JobRun, a_plan_and_the_configuration_show_no_passwords) {
+  std::ofstream(path("respaldo.toml"))
+      << "[repositories.far]\nlocation = \"rest:http://me:TOPSECRET@host:8000/\"\n"
+      << "password-command = [\"/bin/vault\", \"--token\", \"HIDDEN\"]\n[jobs.n]\nvolumes = [\"vg0/*\"]\ndisks = [\""
+      << disks[0] << "\"]\nkeep = { last = 2 }\n";
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"run", "n", "--dry-run"}, {"--json", "run", "n", "--dry-run"}, {"config", "show"}}) {
+    const std::string out = must_run(words);
+    EXPECT_THAT(out, AllOf(Not(HasSubstr("TOPSECRET")), Not(HasSubstr("HIDDEN")), HasSubstr("rest:http://me:***@host"),
+                           HasSubstr("/bin/vault"), HasSubstr("...")));
+  }
+}
+
 // Another night on the same repository.
 TEST_F(JobRun, a_job_waits_for_others_to_be_done) {
   const auto other = repo::Repository::open(store::open_location(repository()), "secret");

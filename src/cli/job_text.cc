@@ -20,7 +20,11 @@ std::string backup_summary(const Json& result) {
   const std::string id = result.contains("backup") && result["backup"].is_string()
                              ? result["backup"].get<std::string>().substr(0, 8)
                              : "nothing";
-  return fmt::format("saved {}: {} of {} read, {} new, stored as {}", id, format_size(read),
+  std::string missing;
+  if (const auto list = result.find("missing"); list != result.end() && list->is_array())
+    for (const Json& what : *list)
+      if (what.is_string()) missing += what.get<std::string>() + "; ";
+  return fmt::format("{}saved {}: {} of {} read, {} new, stored as {}", missing, id, format_size(read),
                      format_size(number(result, "total_bytes")), format_size(number(result, "new_bytes")),
                      format_size(number(result, "stored_bytes")));
 }
@@ -94,7 +98,7 @@ std::string summary_of(const std::string& command, const Json& result) {
   if (command == "backup") return backup_summary(result);
   if (command == "check" && result.value("ok", false)) return check_summary(result);
   if (command == "check")
-    return fmt::format("{} findings; `respaldo check` lists them", count(result, "findings"));
+    return fmt::format("{}; `respaldo check` lists them", counted(count(result, "findings"), "finding"));
   return {};
 }
 

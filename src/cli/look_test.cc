@@ -63,6 +63,7 @@ TEST_F(Program, paths_of_a_volume_that_is_named_need_not_begin_with_it) {
   EXPECT_THAT(either.err, HasSubstr("may be /vg0/root/volume.json or /vg0/root/files/volume.json"));
   EXPECT_EQ(text("latest:vg0/root", "/vg0/root/volume.json"), "{}");
   EXPECT_THAT(respaldo({"cat", "latest:vg0/root", "etc/none"}).err, HasSubstr("holds no etc/none"));
+  EXPECT_THAT(respaldo({"cat", "latest", "/vg0"}).err, HasSubstr("/vg0 is not a file but a folder"));
 }
 
 // Names of bytes that no terminal shows.

@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "store/open.h"
 
 namespace respaldo::cli {
 
@@ -157,6 +158,14 @@ config::Vocabulary vocabulary() {
   words.commands[""] = read(line->app);
   for (const auto& [command, action] : line->actions) words.commands[command->get_name()] = read(*command);
   return words;
+}
+
+config::Config without_secrets(config::Config config) {
+  for (auto& [name, repository] : config.repositories) {
+    repository.location = store::display_location(repository.location);
+    if (repository.password_command.size() > 1) repository.password_command = {repository.password_command.front(), "..."};
+  }
+  return config;
 }
 
 std::string config_file(app::Context& context) {

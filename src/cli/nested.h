@@ -28,6 +28,9 @@ std::string quoted_line(const config::Argv& argv);
 // What the configuration may say of commands: the long options of the program's parser.
 config::Vocabulary vocabulary();
 
+// As it may be shown: no password of a location, no arguments of a password command.
+config::Config without_secrets(config::Config config);
+
 // --config, else $RESPALDO_CONFIG, else /etc/respaldo/respaldo.toml.
 std::string config_file(app::Context& context);
 

@@ -12,4 +12,17 @@ Json path_fields(const std::string& path);
 // The same, and further fields.
 Json path_fields(const std::string& path, const Json& further);
 
+// A repo::Node, or what has its fields, as `ls` and `find` give it.
+template <class Entry>
+Json entry_json(const std::string& path, const Entry& entry) {
+  Json json = path_fields(path, {{"type", type_name(entry.type)},
+                                 {"mode", entry.mode & 07777},
+                                 {"uid", entry.uid},
+                                 {"gid", entry.gid},
+                                 {"size", entry.size},
+                                 {"mtime", format_time(entry.mtime)}});
+  if (entry.type == repo::NodeType::symlink) json["link_target"] = entry.link_target;
+  return json;
+}
+
 }  // namespace respaldo::cli

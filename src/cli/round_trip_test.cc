@@ -77,6 +77,25 @@ TEST_F(Disk, tags_are_separated_by_commas) {
   EXPECT_EQ(must_json({"list"}).size(), 0);
 }
 
+// What is previewed with list is what goes.
+TEST_F(Disk, list_and_forget_mean_the_same_backups) {
+  must({"backup", "vg0/home", "--tag", "a", "--host", "web"});
+  must({"backup", "vg0/home", "--tag", "b", "--host", "db"});
+  must({"backup", "vg0/root", "--host", "mail"});
+  const auto listed = [this](const std::vector<std::string>& filter) {
+    std::vector<std::string> words = {"list"};
+    words.insert(words.end(), filter.begin(), filter.end());
+    return must_json(words).size();
+  };
+  EXPECT_EQ(listed({"--tag", "a", "--tag", "b"}), 2U);
+  EXPECT_EQ(listed({"--host", "web", "--host", "mail"}), 2U);
+  EXPECT_EQ(listed({"--path", "/dev/vg0/home"}), 2U);
+  EXPECT_EQ(listed({"--path", "vg0/home"}), 2U);
+  EXPECT_EQ(listed({"--volume", "vg0/home", "--volume", "vg0/root"}), 0U);
+  must({"forget", "--tag", "a", "--tag", "b", "--unsafe-allow-remove-all"});
+  EXPECT_EQ(listed({}), 1U);
+}
+
 TEST_F(Disk, a_filter_that_nothing_fits_is_told) {
   must({"backup", "vg0/home", "--tag", "a"});
   for (const std::vector<std::string>& words : {std::vector<std::string>{"list", "--tag", "zzz"},
@@ -88,6 +107,7 @@ TEST_F(Disk, a_filter_that_nothing_fits_is_told) {
     EXPECT_THAT(outcome.err, HasSubstr("no backup fits")) << words[0];
   }
   EXPECT_EQ(respaldo({"list", "--tag", "a"}).err, "");
+  EXPECT_THAT(respaldo({"--json", "list", "--tag", "zzz"}).err, HasSubstr("\"event\":\"warning\""));
 }
 
 TEST_F(Disk, one_volume_is_named) {

@@ -28,8 +28,8 @@ std::string Problem::text(const std::string& file) const {
 
 std::string read_file(const std::string& file) {
   if (auto text = os::try_read_text(file, 4U << 20)) return std::move(*text);
-  throw Error(ErrorKind::not_found, fmt::format("there is no configuration at {}", file),
-              "write one (docs/configuration.md shows how), or name it with --config or $RESPALDO_CONFIG");
+  throw Error(ErrorKind::usage, fmt::format("there is no configuration at {}", file),
+              "write one (`man respaldo.toml` shows how), or name it with --config or $RESPALDO_CONFIG");
 }
 
 Config load(const std::string& file, const Vocabulary& vocabulary) {

@@ -96,9 +96,9 @@ struct Parsed {
 
 // Never throws for what is in the text.
 Parsed parse(std::string_view text, const std::string& file, const Vocabulary& vocabulary);
-// Reads the file. Error(usage) with the first problem; Error(not_found) without the file.
+// Reads the file. Error(usage) with the first problem, or without the file.
 Config load(const std::string& file, const Vocabulary& vocabulary);
-std::string read_file(const std::string& file);  // Error(not_found) with what to do
+std::string read_file(const std::string& file);  // Error(usage) with what to do
 
 // The names (VG/LV) that a job's patterns select, in their order, none twice. Error(not_found) for a pattern
 // that selects nothing.

@@ -219,7 +219,7 @@ Findings examine_host(const Picture& picture, const DoctorFacts& facts) {
   family(found, fstab_that_hangs_the_boot(picture), "fstab", "fstab would not hang the boot");
   if (!facts.repository.empty())
     family(found, repository_on_same_disk(picture, facts.repository), "repository_on_same_disk",
-           "the repository is on a disk of its own");
+           "the repository is on no disk of these volumes");
   return found;
 }
 

@@ -88,7 +88,7 @@ Error busy(const LockInfo& lock) {
                  "when no other program uses the repository, remove it with `respaldo unlock --remove-all`");
   const double age = static_cast<double>(now().seconds - lock.time.seconds);
   return Error(ErrorKind::busy,
-               fmt::format("the repository is locked {}by {} on {} (process {}) since {}",
+               fmt::format("the repository is locked {}by {} on {} (process {}) for {}",
                            lock.exclusive ? "exclusively " : "", printable(lock.username),
                            printable(lock.hostname), lock.pid, format_duration(age)),
                lock.stale ? "the lock is stale: its owner is gone; remove it with `respaldo unlock`"

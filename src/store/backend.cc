@@ -31,8 +31,9 @@ std::string_view to_string(FileType type) {
 }
 
 std::string Handle::str() const {
-  if (name.empty()) return std::string(to_string(type));
-  return fmt::format("{} {}", to_string(type), printable(name.substr(0, 8)));
+  const std::string_view kind = type == FileType::snapshot ? "backup" : to_string(type);  // as it is called here
+  if (name.empty()) return std::string(kind);
+  return fmt::format("{} {}", kind, printable(name.substr(0, 8)));
 }
 
 void Backend::remove_many(std::span<const Handle> handles) {

@@ -124,7 +124,7 @@ ReadSubset ReadSubset::parse(std::string_view text) {
                   "write a share above 0% and up to 100%");
   } else {
     subset.kind = Kind::size;
-    subset.bytes = parse_size(text, "--read-data-subset");
+    subset.bytes = parse_size(text, "--read-data-subset", kMiB);
   }
   return subset;
 }

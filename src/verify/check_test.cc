@@ -412,9 +412,10 @@ TEST_F(Check, a_subset_of_the_data_is_read) {
   EXPECT_EQ(check_repository(*repository_, {true, 2, ReadSubset::parse("100%")}, progress_, {}).bytes_read,
             all);
   const std::uint64_t some =
-      check_repository(*repository_, {true, 2, ReadSubset::parse("1")}, progress_, {}).bytes_read;
+      check_repository(*repository_, {true, 2, ReadSubset::parse("1b")}, progress_, {}).bytes_read;
   EXPECT_GT(some, 0U);
   EXPECT_LT(some, all);
+  EXPECT_EQ(ReadSubset::parse("1").bytes, 1U << 20) << "as all sizes";
   for (const char* bad : {"", "0/3", "4/3", "1/", "1/300", "0%", "101%", "x"})
     EXPECT_THROW(ReadSubset::parse(bad), Error) << bad;
 }

@@ -207,7 +207,7 @@ UnreferencedPacks check_pack_list(repo::Repository& repository, const repo::Inde
     findings.add(Severity::info, "unreferenced_pack",
                  fmt::format("pack {} ({}) is in no index: left by an interrupted run", id.short_hex(),
                              format_size(size)),
-                 "it does no harm; `respaldo prune` removes it");
+                 "it does no harm; where nothing is missing, `respaldo prune` removes it");
   }
   auto repeated = repo::repeated_packs(index);
   std::ranges::sort(repeated);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "os/thread_group.h"
+#include "parity/parity_backend.h"
 
 namespace respaldo::verify {
 
@@ -64,7 +65,10 @@ class Walk {
  public:
   Walk(const repo::IndexedRepository& repository, const std::vector<repo::NamedSnapshot>& backups,
        Findings& findings)
-      : repository_(repository), backups_(backups), findings_(findings) {}
+      : repository_(repository),
+        backups_(backups),
+        findings_(findings),
+        heal_(parity::heal_first(repository.repository().backend())) {}
 
   void run(unsigned threads, const std::stop_token& stop) {
     for (std::size_t i = backups_.size(); i-- > 0;) stack_.push({backups_[i].snapshot.tree, i, ""});
@@ -84,23 +88,28 @@ class Walk {
     return fmt::format("backup {}, folder {}", backups_[task.backup].id.short_hex(),
                        printable(task.path.empty() ? "/" : task.path));
   }
-  void error(std::string kind, std::string message) {
+  void error(std::string kind, std::string message, const std::string& first = "") {
     findings_.add(Severity::error, std::move(kind), std::move(message),
-                  "backups made before or after may be whole; a new backup stores the contents again");
+                  first + "backups made before or after may be whole; a new backup stores the contents again");
+  }
+  // The packs may still have it.
+  void in_no_index(std::string kind, std::string message) {
+    error(std::move(kind), std::move(message), heal_ + "`respaldo repair index` brings back what only the index lost; else ");
   }
 
   void check(const TreeTask& task, const std::stop_token& stop) {
     repo::Tree tree;
     try {
       if (!repository_.index().contains(repo::BlobType::tree, task.id)) {
-        error("missing_tree",
-              fmt::format("{}: its tree {} is in no index", place(task), task.id.short_hex()));
+        in_no_index("missing_tree",
+                    fmt::format("{}: its tree {} is in no index", place(task), task.id.short_hex()));
         return;
       }
       tree = repository_.load_tree(task.id);
     } catch (const Error& failure) {
       error("bad_tree", fmt::format("{}: its tree {} cannot be read: {}", place(task), task.id.short_hex(),
-                                    failure.what()));
+                                    failure.what()),
+            heal_);
       return;
     }
     for (const repo::Node& node : tree.nodes) {
@@ -145,7 +154,7 @@ class Walk {
         std::lock_guard lock(missing_mutex_);
         if (!missing_.insert(id).second) continue;
       }
-      error("missing_blob", fmt::format("{}: its blob {} is in no index", named(), id.short_hex()));
+      in_no_index("missing_blob", fmt::format("{}: its blob {} is in no index", named(), id.short_hex()));
     }
     if (all && size != node.size)
       error("bad_size", fmt::format("{}: its blobs have {} bytes, its size is {}", named(), size, node.size));
@@ -154,6 +163,7 @@ class Walk {
   const repo::IndexedRepository& repository_;
   const std::vector<repo::NamedSnapshot>& backups_;
   Findings& findings_;
+  const std::string heal_;
   TreeStack stack_;
   std::mutex missing_mutex_;
   std::unordered_set<repo::BlobId> missing_;

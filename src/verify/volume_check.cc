@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "os/thread_group.h"
+#include "parity/parity_backend.h"
 #include "view/volume_view.h"
 
 namespace respaldo::verify {
@@ -55,6 +56,8 @@ void check_facts(const view::StoredVolume& volume, const std::string& name, Orig
 
 void check_backup(const repo::IndexedRepository& repository, const repo::NamedSnapshot& backup,
                   Findings& findings, const std::stop_token& stop) {
+  const std::string advice = parity::heal_first(repository.repository().backend()) +
+                             "`respaldo repair index` brings back what only the index lost; else " + kOlderBackup;
   const std::string id = backup.id.short_hex();
   const bool ours = backup.snapshot.program_version.starts_with("respaldo");
   const bool repaired = std::ranges::find(backup.snapshot.tags, "repaired") != backup.snapshot.tags.end();
@@ -64,7 +67,7 @@ void check_backup(const repo::IndexedRepository& repository, const repo::NamedSn
     volumes = view::stored_volumes(repository, backup.snapshot);
   } catch (const Error& failure) {
     findings.add(Severity::error, "bad_backup",
-                 fmt::format("backup {}: its volumes cannot be found: {}", id, failure.what()), kOlderBackup);
+                 fmt::format("backup {}: its volumes cannot be found: {}", id, failure.what()), advice);
     return;
   }
   for (const view::StoredVolume& volume : volumes) {
@@ -73,8 +76,7 @@ void check_backup(const repo::IndexedRepository& repository, const repo::NamedSn
     try {
       if (volume.has_image) view::image_chunks(repository, volume);
     } catch (const Error& failure) {
-      findings.add(Severity::error, "bad_image", fmt::format("backup {}, {}", id, failure.what()),
-                   kOlderBackup);
+      findings.add(Severity::error, "bad_image", fmt::format("backup {}, {}", id, failure.what()), advice);
     }
     bool has_facts_file = false;
     try {

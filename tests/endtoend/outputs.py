@@ -23,6 +23,11 @@ def main():
         def shell(command, redirect):
             return subprocess.run(["sh", "-c", f'"$@" {redirect}', "sh", *map(str, command)], env=ENV, stdout=subprocess.PIPE)
 
+        # What goes into the background fails in JSON, too.
+        for command in ([*words, "--json", "mount", work / "missing"], images.command("--json", "activate", work / "missing")):
+            ended = run(command, expect=1)
+            need(json.loads(ended.stderr.splitlines()[-1])["event"] == "error", ended.stderr)
+
         # Messages do not end up in a file that got a closed descriptor's number.
         for closed in ("0<&-", "2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-"):
             out = work / "closed"

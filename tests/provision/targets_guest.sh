@@ -80,7 +80,7 @@ respaldo -r /run/backups/repository list
 restic -r /run/backups/repository --password-command "echo secret" --no-cache check >/dev/null
 e2fsck -fn /dev/backup/backups >/dev/null 2>&1 || true
 respaldo -r /run/backups/repository doctor vg0/root >doctor
-grep -q "the repository is on a disk of its own" doctor
+grep -q "the repository is on no disk of these volumes" doctor
 
 # Disks that hold something, and disks in use.
 fails 1 'ext4 "photos"' target create "$third" --mount /run/two --vg two -y
