@@ -261,8 +261,8 @@ Parsed parse(const World& world) {
   const bool help = command < words.size() && words[command] == "help";
   if (help) {
     words.erase(words.begin() + static_cast<std::ptrdiff_t>(command));
-    command = position_of_command(words);
     words.emplace_back("--help");
+    command = position_of_command(words);
   }
   const std::string name = command < words.size() ? words[command] : "";
   const bool json = std::ranges::find(words, "--json") != words.end();
