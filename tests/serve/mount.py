@@ -59,7 +59,12 @@ class Mounted:
 
     def __init__(self, repository, *options):
         self.point = tempfile.mkdtemp(dir=".", prefix="mnt")
-        self.pid = json.loads(respaldo("-r", repository, "--json", "mount", self.point, *options))["pid"]
+        done = subprocess.run([RESPALDO, "-r", repository, "--json", "mount", self.point, *options], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=600)
+        assert done.returncode == 0, f"{options}: {done.returncode}\n{done.stderr}"
+        events = [json.loads(line) for line in done.stderr.splitlines()]
+        assert all("event" in event for event in events), events
+        self.pid = json.loads(done.stdout)["pid"]
 
     def __enter__(self):
         return self.point
