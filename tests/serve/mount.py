@@ -42,6 +42,16 @@ def respaldo(*words, **more):
     return run(RESPALDO, *words, **more)
 
 
+def document(*words):
+    """What a command prints with --json; on standard error nothing but events."""
+    done = subprocess.run([RESPALDO, "--json", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+                          stdin=subprocess.DEVNULL, timeout=600)
+    assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stderr}"
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert all("event" in event for event in events), events
+    return json.loads(done.stdout)
+
+
 def until_true(what, question):
     for _ in range(600):
         if question():
@@ -59,12 +69,7 @@ class Mounted:
 
     def __init__(self, repository, *options):
         self.point = tempfile.mkdtemp(dir=".", prefix="mnt")
-        done = subprocess.run([RESPALDO, "-r", repository, "--json", "mount", self.point, *options], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=600)
-        assert done.returncode == 0, f"{options}: {done.returncode}\n{done.stderr}"
-        events = [json.loads(line) for line in done.stderr.splitlines()]
-        assert all("event" in event for event in events), events
-        self.pid = json.loads(done.stdout)["pid"]
+        self.pid = document("-r", repository, "mount", self.point, *options)["pid"]
 
     def __enter__(self):
         return self.point
@@ -255,7 +260,7 @@ def files_of_restic():
         assert os.listdir(point + "/hosts") == [host] and len(os.listdir(point + "/ids")) == 1
         assert inodes == compare_trees("source", before, f"{point}/latest/source")
         read_everywhere("source", f"{point}/latest/source")
-    with Mounted("repo", "--tag", "first", "--tag", "x") as point:
+    with Mounted("repo", "--tag", "first,x") as point:
         assert os.listdir(point + "/times") == ["2026-03-01T10:00:00"]
     with Mounted("repo", "--path", os.path.abspath("source/many"), "--host", "second") as point:
         assert len(os.listdir(point + "/ids")) == 2
@@ -283,7 +288,7 @@ def ends():
             assert not os.path.ismount(point)
             assert "the backups are at" in open("said").read()
     # Killed: the next one says what to do.
-    pid = json.loads(respaldo("-r", "repo", "--json", "mount", point))["pid"]
+    pid = document("-r", "repo", "mount", point)["pid"]
     os.kill(pid, signal.SIGKILL)
     until_true("killed", lambda: gone(pid))
     assert "fusermount3 -u" in respaldo("-r", "repo", "mount", point, fails=11)
@@ -368,7 +373,7 @@ def image_in_parts():
         file.truncate(66 << 30)
     respaldo("-q", "--disk", "large.img", "lvm", "vgcreate", "-qq", "vg0", "large.img")
     respaldo("-q", "--disk", "large.img", "lvm", "lvcreate", "-n", "root", "-L", "65G", "vg0")
-    pid = json.loads(respaldo("--json", "--disk", "large.img", "activate", "volumes"))["pid"]
+    pid = document("--disk", "large.img", "activate", "volumes")["pid"]
     with open("volumes/vg0/root", "r+b") as file:
         os.pwrite(file.fileno(), b"across the border", far)
     run("fusermount3", "-u", "volumes")
@@ -432,7 +437,7 @@ def large(size):
     lvm("vgcreate", "-qq", "vg0", "large.img")
     lvm("lvcreate", "-n", "root", "-L", f"{room}M", "vg0")
     os.makedirs("volumes")
-    pid = json.loads(respaldo("--json", "--disk", "large.img", "activate", "volumes"))["pid"]
+    pid = document("--disk", "large.img", "activate", "volumes")["pid"]
     run("mke2fs", "-q", "-F", "-t", "ext4", "-d", "system", "root.img", f"{room}M", timeout=600)
     run("dd", "if=root.img", "of=volumes/vg0/root", "bs=1M", "conv=notrunc,sparse", timeout=600)
     run("fusermount3", "-u", "volumes")
