@@ -70,10 +70,10 @@ def rounds(repository, good):
         lost, *others = RANDOM.sample(packs, min(len(packs), 5))
         repository.damage(lost, "lose", 0)
         for path in others:
-            # Four MiB: eleven codewords of 5 rows.
+            # Four MiB: eleven codewords of 5 rows; two MiB: six of 4.
             kind = RANDOM.choice(["flip", "flip", "zero", "truncate", "extend"])
             for _ in range(5 if kind == "flip" else 1):
-                repository.damage(path, kind, 150000)
+                repository.damage(path, kind, min(150000, path.stat().st_size // 25))
         for path in RANDOM.sample(small, 3):
             kind = RANDOM.choice(["flip", "zero", "truncate", "extend"])
             repository.damage(path, kind, 200)
