@@ -53,8 +53,7 @@ TEST_F(Selection, the_latest_of_a_filter_that_nothing_fits_is_none) {
 
 TEST_F(Selection, the_latest_of_several_hosts_is_that_of_none) {
   for (const std::vector<std::string>& words : {std::vector<std::string>{"forget", "latest"},
-                                                {"repair", "snapshots", "--forget", "latest"},
-                                                {"forget", "latest", "--path", "/dev/vg0/root", "--path", "/dev/vg0/home"}}) {
+                                                {"repair", "snapshots", "--forget", "latest"}}) {
     const Outcome outcome = respaldo(words);
     EXPECT_EQ(outcome.code, 2) << words[0];
     EXPECT_THAT(outcome.err, ::testing::AllOf(HasSubstr("2 hosts have such backups"), HasSubstr("--host NAME"))) << words[0];
