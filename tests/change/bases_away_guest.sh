@@ -42,7 +42,7 @@ refused "has come back"
 base=$(base)
 quiet lvconvert -q -y --splitsnapshot "vg/$base" >/dev/null
 write
-quiet lvconvert -q -y -s vg/home "$base" >/dev/null
+lvconvert -q -y -s vg/home "$base" >/dev/null 2>&1
 [ "$(base)" = "$base" ] || fail "it is not attached again"
 refused "attached again"
 

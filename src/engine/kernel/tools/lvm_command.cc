@@ -50,6 +50,8 @@ constexpr Complaint kComplaints[] = {
      "extend the group (vgextend), or remove a volume that is not needed"},
     {"nsufficient suitable", ErrorKind::no_space,
      "extend the group (vgextend), or remove a volume that is not needed"},
+    {"No specified PVs have space available", ErrorKind::no_space,
+     "extend the group (vgextend), or remove a volume that is not needed"},
     {"No free extents", ErrorKind::no_space,
      "extend the group (vgextend), or remove a volume that is not needed"},
     {"Failed to find logical volume", ErrorKind::not_found, "`lvs` lists the volumes"},
