@@ -392,7 +392,14 @@ class Run {
   // With those of this run, which the configuration that is saved does not have.
   const std::string& config_with_snapshots(const std::string& vg) {
     const auto [at, is_new] = configs_with_snapshots_.try_emplace(vg);
-    if (is_new) at->second = engine_.vg_config(vg);
+    try {
+      if (is_new) at->second = engine_.vg_config(vg);
+    } catch (const Error& error) {
+      // Only bases want it.
+      at->second = configs_.at(vg);
+      summary_.warnings.push_back(fmt::format("{}: no base can be proven, since the group's metadata cannot be read again: {}", vg,
+                                              error.what()));
+    }
     return at->second;
   }
 
@@ -642,7 +649,20 @@ class Run {
     }
   }
 
+  // The guard may have extended a snapshot onto another disk: a base that is recorded and not kept would be missed later.
+  void look_at_base_again(Job& job) {
+    if (!job.token) return;
+    const engine::BaseKeeper* keeper = engine::keeper(*job.lease);
+    if (keeper->as_base()) return;
+    summary_.warnings.push_back(
+        fmt::format("{}: no base is kept for the next backup: {}", job.name.str(), keeper->base_problem()));
+    job.token.reset();
+    job.record.kept.reset();
+    release(job);
+  }
+
   void commit() {
+    for (Job& job : jobs_) look_at_base_again(job);
     snapshot_.tree = save_trees();
     os::throw_if_stopped(stop_);
     savers_->finish();

@@ -141,7 +141,7 @@ void require_never_away(const BaseSearch& search, const FoundParent& parent, con
       const auto record = view::load_base_record(search.repository, backup.snapshot, volume.tree_path);
       if (record && record->kept && std::ranges::find(tokens, record->kept->token) == tokens.end())
         throw Refusal(fmt::format("the newer base that backup {} kept is gone: this one may have been away meanwhile, and "
-                                  "not know of every write",
+                                  "not know of every write (or cloned machines are saved under one name: --host tells them apart)",
                                   backup.id.short_hex()));
     }
   }

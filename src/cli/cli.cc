@@ -260,7 +260,7 @@ Parsed parse(const World& world) {
   std::size_t command = position_of_command(words);
   const bool help = command < words.size() && words[command] == "help";
   if (help) {
-    words.erase(words.begin() + static_cast<std::ptrdiff_t>(command));
+    while (command < words.size() && words[command] == "help") words.erase(words.begin() + static_cast<std::ptrdiff_t>(command));
     words.emplace_back("--help");
     command = position_of_command(words);
   }

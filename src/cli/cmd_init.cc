@@ -31,11 +31,13 @@ std::optional<fs::path> local_folder(app::Context& context) {
   return fs::path(std::move(place.rest));
 }
 
-// Of an `init` that was cut off, or of every new filesystem.
+// Of an `init` that was cut off, or at the top of filesystems.
 bool may_be_there(const fs::path& entry) {
   const std::string name = entry.filename().native();
-  constexpr std::string_view kOurs[] = {"data", "index", "keys", "locks", "snapshots", "parity", "lost+found"};
-  return std::ranges::find(kOurs, name) != std::end(kOurs) || name.starts_with("config-tmp-");
+  constexpr std::string_view kKnown[] = {"data", "index", "keys", "locks", "snapshots", "parity",
+                                         "lost+found", "System Volume Information", "$RECYCLE.BIN", ".snapshots", ".snapshot",
+                                         "@eaDir", ".DS_Store", "aquota.user", "aquota.group"};
+  return std::ranges::find(kKnown, name) != std::end(kKnown) || name.starts_with("config-tmp-") || name.starts_with(".Trash-");
 }
 
 // A repository among other files is easily removed with them, or they with it.

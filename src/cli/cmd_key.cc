@@ -108,7 +108,7 @@ app::ExitCode key(app::Context& context, const Options& options) {
 }
 
 struct UnlockOptions {
-  bool all = false, watch = false, exclusive = false;
+  bool all = false, watch = false, exclusive = false, sure = false;
 };
 
 app::ExitCode unlock(app::Context& context, const UnlockOptions& options) {
@@ -120,7 +120,8 @@ app::ExitCode unlock(app::Context& context, const UnlockOptions& options) {
                                         format_duration(std::chrono::seconds(repo::kLockWatch).count())));
   };
   const std::size_t removed = options.watch
-                                  ? repo::remove_dead_locks(context.repository(), options.exclusive, repo::kLockWatch, tell, context.stop())
+                                  ? repo::remove_dead_locks(context.repository(), {options.exclusive, options.sure},
+                                                            repo::kLockWatch, tell, context.stop())
                                   : repo::remove_locks(context.repository(), options.all);
   const auto left = repo::list_locks(context.repository());
   if (context.options().json) {
@@ -165,6 +166,7 @@ Action configure_unlock(CLI::App& app) {
       "--watch", options->watch,
       "for scripts: what only looks stale is watched for 11 minutes first, in which a living owner renews its lock");
   app.add_flag("--exclusive", options->exclusive, "with --watch: only locks that keep a backup from its work")->needs(watch);
+  app.add_flag("--sure", options->sure, "with --watch: nothing is watched, only what is surely dead goes")->needs(watch);
   return [options](app::Context& context) { return unlock(context, *options); };
 }
 

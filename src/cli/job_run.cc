@@ -168,7 +168,8 @@ class Runner {
     const bool whole = backup();
     // Also beside ranges that could not be read.
     const bool complete = step("backup").outcome == StepOutcome::failed || none_vanished();
-    const bool care = (whole && complete && !job_.keep.empty()) || check_due();
+    const bool care = step("backup").outcome != StepOutcome::failed &&
+                      ((whole && complete && !job_.keep.empty()) || check_due());
     if (care && !stopped()) clear_dead_locks(Which::all);
     if (whole && complete && !job_.keep.empty())
       command("forget", forget_words(config_, job_));
@@ -190,9 +191,10 @@ class Runner {
   // A night that was cut short must not keep the next ones from their work, nor let them wait. True when a lock was
   // removed.
   bool clear_dead_locks(Which which) {
-    if (job_.limits.deadline && *job_.limits.deadline - (Clock::now() - begun_) < 2 * repo::kLockWatch) return false;
     std::vector<std::string> words = repository_words(config_, job_);
     words.insert(words.end(), {"unlock", "--watch"});
+    if (job_.limits.deadline && *job_.limits.deadline - (Clock::now() - begun_) < 2 * repo::kLockWatch)
+      words.emplace_back("--sure");
     if (which == Which::exclusive) words.emplace_back("--exclusive");
     const NestedResult result = run_nested(context_, words, deadline_->token());
     if (result.code != 0 && which == Which::all && !stopped()) {

@@ -97,7 +97,7 @@ void CowWriter::publish(Batch batch) {
 }
 
 bool CowWriter::invalidate() noexcept {
-  valid_ = false;
+  if (valid_) valid_ = false;  // others read it: it is written once
   if (marked_) return true;
   try {
     map_.clear();

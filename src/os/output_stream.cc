@@ -39,7 +39,7 @@ OutputStream::OutputStream(const Path& path, std::stop_token stop) : fd_(-1), na
   struct stat st {};
   const bool waits = ::stat(path.c_str(), &st) == 0 && S_ISFIFO(st.st_mode);
   for (;;) {
-    const int own = ::open(path.c_str(), O_WRONLY | (waits ? O_NONBLOCK : 0) | O_CLOEXEC | O_NOCTTY);
+    const int own = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (own >= 0) {
       own_ = UniqueFd(own);
       return;

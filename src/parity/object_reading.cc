@@ -20,8 +20,8 @@ void read_pieces(store::Backend& backend, const store::Handle& object, Extent ex
     std::memcpy(reading.bytes.data() + extent.offset, bytes.data(), bytes.size());
   } catch (const Error& error) {
     if (reading.first_problem.empty()) reading.first_problem = error.what();
-    reading.only_damage &= store::is_damage(error);
     if (extent.length <= kSector) {
+      reading.only_damage &= store::is_damage(error);
       reading.unreadable.add(extent);
       return;
     }
@@ -43,7 +43,6 @@ std::optional<Reading> read_up_to(store::Backend& backend, const store::Handle& 
       return reading;
     } catch (const Error& error) {
       reading.first_problem = error.what();
-      reading.only_damage = store::is_damage(error);
     }
   }
   reading.bytes = Bytes::zeroed(size);

@@ -204,7 +204,7 @@ class Repairing {
         if (head && std::ranges::any_of(head->members, [&](const GroupMember& member) {
               return lost_.contains({FileType::pack, member.pack});
             }))
-          further |= heal_by_group(file.name);
+          heal_by_group(file.name, further);
       } catch (const Error& error) {
         // A group that cannot be read helps nobody. But our lock may be gone.
         if (error.kind() == ErrorKind::busy) throw;
@@ -213,9 +213,10 @@ class Repairing {
     return further;
   }
 
-  bool heal_by_group(const std::string& name) {
+  // `further` becomes true for each that is healed, whatever fails behind it.
+  void heal_by_group(const std::string& name, bool& further) {
     const auto group = load_group(backend_, name);
-    if (!group) return false;
+    if (!group) return;
     std::set<std::string> wanted;
     for (const GroupMember& member : group->head().members) {
       const Handle object{FileType::pack, member.pack};
@@ -238,7 +239,6 @@ class Repairing {
       }
       return lost;
     };
-    bool further = false;
     const auto take = [&](const std::string& pack, ByteView bytes, const LostPack& was) {
       const auto found = lost_.find({FileType::pack, pack});
       if (found == lost_.end() || !put_back(found->first, bytes, found->second, was.sidecar && was.sidecar->intact(),
@@ -249,7 +249,6 @@ class Repairing {
       return !options_.dry_run;
     };
     heal_in_group(backend_, *group, wanted, load, take);
-    return further;
   }
 
   // False when it cannot be written: it stays as it was, the rest goes on.

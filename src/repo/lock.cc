@@ -330,17 +330,17 @@ std::size_t remove_locks(Repository& repository, bool all) {
   return removed;
 }
 
-std::size_t remove_dead_locks(Repository& repository, bool only_exclusive, std::chrono::milliseconds watch,
+std::size_t remove_dead_locks(Repository& repository, const DeadLocks& which, std::chrono::milliseconds watch,
                               const std::function<void(const LockInfo&)>& tell, const std::stop_token& stop) {
   std::vector<std::string> dead, watched;
   for (const LockInfo& lock : list_locks(repository)) {
-    if (lock.unreadable || !lock.stale || (only_exclusive && !lock.exclusive)) continue;
+    if (lock.unreadable || !lock.stale || (which.only_exclusive && !lock.exclusive)) continue;
     // Before this boot: of two machines of one name, or two containers of one machine, none is alive since then.
     const bool ours = lock.hostname == this_host() && is_dead(lock.pid);
     const std::int64_t age = now().seconds - lock.time.seconds;
     if (ours && age > kStaleAfter && age > uptime()) {
       dead.push_back(lock.name);
-    } else {
+    } else if (!which.only_sure) {
       tell(lock);
       watched.push_back(lock.name);
     }

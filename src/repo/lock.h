@@ -65,7 +65,11 @@ std::size_t remove_locks(Repository& repository, bool all);
 // Removes those of processes of this host that are older than its last boot; what else looks stale is watched for
 // so long first: whoever lives refreshes his lock, under another name. `tell` hears of each that is watched.
 inline constexpr std::chrono::minutes kLockWatch{11};
-std::size_t remove_dead_locks(Repository& repository, bool only_exclusive, std::chrono::milliseconds watch,
+struct DeadLocks {
+  bool only_exclusive = false;
+  bool only_sure = false;  // nothing is watched
+};
+std::size_t remove_dead_locks(Repository& repository, const DeadLocks& which, std::chrono::milliseconds watch,
                               const std::function<void(const LockInfo&)>& tell, const std::stop_token& stop);
 
 }  // namespace respaldo::repo

@@ -274,13 +274,14 @@ TEST_F(Repositories, without_a_person_only_locks_of_the_dead_are_removed) {
 
   // Surely dead: removed at once, and nothing is waited for.
   lock_of(this_host(), dead, 800'000'000);
-  EXPECT_EQ(remove_dead_locks(*repository, false, std::chrono::hours(1), tell, {}), 1U);
+  EXPECT_EQ(remove_dead_locks(*repository, {}, std::chrono::hours(1), tell, {}), 1U);
   EXPECT_TRUE(watched.empty());
 
   // A clock that is wrong, a machine of our name: who lives renews his lock, under another name.
   const std::string renewed = lock_of("elsewhere", 1, 800'000'000), left = lock_of("elsewhere", 2, 3600),
                     young = lock_of(this_host(), dead, 60);
-  EXPECT_EQ(remove_dead_locks(*repository, true, std::chrono::milliseconds(0), tell, {}), 0U) << "they are shared";
+  EXPECT_EQ(remove_dead_locks(*repository, {.only_exclusive = true}, std::chrono::milliseconds(0), tell, {}), 0U) << "they are shared";
+  EXPECT_EQ(remove_dead_locks(*repository, {.only_sure = true}, std::chrono::hours(1), tell, {}), 0U) << "nobody waits";
   EXPECT_TRUE(watched.empty());
   std::string fresh;
   const auto tell_and_renew = [&](const LockInfo& lock) {
@@ -289,7 +290,7 @@ TEST_F(Repositories, without_a_person_only_locks_of_the_dead_are_removed) {
     fresh = lock_of("elsewhere", 1, 799'999'000);
     repository->backend().remove({store::FileType::lock, renewed});
   };
-  EXPECT_EQ(remove_dead_locks(*repository, false, std::chrono::milliseconds(0), tell_and_renew, {}), 2U);
+  EXPECT_EQ(remove_dead_locks(*repository, {}, std::chrono::milliseconds(0), tell_and_renew, {}), 2U);
   EXPECT_THAT(watched, ::testing::UnorderedElementsAre(renewed, left, young));
   std::vector<std::string> there;
   for (const LockInfo& lock : list_locks(*repository)) there.push_back(lock.name);

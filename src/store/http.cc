@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -38,15 +39,18 @@ struct CloseHandle {
 using Handle = std::unique_ptr<CURL, CloseHandle>;
 // A handle of libcurl, which keeps its connection, and that connection's socket.
 struct Line {
+  std::unique_ptr<int> socket = std::make_unique<int>(-1);  // outlives the handle, which closes it
   Handle handle;
-  std::unique_ptr<int> socket = std::make_unique<int>(-1);
 };
 int on_socket(void* kept, curl_socket_t socket, curlsocktype) {
   *static_cast<int*>(kept) = socket;
   return CURL_SOCKOPT_OK;
 }
-// Bytes that were handed to the kernel and have not arrived. After a connection was closed its number may be
-// another file's, which has no such bytes, or another connection's: then a stall is noticed later.
+int on_close(void* kept, curl_socket_t socket) {
+  if (*static_cast<int*>(kept) == socket) *static_cast<int*>(kept) = -1;
+  return ::close(socket);
+}
+// Bytes that were handed to the kernel and have not arrived.
 std::uint64_t bytes_under_way(int socket) {
   int bytes = 0;
   return socket >= 0 && ::ioctl(socket, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
@@ -355,6 +359,8 @@ struct HttpClient::Impl {
     set(handle, CURLOPT_TCP_KEEPALIVE, 1L);
     set(handle, CURLOPT_SOCKOPTFUNCTION, &on_socket);
     set(handle, CURLOPT_SOCKOPTDATA, line.socket.get());
+    set(handle, CURLOPT_CLOSESOCKETFUNCTION, &on_close);
+    set(handle, CURLOPT_CLOSESOCKETDATA, line.socket.get());
     set(handle, CURLOPT_BUFFERSIZE, kSocketBuffer);
     set(handle, CURLOPT_UPLOAD_BUFFERSIZE, kSocketBuffer);
     set(handle, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));

@@ -14,6 +14,7 @@
 #include "os/thread_group.h"
 #include "parity/parity_backend.h"
 #include "repo/keys.h"
+#include "store/damage.h"
 #include "verify/findings.h"
 #include "verify/losses.h"
 #include "verify/pack_check.h"
@@ -41,6 +42,10 @@ void check_keys(repo::Repository& repository, const std::string& heal, Findings&
       repo::parse_key_file(json);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::not_found) continue;  // removed since it was listed
+      if (!store::is_damage(error)) {
+        findings.add(Severity::warning, "unread_key", fmt::format("{} cannot be read: {}", key.str(), error.what()), "");
+        continue;
+      }
       problem = error.what();
     }
     if (problem.empty()) continue;

@@ -363,7 +363,11 @@ std::vector<VolumeInfo> LiveVolumes::volume_infos() const {
     }
   }
   for (VolumeInfo& info : result)
-    if (info.origin) info.cow = cow(info.name);
+    try {
+      if (info.origin) info.cow = cow(info.name);
+    } catch (const Error& error) {  // of a store that cannot be opened: the others are told all the same
+      if (info.unreadable.empty()) info.unreadable = error.what();
+    }
   return result;
 }
 
