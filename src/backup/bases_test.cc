@@ -362,6 +362,22 @@ TEST_F(Bases, that_cannot_be_kept_are_told) {
   EXPECT_TRUE(holds(summary));
 }
 
+// What was recorded as kept, and is not there, would speak against the old one every night.
+TEST_F(Bases, that_are_lost_while_the_volume_is_read_are_not_recorded) {
+  run();
+  const std::string token = base().identity.token;
+  volume().base_is_lost_meanwhile = true;
+  const BackupSummary summary = run();
+  EXPECT_FALSE(summary.volumes.at(0).base_kept);
+  EXPECT_FALSE(facts(summary).kept);
+  EXPECT_THAT(summary.warnings, ElementsAre(HasSubstr("no base is kept for the next backup: there is no room")));
+  ASSERT_EQ(volume().bases.size(), 1U);
+  EXPECT_EQ(base().identity.token, token);
+  volume().base_is_lost_meanwhile = false;
+  EXPECT_TRUE(facts(run()).used) << "of the old one";
+  EXPECT_EQ(engine_.held, 0);
+}
+
 TEST_F(Bases, are_neither_kept_nor_removed_by_a_dry_run) {
   run();
   const std::string token = base().identity.token;

@@ -27,6 +27,7 @@ struct FakeVolume {
   std::optional<engine::CowFigures> cow;
   bool release_fails = false;
   std::optional<engine::BaseIdentity> next_base;  // what its snapshot would be as one
+  bool base_is_lost_meanwhile = false;            // while it is read: its store was extended elsewhere
   std::vector<FakeBase> bases;
 };
 
@@ -106,7 +107,10 @@ class FakeEngine final : public engine::VolumeEngine, public engine::BaseEngine 
       for (const FakeBase& base : volume_.bases) found.push_back(std::make_unique<FoundBase>(volume_, base));
       return found;
     }
-    std::optional<engine::BaseIdentity> as_base() const override { return volume_.next_base; }
+    std::optional<engine::BaseIdentity> as_base() const override {
+      const bool lost = volume_.base_is_lost_meanwhile && asked_++ > 0;
+      return lost ? std::nullopt : volume_.next_base;
+    }
     std::string base_problem() const override { return "there is no room"; }
     void keep_as_base(const std::string& token) override {
       FakeBase base{*volume_.next_base, {}, {}};
@@ -135,6 +139,7 @@ class FakeEngine final : public engine::VolumeEngine, public engine::BaseEngine 
     };
 
     FakeEngine& engine_;
+    mutable int asked_ = 0;
     FakeVolume& volume_;
     const std::string name_, how_;
     bool released_ = false;

@@ -67,10 +67,7 @@ std::vector<repo::NamedSnapshot> select_backups(const std::vector<repo::NamedSna
       throw Error(ErrorKind::not_found, fmt::format("no backup fits the filter: {} is none", printable(id)), kFilterHint);
     if (latest && filter.hosts.empty())
       if (const auto newest = repo::latest_of_hosts(fitting, id); newest.size() > 1)
-        throw Error(ErrorKind::usage,
-                    fmt::format("{} hosts have such backups, and {} is not taken for any host's: {}, and {}", newest.size(),
-                                printable(id), printable(backup_line(newest[0])), printable(backup_line(newest[1]))),
-                    "say --host NAME, or name the backup by its ID");
+        throw several_hosts(newest, id == "latest" ? std::nullopt : std::optional(id.substr(id.find(':') + 1)));
     repo::NamedSnapshot found = repo::find_snapshot(latest ? fitting : all, id);
     if (!filter.matches(found.snapshot))
       throw Error(ErrorKind::usage,

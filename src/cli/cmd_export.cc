@@ -45,9 +45,6 @@ app::ExitCode export_image(app::Context& context, const ExportOptions& options) 
 void report(app::Context& context, const ExportOptions& options, const repo::NamedSnapshot& backup, const FileRoot& root,
             const restore::TarResult& result) {
   if (options.tar != "-" && context.options().json) {
-    Json problems = Json::array();
-    for (const auto& problem : result.problems)
-      problems.push_back(path_fields(problem.path, {{"why", problem.why}}));
     Json json = fields_of(backup);
     json.update(Json{{"source", root.what},
                      {"target", options.tar},
@@ -55,7 +52,7 @@ void report(app::Context& context, const ExportOptions& options, const repo::Nam
                      {"bytes", result.bytes},
                      {"sockets", result.sockets},
                      {"problem_count", result.problem_count},
-                     {"problems", problems}});
+                     {"problems", problem_list(result.problems)}});
     context.print_json(dump(json));
   } else if (options.tar != "-" && context.options().verbosity > 0) {
     context.print(fmt::format("wrote the files of {} to {}: {} entries, {} of contents", root.title,

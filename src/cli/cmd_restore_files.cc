@@ -105,9 +105,6 @@ Json kept_top(const restore::FileRestoreResult& result) {
 void report(app::Context& context, const RestoreFilesOptions& options, const repo::NamedSnapshot& backup, const FileRoot& root,
             const restore::FileRestoreResult& result) {
   if (context.options().json) {
-    Json problems = Json::array();
-    for (const auto& problem : result.problems)
-      problems.push_back(path_fields(problem.path, {{"why", problem.why}}));
     Json json = fields_of(backup);
     json.update(Json{{"source", root.what},
                      {"target", options.target},
@@ -123,7 +120,7 @@ void report(app::Context& context, const RestoreFilesOptions& options, const rep
                      {"without_device", result.without_device},
                      {"target_kept", kept_top(result)},
                      {"problem_count", result.problem_count},
-                     {"problems", problems},
+                     {"problems", problem_list(result.problems)},
                      {"seconds", result.seconds}});
     context.print_json(dump(json));
     return;

@@ -12,6 +12,14 @@ Json path_fields(const std::string& path);
 // The same, and further fields.
 Json path_fields(const std::string& path, const Json& further);
 
+// What could not be brought back, each with its `why`.
+template <class Problems>
+Json problem_list(const Problems& problems) {
+  Json list = Json::array();
+  for (const auto& problem : problems) list.push_back(path_fields(problem.path, {{"why", problem.why}}));
+  return list;
+}
+
 // A repo::Node, or what has its fields, as `ls` and `find` give it.
 template <class Entry>
 Json entry_json(const std::string& path, const Entry& entry) {

@@ -56,7 +56,7 @@ TEST_F(Selection, the_latest_of_several_hosts_is_that_of_none) {
                                                 {"repair", "snapshots", "--forget", "latest"}}) {
     const Outcome outcome = respaldo(words);
     EXPECT_EQ(outcome.code, 2) << words[0];
-    EXPECT_THAT(outcome.err, ::testing::AllOf(HasSubstr("2 hosts have such backups"), HasSubstr("--host NAME"))) << words[0];
+    EXPECT_THAT(outcome.err, ::testing::AllOf(HasSubstr("2 hosts have backups"), HasSubstr("web"), HasSubstr("give --host"))) << words[0];
   }
   EXPECT_TRUE(listed(web_) && listed(db_));
 }

@@ -134,7 +134,8 @@ Error latest_is_not_known(const std::vector<repo::NamedSnapshot>& all, const std
   return {ErrorKind::corrupt, "backups cannot be read, and the latest may be among them: " + which, hint};
 }
 
-// Names such as vg0/root are the same on many hosts, and a rescue system has any name: nothing is guessed.
+}  // namespace
+
 Error several_hosts(const std::vector<repo::NamedSnapshot>& newest, const std::optional<std::string>& volume) {
   constexpr std::size_t kMostNamed = 12;
   std::string which;
@@ -150,6 +151,8 @@ Error several_hosts(const std::vector<repo::NamedSnapshot>& newest, const std::o
                       printable(first.snapshot.hostname), first.id.short_hex(),
                       volume ? ":" + printable(*volume) : "")};
 }
+
+namespace {
 
 bool is_ahead(const repo::NamedSnapshot& backup) {
   return backup.snapshot.time.seconds - repo::now().seconds > repo::kClockTolerance;

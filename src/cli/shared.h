@@ -68,6 +68,9 @@ enum class Latest {
 // one. Error(corrupt) when it is not known which one is the latest, with the ID of the newest that can be read.
 // Error(usage) when it may be that of several hosts, with the newest of each; or for an ID of another than `host`.
 FoundBackup find_backup(app::Context& context, const std::string& selector, Latest latest, const std::string& host = {});
+// Error(usage) for a "latest" (of `volume`) that may be that of several hosts: the newest of each, and what to type. Names
+// such as vg0/root are the same on many hosts, and a rescue system has any name: nothing is guessed.
+Error several_hosts(const std::vector<repo::NamedSnapshot>& newest, const std::optional<std::string>& volume);
 // For find_backup().
 void add_host_option(CLI::App& app, std::string& host);
 // For people: "backup 4f2c8a01 (2026-11-23 18:40:34, host web)".

@@ -116,26 +116,33 @@ TEST(SnapshotSet, a_write_to_a_full_snapshot_invalidates_it) {
   EXPECT_FALSE(CowStore::load(*store, kChunk).status().valid);
 }
 
-TEST(SnapshotSet, a_store_that_fails_is_dropped_and_the_origin_goes_on) {
-  class Failing final : public block::WritableDevice {
-   public:
-    explicit Failing(std::shared_ptr<block::MemoryDevice> below) : below_(std::move(below)) {}
-    std::uint64_t size() const override { return below_->size(); }
-    std::string describe() const override { return "failing"; }
-    void read_at(std::uint64_t offset, MutableBytes out) const override { below_->read_at(offset, out); }
-    void write_at(std::uint64_t offset, ByteView bytes) override {
-      if (offset >= 2 * kChunk) throw Error(ErrorKind::io, "write error");
-      below_->write_at(offset, bytes);
-    }
-    void flush() override {}
+// Takes no byte from `limit` on.
+class Failing final : public block::WritableDevice {
+ public:
+  explicit Failing(std::shared_ptr<block::MemoryDevice> below) : below_(std::move(below)) {}
+  std::uint64_t size() const override { return below_->size(); }
+  std::string describe() const override { return "failing"; }
+  void read_at(std::uint64_t offset, MutableBytes out) const override { below_->read_at(offset, out); }
+  void write_at(std::uint64_t offset, ByteView bytes) override {
+    if (offset >= limit) throw Error(ErrorKind::io, "write error");
+    below_->write_at(offset, bytes);
+  }
+  void flush() override {
+    if (limit == 0) throw Error(ErrorKind::io, "write error");
+  }
+  std::atomic<std::uint64_t> limit = UINT64_MAX;
 
-   private:
-    std::shared_ptr<block::MemoryDevice> below_;
-  };
+ private:
+  std::shared_ptr<block::MemoryDevice> below_;
+};
+
+TEST(SnapshotSet, a_store_that_fails_is_dropped_and_the_origin_goes_on) {
   const auto origin = random_memory(64 * kChunk, 1);
   const auto store = fresh_store(80);
   SnapshotSet set(origin);
-  set.add("s", std::make_shared<Failing>(store), origin->size(), kChunk);
+  const auto failing = std::make_shared<Failing>(store);
+  failing->limit = 2 * kChunk;
+  set.add("s", failing, origin->size(), kChunk);
   const Bytes bytes = testing::random_bytes(kChunk, 2);
   set.origin_device()->write_at(0, bytes);
   EXPECT_TRUE(equal(block::read(*origin, 0, kChunk), bytes));
@@ -144,24 +151,6 @@ TEST(SnapshotSet, a_store_that_fails_is_dropped_and_the_origin_goes_on) {
 }
 
 TEST(SnapshotSet, the_origin_is_not_written_while_a_dead_store_would_pass_for_a_good_one) {
-  class Failing final : public block::WritableDevice {
-   public:
-    explicit Failing(std::shared_ptr<block::MemoryDevice> below) : below_(std::move(below)) {}
-    std::uint64_t size() const override { return below_->size(); }
-    std::string describe() const override { return "failing"; }
-    void read_at(std::uint64_t offset, MutableBytes out) const override { below_->read_at(offset, out); }
-    void write_at(std::uint64_t offset, ByteView bytes) override {
-      if (broken) throw Error(ErrorKind::io, "write error");
-      below_->write_at(offset, bytes);
-    }
-    void flush() override {
-      if (broken) throw Error(ErrorKind::io, "write error");
-    }
-    std::atomic<bool> broken = false;
-
-   private:
-    std::shared_ptr<block::MemoryDevice> below_;
-  };
   const auto origin = random_memory(64 * kChunk, 1);
   const Bytes before = whole(*origin);
   const auto store = fresh_store(80);
@@ -169,7 +158,7 @@ TEST(SnapshotSet, the_origin_is_not_written_while_a_dead_store_would_pass_for_a_
   SnapshotSet set(origin);
   set.add("s", failing, origin->size(), kChunk);
   const auto device = set.origin_device();
-  failing->broken = true;
+  failing->limit = 0;
   const Bytes bytes = testing::random_bytes(kChunk, 2);
   for (int i = 0; i < 2; ++i) EXPECT_EQ(error_kind([&] { device->write_at(0, bytes); }), ErrorKind::overflow);
   EXPECT_EQ(error_kind([&] { device->zero({8 * kChunk, kChunk}); }), ErrorKind::overflow);
@@ -177,7 +166,7 @@ TEST(SnapshotSet, the_origin_is_not_written_while_a_dead_store_would_pass_for_a_
   EXPECT_FALSE(set.status("s").valid);
   EXPECT_TRUE(equal(whole(*origin), before));
   EXPECT_TRUE(CowStore::load(*store, kChunk).status().valid);
-  failing->broken = false;
+  failing->limit = UINT64_MAX;
   device->write_at(0, bytes);
   EXPECT_TRUE(equal(block::read(*origin, 0, kChunk), bytes));
   EXPECT_FALSE(CowStore::load(*store, kChunk).status().valid);

@@ -9,8 +9,8 @@
 #include <iterator>
 #include <string>
 
-#include "base/error.h"
 #include "lvm/volume_group.h"
+#include "testing/errors.h"
 
 namespace respaldo::lvm {
 
@@ -22,16 +22,7 @@ inline std::string real_text(const std::string& name) {
 }
 inline constexpr const char* kRealTexts[] = {"vg0.vg", "six.vg", "parts.vg", "mixed.vg", "vdo.vg"};
 
-template <class Body>
-Error error_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(ErrorKind::usage, "nothing was thrown");
-}
+using testing::error_of;
 
 // An LVM UUID made of a number.
 inline std::string uuid(unsigned number) { return Uuid::parse(fmt::format("{:0>32}", number))->dashed(); }

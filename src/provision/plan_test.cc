@@ -11,6 +11,7 @@
 #include "provision/disk_use.h"
 #include "provision/partition_door.h"
 #include "provision/target_list.h"
+#include "testing/errors.h"
 
 namespace respaldo::provision {
 namespace {
@@ -22,16 +23,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-template <class Body>
-Error failure_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return Error(ErrorKind::internal, "");
-}
+using testing::error_of;
 
 machine::Device disk_with(std::uint64_t logical, std::uint64_t physical, std::uint64_t optimal,
                           std::int64_t offset = 0) {
@@ -69,9 +61,9 @@ TEST(PartitionPlan, fits_the_disk) {
   const PartitionPlan plan = plan_partition(disk_with(512, 512, 0), TableKind::gpt);
   EXPECT_EQ(plan.length, 8 * kGiB - 2 * kMiB);
   EXPECT_EQ(plan_partition(disk_with(512, 512, 0), TableKind::mbr).length, 8 * kGiB - kMiB);
-  EXPECT_EQ(failure_of([] { plan_partition(make_disk("sdb", 8 * kMiB), TableKind::gpt); }).kind(),
+  EXPECT_EQ(error_of([] { plan_partition(make_disk("sdb", 8 * kMiB), TableKind::gpt); }).kind(),
             ErrorKind::no_space);
-  EXPECT_EQ(failure_of([] { plan_partition(make_disk("sdb", 3 * kTiB), TableKind::mbr); }).kind(),
+  EXPECT_EQ(error_of([] { plan_partition(make_disk("sdb", 3 * kTiB), TableKind::mbr); }).kind(),
             ErrorKind::unsupported);
   EXPECT_EQ(partition_path("/dev/sdb", 1), "/dev/sdb1");
   EXPECT_EQ(partition_path("/dev/nvme0n1", 1), "/dev/nvme0n1p1");
@@ -121,11 +113,11 @@ TEST_P(Image, loses_every_signature_and_another_one_none) {
   const auto table = [](const std::string& of) {
     return fs::read_partition_table(block::FileDevice(of, block::FileDevice::Access::read_only));
   };
-  EXPECT_EQ(failure_of([&] { door->wipe({.path = path_, .size = 63 * kMiB}, {}); }).kind(),
+  EXPECT_EQ(error_of([&] { door->wipe({.path = path_, .size = 63 * kMiB}, {}); }).kind(),
             ErrorKind::refused);
   EXPECT_TRUE(table(path_)) << "of another size: not the one that was meant";
   EXPECT_EQ(
-      failure_of([&] { door->wipe({.path = path_, .size = 64 * kMiB}, {{.path = part, .size = 1}}); }).kind(),
+      error_of([&] { door->wipe({.path = path_, .size = 64 * kMiB}, {{.path = part, .size = 1}}); }).kind(),
       ErrorKind::refused);
   EXPECT_TRUE(table(path_)) << "all are looked at before one is written";
   door->wipe({.path = path_, .size = 64 * kMiB}, {{.path = part, .size = 64 * kMiB}});
@@ -156,15 +148,15 @@ TEST_F(TargetPlanning, of_an_empty_disk_needs_nothing_more) {
 
 TEST_F(TargetPlanning, refuses_what_is_in_use_whatever_is_said) {
   options.disk = options.destroy = "/dev/sda";
-  const Error root = failure_of([&] { plan(); });
+  const Error root = error_of([&] { plan(); });
   EXPECT_EQ(root.kind(), ErrorKind::busy);
   EXPECT_THAT(root.message(), HasSubstr("mounted at /"));
   options.disk = options.destroy = "/dev/sdb";
   host.swaps = {{"/dev/sdb", 1, 0}};
-  EXPECT_THAT(failure_of([&] { plan(); }).message(), HasSubstr("swap"));
+  EXPECT_THAT(error_of([&] { plan(); }).message(), HasSubstr("swap"));
   host.swaps.clear();
   host.devices.back().content.unreadable = "Input/output error";
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::busy);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::busy);
 }
 
 TEST_F(TargetPlanning, what_changed_since_it_was_shown_is_not_touched) {
@@ -177,7 +169,7 @@ TEST_F(TargetPlanning, what_changed_since_it_was_shown_is_not_touched) {
   const machine::Device before = disk;
   const auto refused = [&](auto change) {
     change(disk);
-    const Error error = failure_of([&] { require_unchanged(shown, plan()); });
+    const Error error = error_of([&] { require_unchanged(shown, plan()); });
     disk = before;
     return error.kind() == ErrorKind::refused;
   };
@@ -190,23 +182,23 @@ TEST_F(TargetPlanning, what_changed_since_it_was_shown_is_not_touched) {
 
 TEST_F(TargetPlanning, refuses_a_disk_that_holds_anything_unless_it_is_named_twice) {
   host.devices.back().content = {.type = "ext4", .label = "photos"};
-  Error refused = failure_of([&] { plan(); });
+  Error refused = error_of([&] { plan(); });
   EXPECT_EQ(refused.kind(), ErrorKind::refused);
   EXPECT_THAT(refused.message(), HasSubstr("ext4 \"photos\""));
   EXPECT_THAT(refused.hint(), HasSubstr("--destroy /dev/sdb"));
   options.destroy = "/dev/sda";
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::usage);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::usage);
   options.destroy = "/dev/sdb";
   EXPECT_THAT(plan().warnings, ElementsAre(HasSubstr("will be lost")));
   host.devices.back().content = {.partition_table = "dos"};
   options.destroy.clear();
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::refused);
   host.devices.back().content = {};
   unknown = true;
-  EXPECT_THAT(failure_of([&] { plan(); }).message(), HasSubstr("nothing is known of"));
+  EXPECT_THAT(error_of([&] { plan(); }).message(), HasSubstr("nothing is known of"));
   unknown = false;
   host.devices.back().read_only = true;
-  EXPECT_THAT(failure_of([&] { plan(); }).message(), HasSubstr("read-only"));
+  EXPECT_THAT(error_of([&] { plan(); }).message(), HasSubstr("read-only"));
 }
 
 TEST_F(TargetPlanning, a_pv_of_a_larger_group_is_in_use) {
@@ -215,42 +207,42 @@ TEST_F(TargetPlanning, a_pv_of_a_larger_group_is_in_use) {
   second.name = "/dev/sdb";
   host.pvs.push_back(second);
   options.destroy = "/dev/sdb";
-  const Error refused = failure_of([&] { plan(); });
+  const Error refused = error_of([&] { plan(); });
   EXPECT_EQ(refused.kind(), ErrorKind::busy);
   EXPECT_THAT(refused.message(), HasSubstr("vgreduce vg0 /dev/sdb"));
 }
 
 TEST_F(TargetPlanning, takes_whole_disks_only) {
   options.disk = "/dev/sda1";
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::usage);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::usage);
   options.disk = "/dev/vg0/root";
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::usage);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::usage);
   options.disk = "/dev/sdz";
-  EXPECT_THAT(failure_of([&] { plan(); }).hint(), HasSubstr("/dev/sdb"));
+  EXPECT_THAT(error_of([&] { plan(); }).hint(), HasSubstr("/dev/sdb"));
 }
 
 TEST_F(TargetPlanning, names_and_places_must_be_free_and_fit) {
   options.group = "vg0";
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::refused);
   options.extend_group = true;
   EXPECT_THAT(plan().warnings, ElementsAre(HasSubstr("will depend on /dev/sdb")));
   options.volume = "root";
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::refused);
   options = {.disk = "/dev/sdb", .group = "none", .extend_group = true};
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::not_found);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::not_found);
   options = {.disk = "/dev/sdb", .group = "-x"};
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::usage);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::usage);
   options = {.disk = "/dev/sdb", .mount_point = "/"};
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::usage);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::usage);
   options = {.disk = "/dev/sdb", .size = 3 * kGiB};
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::no_space);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::no_space);
   options = {.disk = "/dev/sdb", .size = 200 * kMiB, .filesystem = "xfs"};
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::no_space);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::no_space);
   options = {.disk = "/dev/sdb", .filesystem = "ntfs"};
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::usage);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::usage);
   host.lvm_known = false;
   options = {.disk = "/dev/sdb"};
-  EXPECT_EQ(failure_of([&] { plan(); }).kind(), ErrorKind::unsupported);
+  EXPECT_EQ(error_of([&] { plan(); }).kind(), ErrorKind::unsupported);
 }
 
 TEST(Targets, are_found_by_tag_and_by_fstab_even_when_the_disk_is_gone) {
@@ -266,8 +258,8 @@ TEST(Targets, are_found_by_tag_and_by_fstab_even_when_the_disk_is_gone) {
   EXPECT_THAT(find_targets(host), SizeIs(2));
   EXPECT_EQ(choose_target(find_targets(host), "/backups").full_name(), "backup/backups");
   EXPECT_EQ(choose_target(find_targets(host), "/dev/mapper/vg0-root").full_name(), "vg0/root");
-  EXPECT_EQ(failure_of([&] { choose_target(find_targets(host), ""); }).kind(), ErrorKind::usage);
-  EXPECT_EQ(failure_of([&] { choose_target(find_targets(host), "/other"); }).kind(), ErrorKind::not_found);
+  EXPECT_EQ(error_of([&] { choose_target(find_targets(host), ""); }).kind(), ErrorKind::usage);
+  EXPECT_EQ(error_of([&] { choose_target(find_targets(host), "/other"); }).kind(), ErrorKind::not_found);
 }
 
 TEST(Targets, of_one_name_are_told_apart_by_their_filesystems) {
@@ -282,7 +274,7 @@ TEST(Targets, of_one_name_are_told_apart_by_their_filesystems) {
   EXPECT_FALSE(targets[1].there);
   EXPECT_EQ(choose_target(targets, "vg0/root").mount_point, "/");
   EXPECT_EQ(choose_target(targets, "/backups2").fstab->source, "UUID=1");
-  EXPECT_EQ(failure_of([&] { plan_removal(host, choose_target(targets, "/backups2"), "vg0/root"); }).kind(),
+  EXPECT_EQ(error_of([&] { plan_removal(host, choose_target(targets, "/backups2"), "vg0/root"); }).kind(),
             ErrorKind::not_found);
   std::swap(host.fstab[0], host.fstab[1]);
   EXPECT_EQ(choose_target(find_targets(host), "vg0/root").mount_point, "/");
@@ -293,12 +285,12 @@ TEST(Targets, data_that_the_line_in_fstab_does_not_name_stays) {
   host.lvs[0].tags = {kTargetTag};
   host.fstab = {{"UUID=1", "/backups", "ext4", "defaults,nofail,x-respaldo.target=vg0/root", 0, 2}};
   const auto removal = [&](const char* wipe) { return plan_removal(host, find_targets(host).at(0), wipe); };
-  EXPECT_THAT(failure_of([&] { removal("vg0/root"); }).what(), HasSubstr("names UUID=1, but"));
+  EXPECT_THAT(error_of([&] { removal("vg0/root"); }).what(), HasSubstr("names UUID=1, but"));
   EXPECT_NO_THROW(removal(""));
   host.fstab[0].source = "UUID=" + host.devices[0].content.uuid;
   EXPECT_EQ(removal("vg0/root").wipe, "vg0/root");
   host.lvs[0].active = "";
-  EXPECT_EQ(failure_of([&] { removal("vg0/root"); }).kind(), ErrorKind::missing);
+  EXPECT_EQ(error_of([&] { removal("vg0/root"); }).kind(), ErrorKind::missing);
 }
 
 TEST(Targets, data_goes_only_when_it_is_named) {
@@ -306,7 +298,7 @@ TEST(Targets, data_goes_only_when_it_is_named) {
   host.lvs[0].tags = {kTargetTag};
   const Target target = find_targets(host).at(0);
   EXPECT_THAT(plan_removal(host, target, "").wipe, IsEmpty());
-  EXPECT_EQ(failure_of([&] { plan_removal(host, target, "vg0/other"); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { plan_removal(host, target, "vg0/other"); }).kind(), ErrorKind::refused);
   // In somebody's group nothing but the volume goes.
   EXPECT_FALSE(plan_removal(host, target, "vg0/root").whole_group);
   EXPECT_THAT(plan_removal(host, target, "vg0/root").free_pvs, IsEmpty());
@@ -314,7 +306,7 @@ TEST(Targets, data_goes_only_when_it_is_named) {
   EXPECT_TRUE(plan_removal(host, target, "vg0/root").whole_group);
   EXPECT_THAT(plan_removal(host, target, "vg0/root").free_pvs, ElementsAre("/dev/sda1"));
   host.lvs.push_back(machine::make_snapshot(1 << 20));
-  EXPECT_EQ(failure_of([&] { plan_removal(host, target, "vg0/root"); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { plan_removal(host, target, "vg0/root"); }).kind(), ErrorKind::refused);
 }
 
 TEST(Targets, what_changed_since_it_was_shown_is_not_removed) {
@@ -329,7 +321,7 @@ TEST(Targets, what_changed_since_it_was_shown_is_not_removed) {
   const machine::Picture before = host;
   const auto changed = [&](auto change) {
     change();
-    const Error error = failure_of([&] { require_unchanged(shown, plan()); });
+    const Error error = error_of([&] { require_unchanged(shown, plan()); });
     host = before;
     return error.kind() == ErrorKind::refused;
   };

@@ -95,7 +95,7 @@ class S3(Http):
         self.new_credentials(trial)
         # The server's own refusal, of a key that was taken away.
         name = ["--uid=test", f"--access-key={self.ceph.KEY}"]
-        # At that very moment Ceph knows the key still, and its rights no more.
+        # Ceph was seen to answer AccessDenied to what was under way then, and InvalidAccessKeyId afterwards.
         trial.fails_at_once(lambda: self.ceph.admin("key", "rm", *name), (*self.WORDS["credentials"], "AccessDenied"),
                             lambda: self.ceph.admin("key", "create", *name, f"--secret-key={self.ceph.SECRET}"))
 

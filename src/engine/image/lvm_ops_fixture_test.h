@@ -15,9 +15,12 @@
 #include "engine/image/lvm_ops.h"
 #include "engine/image/vg_edit.h"
 #include "os/file.h"
+#include "testing/errors.h"
 #include "testing/temp.h"
 
 namespace respaldo::engine {
+
+using testing::error_of;
 
 class LvmOps : public ::testing::Test {
  protected:
@@ -138,17 +141,6 @@ class LvmOps : public ::testing::Test {
       all.append(std::istreambuf_iterator<char>(in), {});
     }
     return all;
-  }
-
-  template <class Body>
-  static Error error_of(Body body) {
-    try {
-      body();
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "no error";
-    return Error(ErrorKind::internal, "");
   }
 
   os::TemporaryFolder folder_;

@@ -73,6 +73,13 @@ class KernelEngineTest : public ::testing::Test {
                       std::to_string(free) + R"(","vg_extent_size":"4194304"}]}]})",
                   ""});
   }
+  // As after this lvcreate of root's snapshot `before`.
+  void show_before(const std::vector<std::string>& argv) {
+    std::string tags;
+    for (std::size_t i = 0; i + 1 < argv.size(); ++i)
+      if (argv[i] == "--addtag") tags += (tags.empty() ? "" : ",") + argv[i + 1];
+    volumes({{.name = "root"}, {.name = "before", .role = "public,snapshot", .tags = tags, .origin = "root"}});
+  }
   std::string owner_tag(bool alive) const {
     journal::Owner owner = journal::Owner::self();
     if (!alive) ++owner.start;
@@ -325,10 +332,7 @@ TEST_F(KernelEngineTest, of_a_snapshot_by_hand_that_fails_nothing_stays) {
   volumes({{.name = "root"}});
   group(512U << 20);
   machine_->on({"lvm", "lvcreate"}, [&](const auto& argv) {
-    std::string tags;
-    for (std::size_t i = 0; i + 1 < argv.size(); ++i)
-      if (argv[i] == "--addtag") tags += (tags.empty() ? "" : ",") + argv[i + 1];
-    volumes({{.name = "root"}, {.name = "before", .role = "public,snapshot", .tags = tags, .origin = "root"}});
+    show_before(argv);
     return os::CommandResult{5, "", "  Failed to activate\n"};
   });
   machine_->on({"lvm", "lvremove"}, {0, "", ""});
@@ -340,10 +344,7 @@ TEST_F(KernelEngineTest, a_snapshot_by_hand_that_cannot_be_opened_goes) {
   volumes({{.name = "root"}});
   group(512U << 20);
   machine_->on({"lvm", "lvcreate"}, [&](const auto& argv) {
-    std::string tags;
-    for (std::size_t i = 0; i + 1 < argv.size(); ++i)
-      if (argv[i] == "--addtag") tags += (tags.empty() ? "" : ",") + argv[i + 1];
-    volumes({{.name = "root"}, {.name = "before", .role = "public,snapshot", .tags = tags, .origin = "root"}});
+    show_before(argv);
     FakeDmControl::Device device;
     device.info.name = "vg0-before";
     device.info.uuid = dm_uuid("VGVGVG-0000-0000-0000-0000-0000-000000", uuid_of("before"));
