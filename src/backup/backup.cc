@@ -8,70 +8,30 @@
 #include <set>
 #include <thread>
 
-#include "backup/base_choice.h"
 #include "backup/chunk_map.h"
 #include "backup/chunk_savers.h"
 #include "backup/cow_history.h"
 #include "backup/cut_recorder.h"
 #include "backup/file_counts.h"
+#include "backup/file_facts.h"
 #include "backup/file_trees.h"
-#include "backup/file_view.h"
-#include "backup/image_list.h"
 #include "backup/measured_progress.h"
-#include "backup/pipeline.h"
-#include "backup/quick.h"
+#include "backup/run_bases.h"
 #include "backup/tree_builder.h"
+#include "backup/volume_job.h"
+#include "backup/volume_trees.h"
 #include "backup/work_list.h"
 #include "base/endian.h"
 #include "base/error.h"
-#include "base/printable.h"
 #include "crypto/crypto.h"
 #include "fs/probe/probe.h"
 #include "journal/names.h"
-#include "journal/removed_bases.h"
 #include "os/crash_point.h"
 #include "os/thread_group.h"
 
 namespace respaldo::backup {
 
 namespace {
-
-std::string journal_name(fs::JournalState state) {
-  switch (state) {
-    case fs::JournalState::none:
-      return "";
-    case fs::JournalState::replayed:
-      return "replayed";
-    case fs::JournalState::partial:
-      return "partial";
-    case fs::JournalState::external:
-      return "external";
-    case fs::JournalState::skipped:
-      return "skipped";
-  }
-  throw Error(ErrorKind::internal, "unknown state of a journal");
-}
-
-// A volume on its way into the backup.
-struct Job {
-  engine::VolumeName name;  // as it will be stored
-  bool is_snapshot = false;
-  view::VolumeFacts facts;
-  std::unique_ptr<engine::SnapshotLease> lease;      // null once released
-  std::vector<std::unique_ptr<engine::Base>> bases;  // that the lease found
-  BaseChoice base;                                   // the one that is used
-  view::BaseRecord record;
-  std::optional<std::string> token;  // the lease's snapshot shall become a base with it
-  std::string cuts;                  // then: the contents of cuts.json
-  bool base_kept = false;
-  FileViews files;
-  VolumeMap map;
-  CutPlan plan;
-  PassResult read;
-  std::vector<std::pair<std::string, repo::Node>> file_roots;  // folder, root node
-  std::vector<ImageList::Part> parts;
-  bool parts_are_long = false;
-};
 
 view::VolumeFacts gather_facts(const engine::VolumeEngine& engine, const engine::VolumeInfo& info,
                                const engine::VolumeName& name, const engine::SnapshotLease& lease) {
@@ -102,14 +62,6 @@ std::uint64_t cut_key(const repo::Config& config) {
   return load_le64(crypto::sha256(as_bytes("respaldo content cuts " + config.polynomial)).data());
 }
 
-std::string without_creation_time(std::string_view text) {
-  constexpr std::string_view kField = "\ncreation_time = ";
-  const std::size_t at = text.find(kField);
-  if (at == text.npos) return std::string(text);
-  const std::size_t end = std::min(text.find('\n', at + 1), text.size());
-  return std::string(text.substr(0, at)).append(text.substr(end));
-}
-
 class Sinks final : public ChunkSink {
  public:
   explicit Sinks(std::vector<ChunkSink*> sinks) : sinks_(std::move(sinks)) {}
@@ -135,14 +87,14 @@ class Run {
         started_(repo::now()),
         cutter_name_(cutter_name(cut_key(repository.repository().config()))),
         content_cutter_(cut_key(repository.repository().config())),
-        trees_(
+        builder_(
             started_,
             [this](repo::Tree tree) {
               return savers_->save(repo::BlobType::tree, as_bytes(repo::to_json(std::move(tree))));
             },
             [this](const std::string& path) { return parent_folders_->find(path); }),
         guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }),
-        removed_bases_(options.state) {}
+        bases_({engine_, repository_, options_, known_, configs_, cutter_name_, started_, progress_, summary_.warnings, stop_}) {}
 
   BackupSummary run() {
     const auto clock = std::chrono::steady_clock::now();
@@ -152,14 +104,21 @@ class Run {
     acquire();
     look();
     describe();
-    choose_bases();
+    {
+      const ProgressPhase phase(progress_, "see what changed", 0);
+      bases_.choose(jobs_, parent_);
+    }
     open_savers();
     read_all();
     for (const Job& job : jobs_)
       if (!job.facts.lost.empty()) lacks(fmt::format("{}: {}", job.name.str(), view::describe(job.facts.lost)));
     if (!options_.dry_run) {
       commit();
-      keep_bases();
+      for (Job& job : jobs_) {
+        if (!job.token) continue;
+        bases_.keep(job);
+        release(job);
+      }
     }
     for (Job& job : jobs_) {
       summary_.volumes.push_back({std::move(job.facts), job.read.bytes_read, job.read.bytes_zero,
@@ -236,22 +195,13 @@ class Run {
       in_context([&] { return asked.str(); },
                  [&] {
                    how.cow_expected = cow_peak(repository_, known_, job.name, info.uuid);
-                   job.lease = options_.from_snapshot ? engine_.acquire_snapshot(asked) : hold(asked, how);
+                   job.lease = options_.from_snapshot ? engine_.acquire_snapshot(asked) : bases_.hold(asked, how);
                    job.facts = gather_facts(engine_, info, job.name, *job.lease);
                  });
       jobs_.push_back(std::move(job));
       guard_.watch(*jobs_.back().lease, jobs_.back().name.str());
     }
     os::crash_point("snapshots watched");
-  }
-
-  bool keeps_bases() const { return options_.keep_base && !options_.dry_run; }
-
-  std::unique_ptr<engine::SnapshotLease> hold(const engine::VolumeName& name,
-                                              const engine::AcquireOptions& how) {
-    engine::BaseEngine* bases = engine::base_engine(engine_);
-    return keeps_bases() && bases != nullptr ? bases->acquire_for_base(name, how)
-                                             : engine_.acquire(name, how);
   }
 
   ForeignFilesystems foreign() const {
@@ -338,87 +288,6 @@ class Run {
     }
   }
 
-  // Which chunks need not be read, and whether the snapshots shall be bases for the next run.
-  void choose_bases() {
-    const ProgressPhase phase(progress_, "see what changed", 0);
-    for (Job& job : jobs_) {
-      os::throw_if_stopped(stop_);
-      engine::BaseKeeper* keeper = engine::keeper(*job.lease);
-      const std::string unclean = why_unclean(job);
-      if (keeps_bases()) {
-        const auto identity = keeper != nullptr && unclean.empty() ? keeper->as_base() : std::nullopt;
-        if (identity) {
-          job.token = new_base_token(started_);
-          job.record.kept = facts_of(*identity, config_with_snapshots(job.name.vg), job.name.lv);
-          job.record.kept->token = *job.token;
-        } else {
-          summary_.warnings.push_back(
-              fmt::format("{}: no base is kept for the next backup: {}", job.name.str(),
-                          !unclean.empty()     ? unclean + "; shut it down, and back up again"
-                          : keeper != nullptr ? keeper->base_problem()
-                                              : "this engine keeps none"));
-        }
-      }
-      if (keeper != nullptr) job.bases = keeper->bases();
-      if (options_.full) {
-        if (!job.bases.empty()) job.record.refused = "a full backup was asked for";
-        continue;
-      }
-      if (!job.bases.empty() && !unclean.empty()) {
-        job.record.refused = unclean;
-      } else if (!job.bases.empty()) {
-        const BaseSearch search{repository_, known_, *job.lease, config_with_snapshots(job.name.vg), job.name.lv,
-                                cutter_name_, options_.hostname, removed_bases_};
-        job.base = choose_base(search, job.bases);
-        job.record.refused = job.base.refused;
-      }
-      if (!job.base.parent && options_.quick) trust_inodes_of(job);
-      if (job.base.parent) job.record.used = job.base.used;
-    }
-  }
-
-  // A volume that nobody has in use, as it seems. But a guest that was saved goes on from its memory: its kernel knows of no
-  // snapshot that was made meanwhile, and writes past it.
-  static std::string why_unclean(const Job& job) {
-    if (job.lease->how() != "direct") return "";
-    for (const FileView& view : job.files.views)
-      if (view.reader->facts().journal != fs::JournalState::none)
-        return fmt::format("the filesystem in {} was not left clean: a machine that was saved or hibernated, and goes on later, "
-                           "would write without the base's knowledge",
-                           view.folder);
-    return "";
-  }
-
-  // With those of this run, which the configuration that is saved does not have.
-  const std::string& config_with_snapshots(const std::string& vg) {
-    const auto [at, is_new] = configs_with_snapshots_.try_emplace(vg);
-    try {
-      if (is_new) at->second = engine_.vg_config(vg);
-    } catch (const Error& error) {
-      // Only bases want it.
-      at->second = configs_.at(vg);
-      summary_.warnings.push_back(fmt::format("{}: no base can be proven, since the group's metadata cannot be read again: {}", vg,
-                                              error.what()));
-    }
-    return at->second;
-  }
-
-  void trust_inodes_of(Job& job) {
-    if (!parent_) return;
-    try {
-      QuickTrust trust = trust_inodes(repository_, *parent_, "/" + job.name.str(), job.facts.lv_uuid, job.files,
-                                      job.plan, stop_);
-      job.base.parent = std::move(trust.parent);
-      if (!trust.refused.empty())
-        job.record.refused += (job.record.refused.empty() ? "" : "; ") + trust.refused;
-    } catch (const Error& error) {
-      summary_.warnings.push_back(fmt::format("{}: everything is read: the backup {} is damaged: {}",
-                                              job.name.str(), parent_->id.short_hex(), error.what()));
-    }
-    if (job.base.parent)
-      job.base.used = {"quick", "", parent_->id.hex(), job.base.parent->changed.total(), 0};
-  }
-
   const ParentImage* parent_image(const Job& job) const {
     return job.base.parent ? &*job.base.parent : nullptr;
   }
@@ -492,43 +361,6 @@ class Run {
     savers_->save(repo::BlobType::data, Bytes::zeroed(view::kLongZeroBlobLength));
   }
 
-  // The backup is there: from now on its snapshots may be trusted as bases. The old ones go last, so that
-  // there is always one.
-  void keep_bases() {
-    for (Job& job : jobs_) {
-      if (!job.token) continue;
-      try {
-        engine::keeper(*job.lease)->keep_as_base(*job.token);
-        job.base_kept = true;
-        for (const auto& old : job.bases) {
-          remember_removed(old->identity().token);
-          old->remove();
-          // One of this repository was of use until now.
-          if (!holds_backup_of(repository_, known_, old->identity().token))
-            summary_.warnings.push_back(fmt::format(
-                "{}: the base {} was removed for the new one; its backup is not in this repository: it was forgotten, or made in "
-                "another one. Who saves a volume into two repositories in turn reads everything each time: use --keep-base for "
-                "one of them alone",
-                job.name.str(), old->name()));
-        }
-      } catch (const std::exception& error) {  // a stop, too
-        summary_.warnings.push_back(fmt::format("{}: {}: {}", job.name.str(),
-                                                job.base_kept ? "an old base stays" : "no base is kept",
-                                                error.what()));
-      }
-      release(job);
-    }
-  }
-
-  void remember_removed(const std::string& token) {
-    try {
-      removed_bases_.add(token);
-    } catch (const Error& error) {
-      // It is proven in other ways, too.
-      progress_.note(fmt::format("it cannot be remembered that the old base was removed: {}", error.what()));
-    }
-  }
-
   // The bytes are safe: a snapshot that stays behind is no reason to throw the backup away.
   void release(Job& job) {
     guard_.forget(*job.lease);
@@ -550,17 +382,7 @@ class Run {
   }
 
   void save_files(Job& job, const FileView& view, const ChunkMap& chunks) {
-    const fs::FilesystemFacts& filesystem = view.reader->facts();
-    view::FileViewFacts facts;
-    facts.folder = view.folder;
-    facts.how = filesystem.how;
-    facts.filesystem = filesystem.type;
-    facts.uuid = filesystem.uuid;
-    facts.label = filesystem.label;
-    facts.journal = journal_name(filesystem.journal);
-    facts.notes = filesystem.notes;
-    facts.encrypted_folders = filesystem.encrypted_directories;
-    if (filesystem.type.starts_with("ext")) facts.newest_ctime = newest_ctime(*view.reader, started_);
+    view::FileViewFacts facts = filesystem_facts(view, started_);
     add_findings(facts, view.reader->findings(), view.reader->finding_count());
     if (view.reader->root() == fs::kNoNode) {
       add_findings(facts, {{fs::Finding{2, "/", "the root directory is damaged: there is no file view"}}}, 1);
@@ -593,53 +415,6 @@ class Run {
     summary_.missing.push_back(std::move(what));
   }
 
-  static std::string first_finding(const view::FileViewFacts& facts) {
-    if (facts.findings.empty()) return fmt::format("{} entries are damaged", facts.finding_count);
-    constexpr std::size_t kLongest = 200;  // a hook's environment holds it, too
-    const auto& first = facts.findings.front();
-    return fmt::format("{}{}{}{}", printable(first.path.substr(0, kLongest)), first.path.empty() ? "" : ": ", printable(first.what),
-                       facts.finding_count > 1 ? fmt::format(", and {} more", facts.finding_count - 1) : "");
-  }
-
-  static void add_findings(view::FileViewFacts& facts, const std::vector<fs::Finding>& findings,
-                           std::uint64_t count) {
-    constexpr std::size_t kMostTold = 100;
-    facts.finding_count += count;
-    for (const fs::Finding& finding : findings) {
-      if (facts.findings.size() == kMostTold) return;
-      std::string path = finding.path;
-      if (path.empty() && finding.inode != 0) path = fmt::format("inode {}", finding.inode);
-      facts.findings.push_back({std::move(path), finding.what});
-    }
-  }
-
-  // Ranges that could not be read, told by the names of the files that have them.
-  static void add_lost_files(const Job& job, const FileView& view, view::FileViewFacts& facts) {
-    const auto number = static_cast<std::uint32_t>(&view - job.files.views.data());
-    for (const view::LostRange& lost : job.facts.lost) {
-      auto run = std::ranges::lower_bound(job.map.files, lost.extent.offset, {},
-                                          [](const FileRun& one) { return one.extent.end() - 1; });
-      for (; run != job.map.files.end() && run->extent.offset < lost.extent.end(); ++run) {
-        if (run->view != number) continue;
-        const Extent both = intersect(run->extent, lost.extent);
-        add_findings(facts,
-                     {{view.reader->node(run->node).inode, view.reader->path(run->node),
-                       fmt::format("{} bytes at byte {} of the file could not be read and are zeros",
-                                   both.length, run->logical + (both.offset - run->extent.offset))}},
-                     1);
-      }
-    }
-  }
-
-  // The file whose bytes lie there; empty for anything else.
-  static std::string file_at(const Job& job, std::uint64_t offset) {
-    const auto run = std::ranges::upper_bound(job.map.files, offset, {},
-                                              [](const FileRun& one) { return one.extent.end(); });
-    if (run == job.map.files.end() || run->extent.offset > offset) return {};
-    const FileView& view = job.files.views.at(run->view);
-    return view.folder + view.reader->path(run->node);
-  }
-
   std::optional<repo::Node> parent_node(const std::string& path) const {
     if (!parent_) return std::nullopt;
     try {
@@ -649,26 +424,17 @@ class Run {
     }
   }
 
-  // The guard may have extended a snapshot onto another disk: a base that is recorded and not kept would be missed later.
-  void look_at_base_again(Job& job) {
-    if (!job.token) return;
-    const engine::BaseKeeper* keeper = engine::keeper(*job.lease);
-    if (keeper->as_base()) return;
-    summary_.warnings.push_back(
-        fmt::format("{}: no base is kept for the next backup: {}", job.name.str(), keeper->base_problem()));
-    job.token.reset();
-    job.record.kept.reset();
-    release(job);
-  }
-
   void commit() {
-    for (Job& job : jobs_) look_at_base_again(job);
-    snapshot_.tree = save_trees();
+    for (Job& job : jobs_)
+      if (job.token && !bases_.still_possible(job)) release(job);
+    VolumeTrees trees(builder_, *savers_, repository_, configs_, [this](const std::string& path) { return parent_node(path); },
+                      summary_.warnings);
+    snapshot_.tree = trees.save(jobs_);
     os::throw_if_stopped(stop_);
     savers_->finish();
 
     repo::Repository& repository = repository_.repository();
-    count_files(counts_, trees_.made(), *parent_folders_);
+    count_files(counts_, builder_.made(), *parent_folders_);
     const repo::WriterTotals totals = savers_->totals();
     counts_.data_blobs = totals.data_blobs;
     counts_.tree_blobs = totals.tree_blobs;
@@ -691,106 +457,6 @@ class Run {
     }
   }
 
-  repo::BlobId save_trees() {
-    std::map<std::string, repo::Tree> groups;
-    for (Job& job : jobs_) {
-      const std::string path = "/" + job.name.str();
-      repo::Tree tree;
-      add_image(tree, path, std::move(job.parts), job.parts_are_long);
-      add_files(tree, path, std::move(job.file_roots));
-      tree.nodes.push_back(text_file(path + "/" + std::string(view::kFactsName), facts_json(job)));
-      if (job.token) tree.nodes.push_back(text_file(path + "/" + std::string(view::kCutsName), job.cuts));
-      groups[job.name.vg].nodes.push_back(trees_.folder(path, std::move(tree)));
-    }
-    repo::Tree root;
-    for (auto& [vg, tree] : groups) {
-      const std::string path = "/" + vg;
-      const auto same_name = [](const repo::Node& node) { return node.name == view::kGroupConfigName; };
-      if (std::ranges::any_of(tree.nodes, same_name)) {
-        summary_.warnings.push_back(fmt::format("the metadata of {} is not saved: a volume has the name {}",
-                                                vg, view::kGroupConfigName));
-      } else {
-        tree.nodes.push_back(group_config(path + "/" + std::string(view::kGroupConfigName), configs_.at(vg)));
-      }
-      root.nodes.push_back(trees_.folder(path, std::move(tree)));
-    }
-    return trees_.root(std::move(root));
-  }
-
-  static std::string facts_json(const Job& job) {
-    const view::BaseRecord& record = job.record;
-    std::string json = job.facts.to_json();
-    return record.kept || record.used || !record.refused.empty() ? record.add_to(json) : json;
-  }
-
-  void add_image(repo::Tree& tree, const std::string& path, std::vector<ImageList::Part> parts,
-                 bool are_long) {
-    if (parts.size() == 1 && !are_long) {
-      tree.nodes.push_back(trees_.file(path + "/" + std::string(view::kImageName), parts.front().size,
-                                       std::move(parts.front().content)));
-      return;
-    }
-    const std::string folder = path + "/" + std::string(view::kImageFolder);
-    repo::Tree inside;
-    std::uint64_t at = 0;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const std::uint64_t size = parts[i].size;
-      inside.nodes.push_back(
-          are_long ? part_in_folder(folder + "/" + view::part_folder_name(at), std::move(parts[i]))
-                   : trees_.file(folder + "/" + view::part_name(i), size, std::move(parts[i].content)));
-      at += size;
-    }
-    tree.nodes.push_back(trees_.folder(folder, std::move(inside)));
-  }
-
-  repo::Node part_in_folder(const std::string& folder, ImageList::Part part) {
-    repo::Tree inside;
-    inside.nodes.push_back(
-        trees_.file(folder + "/" + std::string(view::kImageName), part.size, std::move(part.content)));
-    return trees_.folder(folder, std::move(inside));
-  }
-
-  // "files", or "part1/files": the filesystem's root folder keeps its own metadata.
-  void add_files(repo::Tree& tree, const std::string& path,
-                 std::vector<std::pair<std::string, repo::Node>> roots) {
-    for (auto& [folder, root] : roots) {
-      root.name = view::kFilesName;
-      const std::size_t slash = folder.find('/');
-      if (slash == folder.npos) {
-        tree.nodes.push_back(std::move(root));
-      } else {
-        repo::Tree inside;
-        inside.nodes.push_back(std::move(root));
-        tree.nodes.push_back(trees_.folder(path + "/" + folder.substr(0, slash), std::move(inside)));
-      }
-    }
-  }
-
-  // Of a group that has not changed the parent's text is kept: only the time when it was written would
-  // differ.
-  repo::Node group_config(const std::string& path, const std::string& text) {
-    constexpr std::uint64_t kMostCompared = 16U << 20;
-    if (const auto old = parent_node(path); old && old->size <= kMostCompared) {
-      try {
-        std::string before;
-        for (const repo::BlobId& id : old->content)
-          before += as_text(repository_.load_blob(repo::BlobType::data, id));
-        if (without_creation_time(before) == without_creation_time(text)) return text_file(path, before);
-      } catch (const Error&) {
-        // A damaged parent is no reason to fail.
-      }
-    }
-    return text_file(path, text);
-  }
-
-  repo::Node text_file(const std::string& path, std::string_view text) {
-    std::vector<repo::BlobId> content;
-    for (std::string_view rest = text; !rest.empty();
-         rest.remove_prefix(std::min<std::size_t>(rest.size(), kImageChunk)))
-      content.push_back(savers_->save(repo::BlobType::data, as_bytes(rest.substr(0, kImageChunk))));
-    return trees_.file(path, text.size(), std::move(content));
-  }
-
   engine::VolumeEngine& engine_;
   const repo::IndexedRepository& repository_;
   const BackupOptions& options_;
@@ -803,7 +469,7 @@ class Run {
   std::unique_ptr<ChunkSavers> savers_;
   const std::string cutter_name_;
   const chunk::ContentCutter content_cutter_;
-  TreeBuilder trees_;
+  TreeBuilder builder_;
   repo::Snapshot snapshot_;
   repo::SnapshotSummary counts_;
   std::optional<repo::NamedSnapshot> parent_;
@@ -811,9 +477,9 @@ class Run {
   bool long_zeros_saved_ = false;
   std::vector<Job> jobs_;        // their leases, where they are left, are released when this goes
   engine::SnapshotGuard guard_;  // goes before them
-  std::map<std::string, std::string> configs_, configs_with_snapshots_;
-  const journal::RemovedBases removed_bases_;
+  std::map<std::string, std::string> configs_;  // of the groups, from before the snapshots
   BackupSummary summary_;
+  RunBases bases_;
 };
 
 }  // namespace
