@@ -94,7 +94,7 @@ class Run {
             },
             [this](const std::string& path) { return parent_folders_->find(path); }),
         guard_(options.guard, progress_, [this] { return progress_.seconds_left(); }),
-        bases_({engine_, repository_, options_, known_, configs_, cutter_name_, started_, progress_, summary_.warnings, stop_}) {}
+        bases_({engine_, repository_, options_, known_, cutter_name_, started_, progress_, summary_.warnings, stop_}) {}
 
   BackupSummary run() {
     const auto clock = std::chrono::steady_clock::now();

@@ -241,6 +241,23 @@ TEST_F(Bases, of_another_volume_size_or_place_are_refused) {
   changed("overflowed", [&] { base().failure = Error(ErrorKind::overflow, "the store overflowed"); });
 }
 
+TEST_F(Bases, are_neither_used_nor_kept_when_the_groups_metadata_cannot_be_read_again) {
+  run();
+  write(5 * kMiB);
+  const std::string token = base().identity.token;
+  int asked = 0;
+  engine_.on_config = [&] {
+    if (++asked > 1) throw Error(ErrorKind::io, "the disk went away");
+  };
+  const BackupSummary summary = run();
+  EXPECT_EQ(asked, 2) << "with each backup and for its bases, once";
+  EXPECT_THAT(facts(summary).refused, AllOf(HasSubstr("vg0 cannot be read again"), HasSubstr("the disk went away")));
+  EXPECT_FALSE(facts(summary).kept);
+  EXPECT_THAT(summary.warnings, ElementsAre(AllOf(HasSubstr("vg0/root: no base is kept"), HasSubstr("the disk went away"))));
+  EXPECT_TRUE(holds(summary));
+  EXPECT_EQ(base().identity.token, token) << "the old one stays";
+}
+
 // vgcfgrestore of old metadata: all that identifies the old base is there again.
 TEST_F(Bases, that_come_back_while_a_newer_one_is_gone_are_refused) {
   run();

@@ -39,6 +39,7 @@ class FakeEngine final : public engine::VolumeEngine, public engine::BaseEngine 
   std::optional<std::uint64_t> asked_cow_size;
   std::function<void()> on_release = [] {};
   std::string config;  // of every group; empty: something that is none
+  std::function<void()> on_config = [] {};
 
   engine::EngineKind kind() const override { return engine::EngineKind::image; }
   std::vector<engine::VolumeInfo> list() override { return {}; }
@@ -55,6 +56,7 @@ class FakeEngine final : public engine::VolumeEngine, public engine::BaseEngine 
     return info;
   }
   std::string vg_config(const std::string& vg) override {
+    on_config();
     return config.empty() ? "# group " + vg + "\n" : config;
   }
   std::vector<std::string> warnings() override { return {}; }

@@ -36,54 +36,57 @@ void RunBases::choose(std::vector<Job>& jobs, const std::optional<repo::NamedSna
   for (Job& job : jobs) {
     os::throw_if_stopped(run_.stop);
     engine::BaseKeeper* keeper = engine::keeper(*job.lease);
-    const std::string unclean = why_unclean(job);
-    if (wanted()) {
-      const auto identity = keeper != nullptr && unclean.empty() ? keeper->as_base() : std::nullopt;
-      if (identity) {
-        job.token = new_base_token(run_.started);
-        job.record.kept = facts_of(*identity, config_with_snapshots(job.name.vg), job.name.lv);
-        job.record.kept->token = *job.token;
-      } else {
-        run_.warnings.push_back(fmt::format("{}: no base is kept for the next backup: {}", job.name.str(),
-                                            !unclean.empty() ? unclean + "; shut it down, and back up again"
-                                            : keeper != nullptr ? keeper->base_problem()
-                                                                : "this engine keeps none"));
-      }
-    }
     if (keeper != nullptr) job.bases = keeper->bases();
+    const std::string unclean = why_unclean(job);
+    if (wanted()) prepare_to_keep(job, keeper, unclean);
     if (run_.options.full) {
       if (!job.bases.empty()) job.record.refused = "a full backup was asked for";
       continue;
     }
-    if (!job.bases.empty() && !unclean.empty()) {
-      job.record.refused = unclean;
-    } else if (!job.bases.empty()) {
-      const BaseSearch search{run_.repository,
-                              run_.known,
-                              *job.lease,
-                              config_with_snapshots(job.name.vg),
-                              job.name.lv,
-                              run_.cutter,
-                              run_.options.hostname,
-                              removed_};
-      job.base = choose_base(search, job.bases);
-      job.record.refused = job.base.refused;
-    }
+    if (!job.bases.empty()) look_for_proof(job, unclean);
     if (!job.base.parent && run_.options.quick && parent) trust_inodes_of(job, *parent);
     if (job.base.parent) job.record.used = job.base.used;
   }
 }
 
-// With those of this run, which the configuration that is saved does not have.
-const std::string& RunBases::config_with_snapshots(const std::string& vg) {
-  const auto [at, is_new] = configs_.try_emplace(vg);
+void RunBases::prepare_to_keep(Job& job, const engine::BaseKeeper* keeper, const std::string& unclean) {
+  std::string problem;
+  if (!unclean.empty()) {
+    problem = unclean + "; shut it down, and back up again";
+  } else if (keeper == nullptr) {
+    problem = "this engine keeps none";
+  } else if (const auto identity = keeper->as_base(); !identity) {
+    problem = keeper->base_problem();
+  } else if (const GroupText& group = group_now(job.name.vg); !group.problem.empty()) {
+    problem = group.problem;
+  } else {
+    job.token = new_base_token(run_.started);
+    job.record.kept = facts_of(*identity, group.text, job.name.lv);
+    job.record.kept->token = *job.token;
+    return;
+  }
+  run_.warnings.push_back(
+      fmt::format("{}: no base is kept for the next backup: {}", job.name.str(), problem));
+}
+
+void RunBases::look_for_proof(Job& job, const std::string& unclean) {
+  job.record.refused = unclean;
+  if (!unclean.empty()) return;
+  const GroupText& group = group_now(job.name.vg);
+  job.record.refused = group.problem;
+  if (!group.problem.empty()) return;
+  const BaseSearch search{run_.repository,       run_.known, *job.lease, group.text, job.name.lv, run_.cutter,
+                          run_.options.hostname, removed_};
+  job.base = choose_base(search, job.bases);
+  job.record.refused = job.base.refused;
+}
+
+const RunBases::GroupText& RunBases::group_now(const std::string& vg) {
+  const auto [at, is_new] = groups_.try_emplace(vg);
   try {
-    if (is_new) at->second = run_.engine.vg_config(vg);
+    if (is_new) at->second.text = run_.engine.vg_config(vg);
   } catch (const Error& error) {
-    // Only bases want it.
-    at->second = run_.configs.at(vg);
-    run_.warnings.push_back(fmt::format(
-        "{}: no base can be proven, since the group's metadata cannot be read again: {}", vg, error.what()));
+    at->second.problem = fmt::format("the metadata of {} cannot be read again: {}", vg, error.what());
   }
   return at->second;
 }

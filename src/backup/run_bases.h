@@ -26,9 +26,8 @@ class RunBases {
     engine::VolumeEngine& engine;
     const repo::IndexedRepository& repository;
     const BackupOptions& options;
-    const std::vector<repo::NamedSnapshot>& known;      // the repository's backups
-    const std::map<std::string, std::string>& configs;  // of the groups, from before the run's snapshots
-    const std::string& cutter;                          // cutter_name() of this repository
+    const std::vector<repo::NamedSnapshot>& known;  // the repository's backups
+    const std::string& cutter;                      // cutter_name() of this repository
     repo::Timestamp started;
     Progress& progress;                  // for notes
     std::vector<std::string>& warnings;  // added to
@@ -55,13 +54,19 @@ class RunBases {
 
  private:
   bool wanted() const { return run_.options.keep_base && !run_.options.dry_run; }
-  const std::string& config_with_snapshots(const std::string& vg);
+  // The group's metadata with the run's snapshots, which the configuration that is saved does not have.
+  struct GroupText {
+    std::string text, problem;
+  };
+  const GroupText& group_now(const std::string& vg);
+  void prepare_to_keep(Job& job, const engine::BaseKeeper* keeper, const std::string& unclean);
+  void look_for_proof(Job& job, const std::string& unclean);
   void trust_inodes_of(Job& job, const repo::NamedSnapshot& parent);
   void remember_removed(const std::string& token);
 
   const Run run_;
   const journal::RemovedBases removed_;
-  std::map<std::string, std::string> configs_;  // with the run's snapshots
+  std::map<std::string, GroupText> groups_;
 };
 
 }  // namespace respaldo::backup
