@@ -7,6 +7,7 @@
 #include "parity/parity_backend.h"
 #include "parity/sidecar.h"
 #include "repo/pack.h"
+#include "store/forward.h"
 #include "testing/memory_repository.h"
 #include "testing/temp.h"
 #include "verify/findings.h"
@@ -18,6 +19,7 @@ namespace {
 using namespace respaldo::testing;
 using ::testing::Contains;
 using ::testing::Each;
+using ::testing::ElementsAre;
 using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -153,6 +155,32 @@ TEST_F(Check, a_damaged_key_is_found_before_it_is_needed) {
                                                 Field(&Finding::advice, HasSubstr("key add")))));
     EXPECT_EQ(std::ranges::count(report.findings, "can_be_healed", &Finding::kind), parity ? 1 : 0);
   }
+}
+
+// A store that denies one file: a fault of the way, which says nothing of the file.
+class DenyingStore final : public store::Forward {
+ public:
+  using Forward::Forward;
+  std::string denied;
+  Bytes load_all(const store::Handle& handle, std::uint64_t limit) override {
+    if (handle.name == denied) throw Error(ErrorKind::io, "403 Forbidden");
+    return below_->load_all(handle, limit);
+  }
+};
+
+TEST_F(Check, a_key_that_the_store_denies_is_told_and_not_called_damaged) {
+  repo::Repository::CreateOptions options;
+  options.scrypt = crypto::ScryptParameters{1024, 1, 1};
+  auto backend = std::make_unique<DenyingStore>(store::open_memory());
+  DenyingStore& denying = *backend;
+  repository_ = repo::Repository::create(std::move(backend), "secret", options);
+  store();
+  denying.denied = repository_->add_key("another", *options.scrypt).hex();
+  const CheckReport report = check(false);
+  EXPECT_TRUE(report.ok());
+  EXPECT_THAT(report.findings,
+              ElementsAre(AllOf(Kind("unread_key"), Field(&Finding::severity, Severity::warning),
+                                Field(&Finding::message, AllOf(HasSubstr(denying.denied.substr(0, 8)), HasSubstr("403"))))));
 }
 
 TEST_F(Check, a_damaged_tree_is_found_without_reading_data) {
