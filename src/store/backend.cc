@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/printable.h"
 
 namespace respaldo::store {
@@ -34,6 +36,13 @@ std::string Handle::str() const {
   const std::string_view kind = type == FileType::snapshot ? "backup" : to_string(type);  // as it is called here
   if (name.empty()) return std::string(kind);
   return fmt::format("{} {}", kind, printable(name.substr(0, 8)));
+}
+
+std::vector<FileInfo> each_once(std::vector<FileInfo> listed) {
+  if (!std::ranges::is_sorted(listed, {}, &FileInfo::name)) std::ranges::stable_sort(listed, {}, &FileInfo::name);
+  const auto repeated = std::ranges::unique(listed, {}, &FileInfo::name);
+  listed.erase(repeated.begin(), repeated.end());
+  return listed;
 }
 
 void Backend::remove_many(std::span<const Handle> handles) {

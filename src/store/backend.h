@@ -61,7 +61,7 @@ class Backend {
   // The whole object, at most `limit` bytes.
   virtual Bytes load_all(const Handle& handle, std::uint64_t limit = std::uint64_t{1} << 31) = 0;
   virtual std::optional<FileInfo> stat(const Handle& handle) = 0;
-  // Only names of 64 hex digits, in no order.
+  // Only names of 64 hex digits, each once, in no order.
   virtual std::vector<FileInfo> list(FileType type) = 0;
   // What list() would tell of each of them, asked one after the other; for stores that have it in fewer round trips.
   // Nothing where that is no cheaper.
@@ -81,6 +81,9 @@ class Backend {
   // True when trying again cannot help.
   virtual bool is_permanent(const Error& error) const = 0;
 };
+
+// What a foreign store or folder listed, each name once, in the order of the names: a repeated line must not count twice.
+std::vector<FileInfo> each_once(std::vector<FileInfo> listed);
 
 // restic's default layout in a folder. docs/formats/restic.md section "layout".
 std::unique_ptr<Backend> open_local(const std::string& folder);

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <filesystem>
 #include <tuple>
 #include <vector>
 
 #include "base/hex.h"
+#include "base/printable.h"
 #include "crypto/crypto.h"
 #include "store/layout.h"
 
@@ -43,6 +45,33 @@ void put_if_missing(const os::Path& path, std::string_view text) {
   if (::access(path.c_str(), F_OK) != 0) put_file(path, as_bytes(text));
 }
 
+// What others may write to is not trusted with what is written and removed there. Links are no folders here.
+bool is_own(const struct stat& st) { return S_ISDIR(st.st_mode) && (st.st_uid == ::geteuid() || st.st_uid == 0); }
+bool is_own_folder(const os::Path& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0 && is_own(st);
+}
+void make_own_folder(const os::Path& folder) {
+  make_folder(folder);
+  if (!is_own_folder(folder))
+    throw Error(ErrorKind::refused, fmt::format("{} is no folder of this user: remove it, or name another place with --cache-dir",
+                                                printable(folder.native())));
+}
+
+// A file that is being written (os::AtomicFile), by another process perhaps, has more than its name.
+enum class Kind { object, unfinished, foreign };
+Kind kind_of(std::string_view name) {
+  constexpr std::size_t kLength = 64;
+  if (!is_object_name(name.substr(0, kLength))) return Kind::foreign;
+  if (name.size() == kLength) return Kind::object;
+  return name.substr(kLength).starts_with("-tmp-") ? Kind::unfinished : Kind::foreign;
+}
+// No process writes one for so long.
+bool is_left_over(const struct stat& st) {
+  constexpr std::time_t kSeconds = 3600;
+  return std::time(nullptr) - st.st_mtim.tv_sec > kSeconds;
+}
+
 // A link could lead anywhere.
 std::optional<os::UniqueFd> open_cached(const os::Path& path) {
   return os::try_open_file(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -56,14 +85,18 @@ struct Found {
 
 template <class Visit>
 void for_each_file(const os::Path& folder, Visit visit) {
+  if (!is_own_folder(folder)) return;
   std::error_code error;
   for (filesystem::directory_iterator shard(folder, error), end; !error && shard != end;
        shard.increment(error)) {
+    if (!is_own_folder(shard->path())) continue;
     std::error_code inner;
     for (filesystem::directory_iterator file(shard->path(), inner); !inner && file != end;
          file.increment(inner)) {
       struct stat st {};
-      if (::lstat(file->path().c_str(), &st) == 0 && S_ISREG(st.st_mode)) visit(file->path(), st);
+      if (kind_of(file->path().filename().native()) != Kind::foreign && ::lstat(file->path().c_str(), &st) == 0 &&
+          S_ISREG(st.st_mode))
+        visit(file->path(), st);
     }
   }
 }
@@ -72,7 +105,7 @@ std::vector<Found> all_files(const os::Path& root) {
   std::vector<Found> found;
   std::error_code error;
   for (filesystem::directory_iterator it(root, error), end; !error && it != end; it.increment(error)) {
-    if (!is_object_name(it->path().filename().native())) continue;
+    if (!is_object_name(it->path().filename().native()) || !is_own_folder(it->path())) continue;
     for (const FileType type : kTypes)
       for_each_file(it->path() / folder_of(type), [&](const os::Path& path, const struct stat& st) {
         found.push_back({path, static_cast<std::uint64_t>(st.st_size), st.st_mtim});
@@ -94,11 +127,14 @@ CacheFolder::CacheFolder(os::Path root, const std::string& repository_id, std::u
     : root_(std::move(root)), folder_(root_ / repository_id), limit_(limit) {
   if (!is_object_name(repository_id)) throw Error(ErrorKind::corrupt, "the repository's id is not one");
   make_folders(root_);
-  make_folder(folder_);
+  struct stat st {};
+  if (::stat(root_.c_str(), &st) != 0 || !is_own(st))  // it may be a link
+    throw Error(ErrorKind::refused, "it belongs to another user: name another place with --cache-dir");
+  make_own_folder(folder_);
   put_if_missing(root_ / "CACHEDIR.TAG", kTag);
   put_if_missing(folder_ / "CACHEDIR.TAG", kTag);
   put_if_missing(folder_ / "version", kVersion);
-  for (const FileType type : kTypes) make_folder(folder_ / folder_of(type));
+  for (const FileType type : kTypes) make_own_folder(folder_ / folder_of(type));
 }
 
 os::Path CacheFolder::path_of(const Handle& handle) const {
@@ -152,7 +188,7 @@ bool CacheFolder::put(const Handle& handle, ByteView bytes) {
   if (bytes.size() > kLongestObject || bytes.size() > limit_ / 4) return false;
   make_room(bytes.size());
   const os::Path path = path_of(handle);
-  make_folder(path.parent_path());
+  make_own_folder(path.parent_path());
   put_file(path, bytes);
   std::lock_guard lock(mutex_);
   if (handle.type == FileType::pack) proven_.insert(handle.name);
@@ -167,8 +203,9 @@ void CacheFolder::drop(const Handle& handle) {
 }
 
 void CacheFolder::keep_only(FileType type, const std::function<bool(const std::string&)>& keep) {
-  for_each_file(folder_ / folder_of(type), [&](const os::Path& path, const struct stat&) {
-    if (!keep(path.filename().native())) ::unlink(path.c_str());
+  for_each_file(folder_ / folder_of(type), [&](const os::Path& path, const struct stat& st) {
+    const std::string name = path.filename().native();
+    if (kind_of(name) == Kind::object ? !keep(name) : is_left_over(st)) ::unlink(path.c_str());
   });
 }
 

@@ -18,6 +18,7 @@
 namespace respaldo::store {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
@@ -130,6 +131,46 @@ TEST_F(Cache, a_link_in_the_cache_leads_nowhere) {
   requests();
   EXPECT_EQ(as_text(open()->load_all(handle)), "an index");
   EXPECT_EQ(requests(), 1);
+}
+
+TEST_F(Cache, nothing_is_removed_but_what_it_made) {
+  const Handle kept = put(FileType::index, "an index");
+  open()->load_all(kept);
+  const fs::path elsewhere = folder_.path() / "elsewhere", folder = fs::path(cached(kept)).parent_path();
+  fs::create_directory(elsewhere);
+  const std::string gone(64, '7'), fresh = gone + "-tmp-0123abcd", old = gone + "-tmp-0123abce";
+  for (const fs::path& file : {elsewhere / "precious", elsewhere / gone, folder / "precious", folder / gone, folder / fresh, folder / old})
+    std::ofstream(file) << "text";
+  fs::last_write_time(folder / old, fs::file_time_type::clock::now() - std::chrono::hours(2));
+  fs::create_directory_symlink(elsewhere, folder.parent_path() / "zz");
+  open()->list(FileType::index);
+  EXPECT_TRUE(fs::exists(elsewhere / "precious"));
+  EXPECT_TRUE(fs::exists(elsewhere / gone)) << "behind a link";
+  EXPECT_TRUE(fs::exists(folder / "precious"));
+  EXPECT_TRUE(fs::exists(folder / fresh)) << "another process writes it";
+  EXPECT_FALSE(fs::exists(folder / gone));
+  EXPECT_FALSE(fs::exists(folder / old));
+  EXPECT_TRUE(fs::exists(cached(kept)));
+}
+
+TEST_F(Cache, folders_of_others_are_not_used) {
+  const Handle handle = put(FileType::index, "an index");
+  open()->load_all(handle);
+  EXPECT_TRUE(told_.empty());
+  const os::Path theirs = cache_ / kRepository / "index", moved = cache_ / "moved";
+  fs::rename(theirs, moved);
+  fs::create_directory_symlink(moved, theirs);
+  EXPECT_EQ(as_text(open()->load_all(handle)), "an index");
+  ASSERT_EQ(told_.size(), 1U);
+  EXPECT_THAT(told_[0], HasSubstr(theirs.native()));
+  if (::geteuid() != 0) return;  // who is not root can give nothing away
+  fs::remove(theirs);
+  fs::rename(moved, theirs);
+  ASSERT_EQ(::chown(cache_.c_str(), 12345, 12345), 0);
+  told_.clear();
+  EXPECT_EQ(as_text(open()->load_all(handle)), "an index");
+  ASSERT_EQ(told_.size(), 1U);
+  EXPECT_THAT(told_[0], AllOf(HasSubstr("another user"), HasSubstr("--cache-dir")));
 }
 
 TEST_F(Cache, what_the_store_gives_wrong_is_not_cached) {

@@ -44,6 +44,7 @@ HttpUrl parse_http_url(std::string_view text) {
   HttpUrl parsed;
   parsed.tls = text.starts_with("https");
   parsed.host = part_of(url.get(), CURLUPART_HOST).value_or("");
+  parsed.zone = part_of(url.get(), CURLUPART_ZONEID).value_or("");
   parsed.port = part_of(url.get(), CURLUPART_PORT).value_or("");
   parsed.path = part_of(url.get(), CURLUPART_PATH).value_or("/");
   if (parsed.host.empty()) bad_url("it names no host");
@@ -62,16 +63,20 @@ HttpUrl parse_http_url(std::string_view text) {
   return parsed;
 }
 
-std::string HttpUrl::origin() const {
-  return fmt::format("{}://{}{}{}", tls ? "https" : "http", host, port.empty() ? "" : ":", port);
+std::string HttpUrl::authority() const {
+  std::string text = host;
+  if (!zone.empty() && text.ends_with(']')) text.insert(text.size() - 1, "%25" + zone);
+  return port.empty() ? text : fmt::format("{}:{}", text, port);
 }
+
+std::string HttpUrl::origin() const { return fmt::format("{}://{}", tls ? "https" : "http", authority()); }
 
 std::string HttpUrl::base() const { return origin() + path; }
 
 std::string HttpUrl::shown() const {
   if (!user && !password) return base();
-  return fmt::format("{}://{}{}@{}{}{}{}", tls ? "https" : "http", percent_encoded(user.value_or("")),
-                     password ? ":***" : "", host, port.empty() ? "" : ":", port, path);
+  return fmt::format("{}://{}{}@{}{}", tls ? "https" : "http", percent_encoded(user.value_or("")),
+                     password ? ":***" : "", authority(), path);
 }
 
 bool HttpUrl::is_loopback() const {

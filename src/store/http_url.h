@@ -11,11 +11,13 @@ namespace respaldo::store {
 struct HttpUrl {
   bool tls = false;
   std::string host;                           // as it stands in an address: IPv6 in brackets
+  std::string zone;                           // of a link-local IPv6 address, decoded; empty: none
   std::string port;                           // empty: the scheme's own
   std::string path;                           // percent-encoded as given; begins and ends with "/"
   std::optional<std::string> user, password;  // decoded
 
-  std::string origin() const;  // "https://host:port", without credentials
+  std::string authority() const;  // "host:port", without credentials
+  std::string origin() const;     // "https://host:port"
   std::string base() const;    // origin() and path
   std::string shown() const;   // as given, the password as ***
   bool is_loopback() const;

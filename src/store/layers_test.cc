@@ -84,6 +84,38 @@ TEST_F(Layers, what_is_permanent_is_not_tried_again) {
   EXPECT_EQ(control_->requests, 1);
 }
 
+// A server whose lists name things twice, as when a page begins with the last line of the page before.
+class Stammering final : public Forward {
+ public:
+  using Forward::Forward;
+  std::vector<FileInfo> list(FileType type) override {
+    std::vector<FileInfo> found = below_->list(type);
+    if (!found.empty()) found.insert(found.begin(), found.back());
+    return found;
+  }
+  std::optional<std::vector<std::vector<FileInfo>>> list_together(std::span<const FileType> types) override {
+    std::vector<std::vector<FileInfo>> all;
+    for (const FileType type : types) all.push_back(list(type));
+    return all;
+  }
+};
+
+TEST_F(Layers, what_a_store_lists_twice_is_there_once) {
+  const auto store = with_retries(std::make_unique<Stammering>(open_memory()), quick());
+  for (const unsigned number : {3U, 1U, 2U}) save(*store, number, "text");
+  const auto names = ::testing::ElementsAre(name_of(1), name_of(2), name_of(3));
+  const auto names_of = [](const std::vector<FileInfo>& listed) {
+    std::vector<std::string> found;
+    for (const FileInfo& file : listed) found.push_back(file.name);
+    return found;
+  };
+  EXPECT_THAT(names_of(store->list(FileType::pack)), names);
+  const FileType types[] = {FileType::index, FileType::pack};
+  const auto together = store->list_together(types);
+  ASSERT_TRUE(together && together->size() == 2);
+  EXPECT_THAT(names_of(together->at(1)), names);
+}
+
 TEST_F(Layers, patience_has_an_end) {
   RetryOptions options = quick();
   options.total = 50ms;

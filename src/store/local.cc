@@ -148,7 +148,7 @@ class LocalBackend final : public Backend {
     const os::Path folder = root_ / folder_of(type);
     if (!is_sharded(type)) {
       list_folder(folder, found);
-      return found;
+      return each_once(std::move(found));
     }
     std::error_code error;
     for (filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
@@ -156,7 +156,7 @@ class LocalBackend final : public Backend {
       if (name.size() == 2 && is_hex(name)) list_folder(it->path(), found);
     }
     check_listing(error, folder);
-    return found;
+    return each_once(std::move(found));
   }
 
   void remove(const Handle& handle) override {

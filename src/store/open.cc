@@ -1,6 +1,7 @@
 #include "store/open.h"
 
 #include <fmt/format.h>
+#include <strings.h>
 
 #include <algorithm>
 #include <array>
@@ -64,6 +65,17 @@ Location parse_location(const std::string& location) {
     }
   for (const std::string_view scheme : kForeign)
     if (location.starts_with(scheme)) throw_unsupported(scheme);
+  // A password must not end in a message about folders.
+  const auto begins = [&](std::string_view prefix) {
+    return ::strncasecmp(location.c_str(), prefix.data(), prefix.size()) == 0;
+  };
+  for (const auto& [prefix, scheme] : kSchemes)
+    if (begins(prefix))
+      throw Error(ErrorKind::usage, fmt::format("{} begins with a scheme in capitals", display_location(location)),
+                  fmt::format("write {}; a folder of that name is ./{}...", prefix, location.substr(0, prefix.size())));
+  if (begins("http://") || begins("https://"))
+    throw Error(ErrorKind::usage, fmt::format("{} does not say what kind of server that is", display_location(location)),
+                "write rest:https://... for a REST server, s3:https://... for an S3 store");
   return {Scheme::local, location};
 }
 

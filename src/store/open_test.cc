@@ -34,6 +34,23 @@ TEST(Location, nothing_is_usage) {
   EXPECT_EQ(kind_of("local:"), ErrorKind::usage);
 }
 
+// A folder would be made of it, and its name, with a password perhaps, told.
+TEST(Location, addresses_without_a_scheme_are_no_folders) {
+  for (const std::string location : {"https://me:secret@host/", "HTTP://me:secret@host/", "REST:http://me:secret@host/",
+                                     "Sftp://me:secret@host//srv"}) {
+    EXPECT_EQ(kind_of(location), ErrorKind::usage) << location;
+    try {
+      parse_location(location);
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()).find("secret"), std::string::npos) << error.what();
+      EXPECT_FALSE(error.hint().empty());
+    }
+  }
+  EXPECT_EQ(parse_location("./https:/x").scheme, Scheme::local);
+  EXPECT_EQ(parse_location("local:REST:x").scheme, Scheme::local);
+  EXPECT_EQ(parse_location("https").scheme, Scheme::local);
+}
+
 TEST(Location, other_schemes_of_restic_are_refused_by_name) {
   for (const char* location :
        {"b2:bucket:path", "azure:c:/", "gs:bucket:/", "swift:c:/", "rclone:remote:path"})

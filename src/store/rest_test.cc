@@ -462,6 +462,10 @@ TEST(HttpUrl, addresses_are_taken_apart) {
   EXPECT_EQ(url.shown(), "https://me:***@host:8000/a%20b/c/");
   EXPECT_EQ(parse_http_url("http://[::1]").base(), "http://[::1]/");
   EXPECT_TRUE(parse_http_url("http://[::1]").is_loopback());
+  const HttpUrl local = parse_http_url("http://me:x@[fe80::1%25eth0]:8000/b");
+  EXPECT_EQ(local.host, "[fe80::1]") << "what a server is told";
+  EXPECT_EQ(local.base(), "http://[fe80::1%25eth0]:8000/b/");
+  EXPECT_EQ(local.shown(), "http://me:***@[fe80::1%25eth0]:8000/b/");
   for (const std::string text :
        {"ftp://host/", "http://", "host/path", "http://me:secret@host:port/", "http://me:secret@/",
         "http://me:secret@host/?x", "http://me:secret@host/#x", "http://me:sec%ret%0@ho st/"}) {

@@ -50,11 +50,14 @@ class Retrying final : public Forward {
   }
   std::vector<FileInfo> list(FileType type) override {
     if (!keeps(type)) return below_->list(type);
-    return again([&] { return below_->list(type); });
+    return each_once(again([&] { return below_->list(type); }));
   }
   std::optional<std::vector<std::vector<FileInfo>>> list_together(std::span<const FileType> types) override {
     if (!std::ranges::all_of(types, [this](FileType type) { return keeps(type); })) return std::nullopt;
-    return again([&] { return below_->list_together(types); });
+    auto lists = again([&] { return below_->list_together(types); });
+    if (lists)
+      for (std::vector<FileInfo>& listed : *lists) listed = each_once(std::move(listed));
+    return lists;
   }
   void remove(const Handle& handle) override {
     again([&] { below_->remove(handle); }, handle.type == FileType::lock);

@@ -51,11 +51,13 @@ S3Place parse_s3_place(std::string_view text) {
   const bool address = text.starts_with("http://") || text.starts_with("https://");
   if (text.starts_with("//")) text.remove_prefix(2);
   S3Place place;
-  place.endpoint = parse_http_url(address ? std::string(text) : fmt::format("https://{}", text));
+  // Only an address is encoded; without a scheme restic takes bucket and prefix as they are.
+  const std::size_t host_end = address ? text.size() : std::min(text.find('/'), text.size());
+  place.endpoint = parse_http_url(fmt::format("{}{}", address ? "" : "https://", text.substr(0, host_end)));
   if (place.endpoint.user || place.endpoint.password)
     throw Error(ErrorKind::usage, "credentials for S3 do not belong into the repository's place",
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write them to ~/.aws/credentials");
-  const auto path = percent_decoded(place.endpoint.path);
+  const auto path = address ? percent_decoded(place.endpoint.path) : std::string(text.substr(host_end));
   if (!path) bad_place("a % has no two digits behind it");
   place.endpoint.path = "/";
   // Parts without a name have no meaning, as with restic.

@@ -121,7 +121,10 @@ TEST(S3Place, restic_s_words) {
   EXPECT_EQ(at("http://127.0.0.1:9000/bucket"), "http://127.0.0.1:9000 bucket ");
   EXPECT_EQ(at("https://host/bucket/a/b/"), "https://host bucket a/b/");
   EXPECT_EQ(at("s3.amazonaws.com/bucket/a"), "https://s3.amazonaws.com bucket a/");
-  EXPECT_EQ(at("//host/bucket//a%20b"), "https://host bucket a b/");
+  EXPECT_EQ(at("https://host/bucket//a%20b"), "https://host bucket a b/");
+  // Without a scheme nothing is encoded.
+  EXPECT_EQ(at("//host/bucket//a%20b"), "https://host bucket a%20b/");
+  EXPECT_EQ(at("host:9000/bucket/my repo/c#1/d?"), "https://host:9000 bucket my repo/c#1/d?/");
   for (const char* text : {"host", "http://host/", "http://host/b%2", "http://me:secret@host/bucket",
                            "host/buck et/x", "host/b?x", "host/bucket/../x"}) {
     const Error error = error_of([&] { parse_s3_place(text); });

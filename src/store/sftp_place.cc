@@ -72,8 +72,13 @@ SftpPlace parse_url(const std::string& rest) {
 SftpPlace parse_plain(const std::string& rest) {
   SftpPlace place;
   // An IPv6 address stands in brackets here, too.
-  const std::size_t bracket = rest.find(']'), from = bracket == std::string::npos ? 0 : bracket;
-  const std::size_t colon = rest.find(':', from);
+  std::size_t colon = rest.find(':');
+  const std::size_t at_sign = rest.rfind('@', colon), begin = at_sign == std::string::npos ? 0 : at_sign + 1;
+  if (rest.substr(begin).starts_with('[')) {
+    const std::size_t bracket = rest.find(']', begin);
+    if (bracket == std::string::npos) malformed(rest, "a ']' is missing");
+    colon = rest.find(':', bracket);
+  }
   if (colon == std::string::npos) malformed(rest, "a ':' between host and folder is missing");
   place.path = clean(rest.substr(colon + 1));
   place.host = rest.substr(0, colon);

@@ -71,13 +71,16 @@ TEST(SftpPlace, both_of_restics_forms_are_understood) {
   same("host:", {"", "host", 0, "."});
   same("me@example.org@host:a/../b/", {"me@example.org", "host", 0, "b"});
   same("[::1]:/srv", {"", "::1", 0, "/srv"});
+  same("me@[fe80::1%eth0]:/srv/[a]:b", {"me", "fe80::1%eth0", 0, "/srv/[a]:b"});
+  same("host:/srv/a]b", {"", "host", 0, "/srv/a]b"});
+  same("host:/srv/[a]:b@c", {"", "host", 0, "/srv/[a]:b@c"});
   same("//me@host:2222//srv", {"me", "host", 2222, "/srv"});
   same("//host/relative/folder", {"", "host", 0, "relative/folder"});
   same("//me:secret@[fe80::1]:22/x", {"me", "fe80::1", 22, "x"});
 }
 
 TEST(SftpPlace, what_names_no_place_is_usage) {
-  for (const char* rest : {"host", "me@:/srv", "-oProxyCommand=x:/srv", "-x@host:/srv", "//host", "//host/",
+  for (const char* rest : {"host", "[::1/srv", "me@:/srv", "-oProxyCommand=x:/srv", "-x@host:/srv", "//host", "//host/",
                            "//host:0/x", "//host:65536/x", "//host:ssh/x", "//[::1/x", "host:~/x", "//-h/x"})
     EXPECT_EQ(error_of([&] { parse_sftp_place(rest); }).kind(), ErrorKind::usage) << rest;
   const Error error = error_of([] { parse_sftp_place("//me:secret@host:port/x"); });
