@@ -160,6 +160,22 @@ repository = "disc"
                 HasSubstr("there is no repository `disc` (did you mean `disk`?)")));
 }
 
+TEST(Config, jobs_do_not_write_over_each_others_files) {
+  const std::string a = "[jobs.a]\nvolumes = \"vg0/a\"\n", b = "[jobs.b]\nvolumes = \"vg0/b\"\n";
+  EXPECT_THAT(problems_of(kRepository + b + "report = \"/m\"\nmetrics = \"/x/./m\"\n" + a + "metrics = \"/x/m\"\n"),
+              ElementsAre("c:9:11: jobs.b.metrics (line 6), jobs.a.metrics (line 9) are one file, `/x/m`: each writes over "
+                          "what the other says (give each a file of its own)"));
+  EXPECT_THAT(problems_of(kRepository + a + "metrics = \"/x\"\nreport = \"/x\"\n"),
+              ElementsAre(HasSubstr("c:6:10: jobs.a.metrics (line 5), jobs.a.report (line 6) are one file")));
+  const std::string defaults = kRepository + "[defaults]\nreport = \"/r\"\n";
+  EXPECT_THAT(problems_of(defaults + a + b),
+              ElementsAre("c:4:10: jobs.a.report (line 4), jobs.b.report (line 4) are one file, `/r`: each writes over what "
+                          "the other says (take it out of [defaults], and give each job a file of its own)"));
+  EXPECT_THAT(problems_of(defaults + a + b + "metrics = \"/r\"\n"), ElementsAre(HasSubstr("c:4:10: ")));
+  EXPECT_THAT(problems_of(defaults), IsEmpty());
+  EXPECT_THAT(problems_of(defaults + a + b + "report = \"/b\"\n"), IsEmpty());
+}
+
 TEST(Config, what_is_not_toml_is_told_with_line_and_column) {
   EXPECT_THAT(problems_of("[jobs.a]\nvolumes = [\n"), ElementsAre(HasSubstr("c:2:13:")));
   EXPECT_THAT(problems_of(std::string("a = \"\xff\x00\"", 8)), ElementsAre(HasSubstr("c:1:")));

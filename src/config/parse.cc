@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 
 #include "base/printable.h"
 #include "config/config.h"
@@ -53,6 +54,7 @@ class Reader {
     // Without jobs nothing else would look at the defaults.
     if (defaults != nullptr && config_.jobs.empty()) job("defaults", toml::table{}, defaults);
     config_.jobs.erase("defaults");
+    check_outputs(defaults);
     if (defaults != nullptr) check_default_keys(*defaults);
   }
 
@@ -62,10 +64,10 @@ class Reader {
     for (const auto& [key, value] : *tables) {
       const std::string name(key.str());
       if (!value.is_table())
-        problems_.add(&value, fmt::format("the {} {} must be a table", what, quoted(name)),
+        problems_.add(&value, fmt::format("the {} {} must be a table", what, backquoted(name)),
                       fmt::format("write [{}.{}]", what == "job" ? "jobs" : "repositories", printable(name)));
       else if (!is_plain_name(name) || name == "defaults")
-        problems_.add(&value, fmt::format("{} is no name for a {}", quoted(name), what),
+        problems_.add(&value, fmt::format("{} is no name for a {}", backquoted(name), what),
                       "use letters, digits, - _ and ., not `defaults`");
       else
         take(name, *value.as_table());
@@ -73,7 +75,7 @@ class Reader {
   }
 
   void repository(const std::string& name, const toml::table& own) {
-    Table table(own, "the repository " + quoted(name), problems_);
+    Table table(own, "the repository " + backquoted(name), problems_);
     Repository result;
     result.name = name;
     result.location = table.text("location");
@@ -94,7 +96,7 @@ class Reader {
   }
 
   void job(const std::string& name, const toml::table& own, const toml::table* defaults) {
-    Table table(own, "the job " + quoted(name), problems_, defaults);
+    Table table(own, "the job " + backquoted(name), problems_, defaults);
     Job result;
     result.name = name;
     result.repository = table.text("repository");
@@ -104,13 +106,13 @@ class Reader {
     for (const std::string& former : result.former_volumes)
       if (std::ranges::find(result.volumes, former) != result.volumes.end())
         problems_.add(table.node("former-volumes"),
-                      fmt::format("{} is one of `volumes`, too", quoted(former)),
+                      fmt::format("{} is one of `volumes`, too", backquoted(former)),
                       "former volumes are gone for good: take it out of one of the two");
     result.disks = table.texts("disks");
     result.tags = table.texts("tags");
     for (const std::string& tag : result.tags)
       if (tag.empty() || tag.find(',') != std::string::npos)
-        problems_.add(table.node("tags"), fmt::format("{} is no tag: commas separate tags", quoted(tag)));
+        problems_.add(table.node("tags"), fmt::format("{} is no tag: commas separate tags", backquoted(tag)));
     result.backup = options(table, "backup", "backup", {"tag", "dry-run", "from-snapshot"});
     result.keep = keep(table);
     result.prune = options(table, "prune", "prune", {"dry-run", "yes"});
@@ -120,8 +122,8 @@ class Reader {
     hooks(table, result.hooks);
     limits(table, result.limits);
     notify(table, result.notify);
-    result.metrics = table.text("metrics");
-    result.report = table.text("report");
+    result.metrics = output(table, name, "metrics");
+    result.report = output(table, name, "report");
     finish_job(table, result, name == "defaults");
     config_.jobs[name] = std::move(result);
   }
@@ -138,9 +140,9 @@ class Reader {
       for (const auto& [known, repository] : config_.repositories) names.push_back(known);
       const std::string close = closest(job.repository, names);
       problems_.add(table.node("repository"),
-                    fmt::format("there is no repository {}", quoted(job.repository)),
+                    fmt::format("there is no repository {}", backquoted(job.repository)),
                     close.empty() ? "describe it in [repositories.NAME]"
-                                  : fmt::format("did you mean {}?", quoted(close)));
+                                  : fmt::format("did you mean {}?", backquoted(close)));
     }
     if (!only_defaults && job.volumes.empty())
       problems_.add(table.place_of("volumes"), fmt::format("{} names no volumes", table.name()),
@@ -151,6 +153,35 @@ class Reader {
                     fmt::format("{} has before-snapshot without after-snapshot", table.name()),
                     "what is frozen must thaw; a command that does nothing is `true`");
     table.finish();
+  }
+
+  // A file that the job writes.
+  std::string output(Table& table, const std::string& job, const std::string& key) {
+    std::string file = table.text(key);
+    if (!file.empty() && job != "defaults")
+      outputs_[std::filesystem::path(file).lexically_normal().native()].push_back({"jobs." + job + "." + key, table.node(key)});
+    return file;
+  }
+
+  // Each would hide how the other ended.
+  void check_outputs(const toml::table* defaults) {
+    for (auto& [file, outputs] : outputs_) {
+      if (outputs.size() < 2) continue;
+      const auto line = [](const Output& output) { return output.where->source().begin.line; };
+      std::ranges::stable_sort(outputs, {}, line);
+      const toml::node* where = outputs.back().where;
+      std::vector<std::string> who;
+      bool shared = false;  // out of [defaults]
+      for (const Output& output : outputs) {
+        who.push_back(fmt::format("{} (line {})", output.key, line(output)));
+        for (const char* key : {"metrics", "report"})
+          if (defaults != nullptr && output.where == defaults->get(key)) shared = true, where = output.where;
+      }
+      problems_.add(where,
+                    fmt::format("{} are one file, {}: each writes over what the other says", fmt::join(who, ", "), backquoted(file)),
+                    shared ? "take it out of [defaults], and give each job a file of its own"
+                           : "give each a file of its own");
+    }
   }
 
   // Keys of the defaults that no job has.
@@ -170,7 +201,7 @@ class Reader {
       const std::size_t slash = pattern.find('/');
       if (slash == std::string::npos || slash == 0 || slash + 1 == pattern.size() ||
           pattern.find('/', slash + 1) != std::string::npos)
-        problems_.add(table.node(key), fmt::format("{} is no volume", quoted(pattern)),
+        problems_.add(table.node(key), fmt::format("{} is no volume", backquoted(pattern)),
                       "write VG/LV, or VG/*");
     }
     return patterns;
@@ -225,9 +256,9 @@ class Reader {
       const std::string name(key.str());
       if (std::ranges::find(names, name) == names.end()) {
         const std::string close = closest(name, names);
-        problems_.add(&value, fmt::format("`{}` has no key {}", place.key, quoted(name)),
+        problems_.add(&value, fmt::format("`{}` has no key {}", place.key, backquoted(name)),
                       known.contains(name) ? "respaldo sets that option itself"
-                      : !close.empty()     ? fmt::format("did you mean {}?", quoted(close))
+                      : !close.empty()     ? fmt::format("did you mean {}?", backquoted(close))
                       : names.empty()      ? ""
                                            : fmt::format("its keys are: {}", fmt::join(names, ", ")));
         continue;
@@ -246,7 +277,7 @@ class Reader {
       if (const auto* flag = value.as_boolean()) {
         if (flag->get()) words.push_back(option);
       } else {
-        problems_.add(&value, fmt::format("{} must be true or false", quoted(key)));
+        problems_.add(&value, fmt::format("{} must be true or false", backquoted(key)));
       }
       return;
     }
@@ -265,13 +296,13 @@ class Reader {
     else if (const auto* integer = value.as_integer())
       text = std::to_string(integer->get());
     else
-      problems_.add(&value, fmt::format("{} must be a text or a number", quoted(key)));
+      problems_.add(&value, fmt::format("{} must be a text or a number", backquoted(key)));
     if (text.empty() || text.find('\0') != std::string::npos) {
-      problems_.add(&value, fmt::format("{} is empty", quoted(key)));
+      problems_.add(&value, fmt::format("{} is empty", backquoted(key)));
       return;
     }
     if (!shape.choices.empty() && std::ranges::find(shape.choices, text) == shape.choices.end())
-      problems_.add(&value, fmt::format("{} must be one of {}", quoted(key), fmt::join(shape.choices, ", ")));
+      problems_.add(&value, fmt::format("{} must be one of {}", backquoted(key), fmt::join(shape.choices, ", ")));
     else if (shape.check)
       careful(value, key, [&] { shape.check(text); });
     words.push_back(option + "=" + text);
@@ -282,7 +313,7 @@ class Reader {
     try {
       check();
     } catch (const Error& error) {
-      problems_.add(&value, fmt::format("{}: {}", quoted(key), error.message()), error.hint());
+      problems_.add(&value, fmt::format("{}: {}", backquoted(key), error.message()), error.hint());
     }
   }
 
@@ -315,7 +346,7 @@ class Reader {
     Table table(*own, "`notify`", problems_);
     notify.email = table.text("email");
     if (notify.email.starts_with('-') || notify.email.find_first_of("\r\n") != std::string::npos) {
-      problems_.add(table.node("email"), fmt::format("{} is no address", quoted(notify.email)));
+      problems_.add(table.node("email"), fmt::format("{} is no address", backquoted(notify.email)));
       notify.email.clear();
     }
     notify.command = table.argv("command");
@@ -325,8 +356,13 @@ class Reader {
 
   static inline const std::map<std::string, OptionShape> kNothing{};
   const Vocabulary& vocabulary_;
+  struct Output {
+    std::string key;
+    const toml::node* where;
+  };
   Config config_;
   Problems problems_;
+  std::map<std::string, std::vector<Output>> outputs_;  // by file
 };
 
 }  // namespace

@@ -15,7 +15,7 @@
 
 namespace respaldo::config {
 
-inline std::string quoted(std::string_view text) { return "`" + printable(text) + "`"; }
+inline std::string backquoted(std::string_view text) { return "`" + printable(text) + "`"; }
 
 class Problems {
  public:
@@ -114,7 +114,7 @@ class Table {
       return {};
     }
     if (words.empty() || words.front().empty())
-      problems_.add(found, fmt::format("{} names no program", quoted(key)));
+      problems_.add(found, fmt::format("{} names no program", backquoted(key)));
     return words;
   }
   std::optional<std::chrono::seconds> duration(const std::string& key) {
@@ -151,9 +151,9 @@ class Table {
       const std::string word(key.str());
       if (std::ranges::find(known_, word) != known_.end()) continue;
       const std::string close = closest(word, known_);
-      problems_.add(&value, fmt::format("{} has no key {}", name_, quoted(word)),
+      problems_.add(&value, fmt::format("{} has no key {}", name_, backquoted(word)),
                     close.empty() ? fmt::format("its keys are: {}", fmt::join(known_, ", "))
-                                  : fmt::format("did you mean {}?", quoted(close)));
+                                  : fmt::format("did you mean {}?", backquoted(close)));
     }
   }
   const std::string& name() const { return name_; }
@@ -166,11 +166,11 @@ class Table {
 
  private:
   void wrong(const toml::node* where, const std::string& key, const std::string& what) {
-    problems_.add(where, fmt::format("{} must be {}", quoted(key), what));
+    problems_.add(where, fmt::format("{} must be {}", backquoted(key), what));
   }
   std::string text_of(const toml::node& where, const std::string& value, const std::string& key) {
     if (value.find('\0') == std::string::npos) return value;
-    problems_.add(&where, fmt::format("{} holds a NUL byte", quoted(key)));
+    problems_.add(&where, fmt::format("{} holds a NUL byte", backquoted(key)));
     return {};
   }
 
