@@ -1,5 +1,6 @@
 // Jobs, from the configuration to the last word about them: what they say is what happened, and nothing old
 // goes unnoticed.
+#include <cmath>
 #include <thread>
 
 #include "cli/program_test.h"
@@ -81,6 +82,17 @@ TEST_F(JobRun, a_password_command_that_hangs_takes_no_longer_than_the_job_may) {
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(60));
   EXPECT_EQ(report()["exit_code"], 1);
   EXPECT_THAT(text("told"), HasSubstr("the job has had its time"));
+}
+
+TEST_F(JobRun, its_duration_is_measured_as_that_of_its_steps) {
+  configure("report = \"" + path("report.json") + "\"\n");
+  EXPECT_EQ(night().code, 0);
+  double steps = 0;
+  for (const auto& step : report()["steps"]) steps += step["seconds"].get<double>();
+  const double seconds = report()["seconds"];
+  EXPECT_GE(seconds, steps);
+  // The difference of two times of day has none.
+  EXPECT_NE(seconds, std::floor(seconds));
 }
 
 TEST_F(JobRun, metrics_that_cannot_be_written_are_told_and_the_report_says_so) {
