@@ -347,7 +347,7 @@ disks = ["nosuch.img"]
 metrics = "relative.prom"
 keep = { within = "7d", last = "unlimited", tag = "gold" }
 backup = { cow = "auto", threads = 2, pack-size = "32M", keep-free = "1G", min-pool-free = "5%" }
-check = { read-data-subset = "2/3" }
+check = { read-data-subset = "67%" }
 prune = { max-unused = "unlimited" }
 )";
   told = nlohmann::json::parse(run({"--json", "--config", file, "config", "check"}).out);

@@ -6,6 +6,7 @@ namespace respaldo::config {
 namespace {
 
 using std::chrono::seconds;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -20,7 +21,7 @@ const Vocabulary kVocabulary = {{
       {"hook-before", {true, {}}}}},
     {"forget", {{"keep-daily", {true, {}}}, {"keep-tag", {true, {}}}, {"prune", {false, {}}}}},
     {"prune", {{"max-unused", {true, {}}}}},
-    {"check", {{"read-data", {false, {}}}, {"threads", {true, {}}}}},
+    {"check", {{"read-data", {false, {}}}, {"read-data-subset", {true, {}}}, {"threads", {true, {}}}}},
 }};
 
 constexpr const char* kGood = R"(
@@ -174,6 +175,16 @@ TEST(Config, jobs_do_not_write_over_each_others_files) {
   EXPECT_THAT(problems_of(defaults + a + b + "metrics = \"/r\"\n"), ElementsAre(HasSubstr("c:4:10: ")));
   EXPECT_THAT(problems_of(defaults), IsEmpty());
   EXPECT_THAT(problems_of(defaults + a + b + "report = \"/b\"\n"), IsEmpty());
+}
+
+TEST(Config, a_job_reads_no_part_that_is_always_the_same) {
+  const std::string job = kRepository + "[jobs.a]\nvolumes = \"vg0/a\"\n";
+  EXPECT_THAT(problems_of(job + "check = { read-data-subset = \"1/7\" }\n"),
+              ElementsAre(AllOf(HasSubstr("c:5:30: "), HasSubstr("the same part each time"), HasSubstr("\"15%\""))));
+  EXPECT_THAT(problems_of(kRepository + "[defaults.check]\nread-data-subset = \"1/7\"\n[jobs.a]\nvolumes = \"vg0/a\"\n"),
+              ElementsAre(HasSubstr("c:4:20: ")));
+  for (const char* good : {"15%", "10G"})
+    EXPECT_THAT(problems_of(job + "check = { read-data-subset = \"" + good + "\" }\n"), IsEmpty());
 }
 
 TEST(Config, what_is_not_toml_is_told_with_line_and_column) {

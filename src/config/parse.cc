@@ -116,7 +116,7 @@ class Reader {
     result.backup = options(table, "backup", "backup", {"tag", "dry-run", "from-snapshot"});
     result.keep = keep(table);
     result.prune = options(table, "prune", "prune", {"dry-run", "yes"});
-    result.check = options(table, "check", "check", {"device"});
+    result.check = check(table);
     result.prune_every = table.interval("prune-every", std::chrono::hours(7 * 24));
     result.check_every = table.interval("check-every", std::chrono::hours(7 * 24));
     hooks(table, result.hooks);
@@ -214,6 +214,20 @@ class Reader {
     if (given == nullptr) return {};
     const auto known = vocabulary_.commands.find(command);
     return read_options(*given, known == vocabulary_.commands.end() ? kNothing : known->second, {key, command, ""}, reserved);
+  }
+
+  std::vector<std::string> check(Table& table) {
+    const std::size_t problems_before = problems_.count();
+    auto words = options(table, "check", "check", {"device"});
+    // 1/7 is another part only for who counts it on.
+    const auto fixed_part = [](const std::string& word) {
+      return word.starts_with("--read-data-subset=") && word.find('/') != std::string::npos;
+    };
+    if (problems_.count() == problems_before && std::ranges::any_of(words, fixed_part))
+      problems_.add(table.table("check")->get("read-data-subset"),
+                    "`read-data-subset`: a job would read the same part each time, and never the others",
+                    "write a share, as in \"15%\": it is another one each time, by chance");
+    return words;
   }
 
   // restic's words for retention: `daily = 7` is --keep-daily 7 of `forget`.
