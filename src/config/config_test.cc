@@ -187,6 +187,13 @@ TEST(Config, a_job_reads_no_part_that_is_always_the_same) {
     EXPECT_THAT(problems_of(job + "check = { read-data-subset = \"" + good + "\" }\n"), IsEmpty());
 }
 
+TEST(Config, the_tags_of_jobs_are_theirs_alone) {
+  for (const char* tag : {"job:s", " job:", "job:a"})
+    EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/a\"\ntags = [\"x\", \"" + tag + "\"]\n"),
+                ElementsAre(HasSubstr("c:5:8: `" + std::string(tag) + "` is a tag by which")));
+  EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/a\"\ntags = \"my job:s\"\n"), IsEmpty());
+}
+
 TEST(Config, what_is_not_toml_is_told_with_line_and_column) {
   EXPECT_THAT(problems_of("[jobs.a]\nvolumes = [\n"), ElementsAre(HasSubstr("c:2:13:")));
   EXPECT_THAT(problems_of(std::string("a = \"\xff\x00\"", 8)), ElementsAre(HasSubstr("c:1:")));

@@ -110,9 +110,14 @@ class Reader {
                       "former volumes are gone for good: take it out of one of the two");
     result.disks = table.texts("disks");
     result.tags = table.texts("tags");
-    for (const std::string& tag : result.tags)
+    for (const std::string& tag : result.tags) {
       if (tag.empty() || tag.find(',') != std::string::npos)
         problems_.add(table.node("tags"), fmt::format("{} is no tag: commas separate tags", backquoted(tag)));
+      // `backup` takes off the spaces, too.
+      if (std::string_view(tag).substr(std::min(tag.find_first_not_of(' '), tag.size())).starts_with("job:"))
+        problems_.add(table.node("tags"), fmt::format("{} is a tag by which respaldo knows a job's own backups", backquoted(tag)),
+                      "take another; each backup has that of its job by itself");
+    }
     result.backup = options(table, "backup", "backup", {"tag", "dry-run", "from-snapshot"});
     result.keep = keep(table);
     result.prune = options(table, "prune", "prune", {"dry-run", "yes"});
