@@ -370,6 +370,7 @@ TEST_F(Program, options_of_the_configuration_that_do_not_go_together_are_told) {
   EXPECT_THAT(problems("backup = { mount = true, no-mount = true }"), AllOf(StartsWith("5: `backup`: "), HasSubstr("--mount")));
   EXPECT_THAT(problems("backup = { cow = [\"10M\", \"20M\"] }"), AllOf(StartsWith("5: `backup`: "), HasSubstr("--cow")));
   EXPECT_THAT(problems("prune = { max-unused = [\"5%\", \"6%\"] }"), AllOf(StartsWith("5: `prune`: "), HasSubstr("--max-unused")));
+  EXPECT_THAT(problems("backup = { help = true }"), StartsWith("5: `backup` has no key `help`"));
   EXPECT_EQ(problems("keep = { within = \"0d\" }"), "5: `keep` keeps nothing");
   EXPECT_EQ(problems("keep = { within = \"0y0m\", last = 0 }"), "5: `keep` keeps nothing");
   for (const char* line : {"backup = { mount = true, cow = \"10M\", quick = true }", "keep = { tag = [\"0\", \"gold\"] }",

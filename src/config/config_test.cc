@@ -194,6 +194,11 @@ TEST(Config, the_tags_of_jobs_are_theirs_alone) {
   EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/a\"\ntags = \"my job:s\"\n"), IsEmpty());
 }
 
+TEST(Config, one_wrong_value_is_one_problem) {
+  EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/a\"\nkeep = { daily = 7.0 }\n"),
+              ElementsAre("c:5:18: `daily` must be a text or a whole number"));
+}
+
 TEST(Config, what_is_not_toml_is_told_with_line_and_column) {
   EXPECT_THAT(problems_of("[jobs.a]\nvolumes = [\n"), ElementsAre(HasSubstr("c:2:13:")));
   EXPECT_THAT(problems_of(std::string("a = \"\xff\x00\"", 8)), ElementsAre(HasSubstr("c:1:")));

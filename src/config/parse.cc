@@ -244,8 +244,9 @@ class Reader {
     if (const auto forget = vocabulary_.commands.find("forget"); forget != vocabulary_.commands.end())
       for (const auto& [name, shape] : forget->second)
         if (name.starts_with(kPrefix)) known[name.substr(kPrefix.size())] = shape;
+    const std::size_t problems_before = problems_.count();
     auto words = read_options(*given, known, {"keep", "forget", "keep-"}, {});
-    if (std::ranges::all_of(words, keeps_nothing))
+    if (problems_.count() == problems_before && std::ranges::all_of(words, keeps_nothing))
       problems_.add(given, "`keep` keeps nothing",
                     "say what to keep, as in daily = 7; or leave the table out");
     return words;
@@ -315,7 +316,7 @@ class Reader {
     else if (const auto* integer = value.as_integer())
       text = std::to_string(integer->get());
     else
-      problems_.add(&value, fmt::format("{} must be a text or a number", backquoted(key)));
+      return problems_.add(&value, fmt::format("{} must be a text or a whole number", backquoted(key)));
     if (text.empty() || text.find('\0') != std::string::npos) {
       problems_.add(&value, fmt::format("{} is empty", backquoted(key)));
       return;
