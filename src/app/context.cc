@@ -6,13 +6,12 @@
 #include <optional>
 
 #include "app/no_repository.h"
+#include "app/password.h"
 #include "app/progress.h"
 #include "base/printable.h"
-#include "base/words.h"
 #include "care/named_packs.h"
 #include "engine/image/image_engine.h"
 #include "engine/kernel/kernel_engine.h"
-#include "os/process.h"
 #include "parity/parity_backend.h"
 #include "repo/keys.h"
 #include "store/kept_key.h"
@@ -24,36 +23,6 @@ namespace respaldo::app {
 namespace {
 
 constexpr std::chrono::seconds kImpatient{5};
-
-// Passwords out of files and commands lose the white space around them, as in restic.
-std::string trimmed(std::string text) {
-  constexpr std::string_view kSpace = " \t\r\n\v\f";
-  text.erase(0, std::min(text.find_first_not_of(kSpace), text.size()));
-  text.erase(text.find_last_not_of(kSpace) + 1);
-  return text;
-}
-
-std::string password_from_file(const std::string& file) {
-  try {
-    return trimmed(in_context([] { return "reading the password file"; }, [&] { return os::read_text(file, 1U << 20); }));
-  } catch (Error& error) {
-    if (error.hint().empty()) error.set_hint("--password-file, or $RESPALDO_PASSWORD_FILE, names it");
-    throw;
-  }
-}
-
-std::string password_from_command(const std::string& line) {
-  const auto words = split_words(line, "the password command");
-  if (words.empty()) throw Error(ErrorKind::usage, "the password command is empty");
-  auto result = os::run_command(words);
-  if (result.exit_code != 0)
-    throw Error(ErrorKind::usage, fmt::format("the password command ended with exit code {}: {}",
-                                              result.exit_code, trimmed(result.err)),
-                "run it by hand: it must print the password, and end with exit code 0");
-  std::string password = trimmed(result.out);
-  crypto::wipe(result.out.data(), result.out.size());
-  return password;
-}
 
 }  // namespace
 
@@ -309,11 +278,11 @@ std::vector<os::Path> Context::images() const {
 
 std::string Context::password() {
   const auto& o = impl_->options;
-  if (!o.password_file.empty()) return password_from_file(o.password_file);
-  if (!o.password_command.empty()) return password_from_command(o.password_command);
+  if (!o.password_file.empty()) return password_from_file(o.password_file, stop());
+  if (!o.password_command.empty()) return password_from_command(o.password_command, stop());
   if (auto value = impl_->environment("PASSWORD")) return *value;
-  if (auto file = impl_->environment("PASSWORD_FILE")) return password_from_file(*file);
-  if (auto command = impl_->environment("PASSWORD_COMMAND")) return password_from_command(*command);
+  if (auto file = impl_->environment("PASSWORD_FILE")) return password_from_file(*file, stop());
+  if (auto command = impl_->environment("PASSWORD_COMMAND")) return password_from_command(*command, stop());
   if (impl_->world.in_is_terminal)
     if (auto answer = impl_->world.ask("password of the repository: ", true)) return *answer;
   throw Error(ErrorKind::usage, "no password is given",
@@ -334,7 +303,7 @@ bool Context::has_password_at_hand() const {
 }
 
 std::string Context::new_password(std::string_view question, const std::string& file) {
-  if (!file.empty()) return password_from_file(file);
+  if (!file.empty()) return password_from_file(file, stop());
   if (!impl_->world.in_is_terminal)
     throw Error(ErrorKind::usage, "no new password is given",
                 "name a file that holds it with --new-password-file");

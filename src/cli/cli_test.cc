@@ -347,7 +347,7 @@ disks = ["nosuch.img"]
 metrics = "relative.prom"
 keep = { within = "7d", last = "unlimited", tag = "gold" }
 backup = { cow = "auto", threads = 2, pack-size = "32M", keep-free = "1G", min-pool-free = "5%" }
-check = { read-data-subset = "2/3" }
+check = { read-data-subset = "67%" }
 prune = { max-unused = "unlimited" }
 )";
   told = nlohmann::json::parse(run({"--json", "--config", file, "config", "check"}).out);
@@ -370,6 +370,7 @@ TEST_F(Program, options_of_the_configuration_that_do_not_go_together_are_told) {
   EXPECT_THAT(problems("backup = { mount = true, no-mount = true }"), AllOf(StartsWith("5: `backup`: "), HasSubstr("--mount")));
   EXPECT_THAT(problems("backup = { cow = [\"10M\", \"20M\"] }"), AllOf(StartsWith("5: `backup`: "), HasSubstr("--cow")));
   EXPECT_THAT(problems("prune = { max-unused = [\"5%\", \"6%\"] }"), AllOf(StartsWith("5: `prune`: "), HasSubstr("--max-unused")));
+  EXPECT_THAT(problems("backup = { help = true }"), StartsWith("5: `backup` has no key `help`"));
   EXPECT_EQ(problems("keep = { within = \"0d\" }"), "5: `keep` keeps nothing");
   EXPECT_EQ(problems("keep = { within = \"0y0m\", last = 0 }"), "5: `keep` keeps nothing");
   for (const char* line : {"backup = { mount = true, cow = \"10M\", quick = true }", "keep = { tag = [\"0\", \"gold\"] }",

@@ -123,12 +123,14 @@ Chosen latest_of_each(app::Context& context, const Options& options) {
     if (std::ranges::find(chosen.candidates, name, &Candidate::name) == chosen.candidates.end())
       chosen.not_found.push_back(name);
   if (chosen.unreadable > 0) return chosen;
+  const std::string whose = options.host.empty() ? "" : fmt::format(" of host {}", printable(options.host));
   if (!chosen.not_found.empty())
     throw Error(ErrorKind::not_found,
-                fmt::format("there is no backup of {}", printable(chosen.not_found.front())),
+                fmt::format("there is no backup of {}{}", printable(chosen.not_found.front()), whose),
                 "`respaldo list` shows what there is");
   if (chosen.candidates.empty())
-    throw Error(ErrorKind::not_found, "there is no backup of a volume in the repository");
+    throw Error(ErrorKind::not_found, fmt::format("there is no backup of a volume{} in the repository", whose),
+                "`respaldo list` shows what there is");
   return chosen;
 }
 

@@ -407,7 +407,7 @@ class Runner {
     else
       hook("failure hook", "failure", job_.hooks.failure);
     outcome_.ended = now();
-    outcome_.seconds = static_cast<double>(outcome_.ended - outcome_.started);
+    outcome_.seconds = since(begun_);  // whatever is done to the clock meanwhile
     record();
     if (job_.notify.wanted() && (outcome_.exit_code != 0 || job_.notify.always)) {
       careful("the message", [&] { job::notify(job_.notify, message_of(outcome_), facts()); });

@@ -1,5 +1,6 @@
 // Jobs, from the configuration to the last word about them: what they say is what happened, and nothing old
 // goes unnoticed.
+#include <cmath>
 #include <thread>
 
 #include "cli/program_test.h"
@@ -68,6 +69,30 @@ TEST_F(JobRun, a_stop_between_two_steps_is_no_success) {
   EXPECT_EQ(outcome.code, 130) << outcome.out << outcome.err;
   EXPECT_THAT(steps_of(report()), ElementsAre("backup done", "forget failed", "prune skipped"));
   EXPECT_THAT(text("told"), HasSubstr("not begun: interrupted"));
+}
+
+TEST_F(JobRun, a_password_command_that_hangs_takes_no_longer_than_the_job_may) {
+  configure("report = \"" + path("report.json") + "\"\nlimits = { deadline = \"1s\" }\n");
+  std::string toml = text("respaldo.toml");
+  toml.replace(toml.find("password-file"), toml.find("\n", toml.find("password-file")) - toml.find("password-file"),
+               "password-command = \"sleep 1000\"");
+  std::ofstream(path("respaldo.toml")) << toml;
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(night().code, 1);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(60));
+  EXPECT_EQ(report()["exit_code"], 1);
+  EXPECT_THAT(text("told"), HasSubstr("the job has had its time"));
+}
+
+TEST_F(JobRun, its_duration_is_measured_as_that_of_its_steps) {
+  configure("report = \"" + path("report.json") + "\"\n");
+  EXPECT_EQ(night().code, 0);
+  double steps = 0;
+  for (const auto& step : report()["steps"]) steps += step["seconds"].get<double>();
+  const double seconds = report()["seconds"];
+  EXPECT_GE(seconds, steps);
+  // The difference of two times of day has none.
+  EXPECT_NE(seconds, std::floor(seconds));
 }
 
 TEST_F(JobRun, metrics_that_cannot_be_written_are_told_and_the_report_says_so) {

@@ -131,6 +131,7 @@ config::Vocabulary vocabulary() {
   const auto read = [&](CLI::App& app) {
     std::map<std::string, config::OptionShape> options;
     for (CLI::Option* option : app.get_options()) {
+      if (option == app.get_help_ptr() || option == app.get_version_ptr()) continue;  // they end the program
       config::OptionShape shape;
       shape.takes_value = option->get_items_expected_max() > 0;
       // CLI11 tells the words that an option takes as "TEXT:{fail,skip}".

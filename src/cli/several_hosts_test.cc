@@ -90,6 +90,8 @@ TEST_F(SeveralHosts, the_latest_of_a_host_is_named) {
   EXPECT_EQ(none.code, 1);
   EXPECT_THAT(none.err, HasSubstr("no backup of vg0/root of host mail"));
   EXPECT_EQ(respaldo({"check", "--host", "web"}).code, 2) << "without --device";
+  EXPECT_THAT(respaldo({"drill", "--host", "mail"}).err, HasSubstr("no backup of a volume of host mail"));
+  EXPECT_THAT(respaldo({"drill", "vg0/root", "--host", "mail"}).err, HasSubstr("no backup of vg0/root of host mail"));
 }
 
 TEST_F(SeveralHosts, an_id_says_all) {

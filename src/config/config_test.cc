@@ -6,6 +6,7 @@ namespace respaldo::config {
 namespace {
 
 using std::chrono::seconds;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -20,7 +21,7 @@ const Vocabulary kVocabulary = {{
       {"hook-before", {true, {}}}}},
     {"forget", {{"keep-daily", {true, {}}}, {"keep-tag", {true, {}}}, {"prune", {false, {}}}}},
     {"prune", {{"max-unused", {true, {}}}}},
-    {"check", {{"read-data", {false, {}}}, {"threads", {true, {}}}}},
+    {"check", {{"read-data", {false, {}}}, {"read-data-subset", {true, {}}}, {"threads", {true, {}}}}},
 }};
 
 constexpr const char* kGood = R"(
@@ -158,6 +159,44 @@ repository = "disc"
                 HasSubstr("`nice` must be a number from 0 to 19"), HasSubstr("must be one of fail, skip"),
                 HasSubstr("`raw` must be true or false"), HasSubstr("`a,b` is no tag"),
                 HasSubstr("there is no repository `disc` (did you mean `disk`?)")));
+}
+
+TEST(Config, jobs_do_not_write_over_each_others_files) {
+  const std::string a = "[jobs.a]\nvolumes = \"vg0/a\"\n", b = "[jobs.b]\nvolumes = \"vg0/b\"\n";
+  EXPECT_THAT(problems_of(kRepository + b + "report = \"/m\"\nmetrics = \"/x/./m\"\n" + a + "metrics = \"/x/m\"\n"),
+              ElementsAre("c:9:11: jobs.b.metrics (line 6), jobs.a.metrics (line 9) are one file, `/x/m`: each writes over "
+                          "what the other says (give each a file of its own)"));
+  EXPECT_THAT(problems_of(kRepository + a + "metrics = \"/x\"\nreport = \"/x\"\n"),
+              ElementsAre(HasSubstr("c:6:10: jobs.a.metrics (line 5), jobs.a.report (line 6) are one file")));
+  const std::string defaults = kRepository + "[defaults]\nreport = \"/r\"\n";
+  EXPECT_THAT(problems_of(defaults + a + b),
+              ElementsAre("c:4:10: jobs.a.report (line 4), jobs.b.report (line 4) are one file, `/r`: each writes over what "
+                          "the other says (take it out of [defaults], and give each job a file of its own)"));
+  EXPECT_THAT(problems_of(defaults + a + b + "metrics = \"/r\"\n"), ElementsAre(HasSubstr("c:4:10: ")));
+  EXPECT_THAT(problems_of(defaults), IsEmpty());
+  EXPECT_THAT(problems_of(defaults + a + b + "report = \"/b\"\n"), IsEmpty());
+}
+
+TEST(Config, a_job_reads_no_part_that_is_always_the_same) {
+  const std::string job = kRepository + "[jobs.a]\nvolumes = \"vg0/a\"\n";
+  EXPECT_THAT(problems_of(job + "check = { read-data-subset = \"1/7\" }\n"),
+              ElementsAre(AllOf(HasSubstr("c:5:30: "), HasSubstr("the same part each time"), HasSubstr("\"15%\""))));
+  EXPECT_THAT(problems_of(kRepository + "[defaults.check]\nread-data-subset = \"1/7\"\n[jobs.a]\nvolumes = \"vg0/a\"\n"),
+              ElementsAre(HasSubstr("c:4:20: ")));
+  for (const char* good : {"15%", "10G"})
+    EXPECT_THAT(problems_of(job + "check = { read-data-subset = \"" + good + "\" }\n"), IsEmpty());
+}
+
+TEST(Config, the_tags_of_jobs_are_theirs_alone) {
+  for (const char* tag : {"job:s", " job:", "job:a"})
+    EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/a\"\ntags = [\"x\", \"" + tag + "\"]\n"),
+                ElementsAre(HasSubstr("c:5:8: `" + std::string(tag) + "` is a tag by which")));
+  EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/a\"\ntags = \"my job:s\"\n"), IsEmpty());
+}
+
+TEST(Config, one_wrong_value_is_one_problem) {
+  EXPECT_THAT(problems_of(kRepository + "[jobs.a]\nvolumes = \"vg0/a\"\nkeep = { daily = 7.0 }\n"),
+              ElementsAre("c:5:18: `daily` must be a text or a whole number"));
 }
 
 TEST(Config, what_is_not_toml_is_told_with_line_and_column) {

@@ -4,186 +4,21 @@
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 
 #include "base/printable.h"
-#include "base/words.h"
 #include "config/config.h"
+#include "config/table.h"
 
 namespace respaldo::config {
 
 namespace {
-
-std::string quoted(std::string_view text) { return "`" + printable(text) + "`"; }
 
 bool is_plain_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && name[0] != '-' && name[0] != '.' &&
          std::ranges::all_of(
              name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
 }
-
-class Problems {
- public:
-  // Once each: the defaults are read again for every job.
-  void add(const toml::node* where, std::string message, std::string hint = {}) {
-    Problem problem;
-    if (where != nullptr) {
-      problem.line = where->source().begin.line;
-      problem.column = where->source().begin.column;
-    }
-    problem.message = std::move(message);
-    problem.hint = std::move(hint);
-    const bool told = std::ranges::any_of(list_, [&](const Problem& other) {
-      return other.line == problem.line && other.column == problem.column && other.message == problem.message;
-    });
-    if (!told) list_.push_back(std::move(problem));
-  }
-  std::size_t count() const { return list_.size(); }
-  std::vector<Problem> take() {
-    std::ranges::stable_sort(list_, {}, [](const Problem& p) { return std::pair(p.line, p.column); });
-    return std::move(list_);
-  }
-
- private:
-  std::vector<Problem> list_;
-};
-
-// One table; a key that is not there is looked for in `otherwise`. Whatever was not asked for is unknown.
-class Table {
- public:
-  Table(const toml::table& table, std::string name, Problems& problems,
-        const toml::table* otherwise = nullptr)
-      : table_(table), otherwise_(otherwise), name_(std::move(name)), problems_(problems) {}
-
-  const toml::node* node(const std::string& key) {
-    if (std::ranges::find(known_, key) == known_.end()) known_.push_back(key);
-    if (const toml::node* own = table_.get(key)) return own;
-    return otherwise_ == nullptr ? nullptr : otherwise_->get(key);
-  }
-  std::string text(const std::string& key, std::string fallback = {}) {
-    const toml::node* found = node(key);
-    if (found == nullptr) return fallback;
-    if (const auto* value = found->as_string()) return text_of(*found, value->get(), key);
-    wrong(found, key, "a text in quotation marks");
-    return fallback;
-  }
-  bool flag(const std::string& key) {
-    const toml::node* found = node(key);
-    if (found == nullptr) return false;
-    if (const auto* value = found->as_boolean()) return value->get();
-    wrong(found, key, "true or false");
-    return false;
-  }
-  std::optional<int> number(const std::string& key, int least, int most) {
-    const toml::node* found = node(key);
-    if (found == nullptr) return std::nullopt;
-    if (const auto* value = found->as_integer();
-        value != nullptr && value->get() >= least && value->get() <= most)
-      return static_cast<int>(value->get());
-    wrong(found, key, fmt::format("a number from {} to {}", least, most));
-    return std::nullopt;
-  }
-  std::string choice(const std::string& key, const std::vector<std::string>& choices) {
-    const std::string word = text(key);
-    if (word.empty() || std::ranges::find(choices, word) != choices.end()) return word;
-    wrong(node(key), key, fmt::format("one of {}", fmt::join(choices, ", ")));
-    return {};
-  }
-  // A list, or one text alone.
-  std::vector<std::string> texts(const std::string& key) {
-    const toml::node* found = node(key);
-    std::vector<std::string> result;
-    if (found == nullptr) return result;
-    if (const auto* one = found->as_string()) {
-      result.push_back(text_of(*found, one->get(), key));
-    } else if (const auto* list = found->as_array()) {
-      for (const toml::node& item : *list)
-        if (const auto* value = item.as_string())
-          result.push_back(text_of(item, value->get(), key));
-        else
-          wrong(&item, key, "a list of texts");
-    } else {
-      wrong(found, key, "a text, or a list of texts");
-    }
-    return result;
-  }
-  // A list of words, or one line that is cut into words.
-  Argv argv(const std::string& key) {
-    const toml::node* found = node(key);
-    if (found == nullptr) return {};
-    Argv words;
-    try {
-      words = found->is_string() ? split_words(text(key), key) : texts(key);
-    } catch (const Error& error) {
-      problems_.add(found, error.message());
-      return {};
-    }
-    if (words.empty() || words.front().empty())
-      problems_.add(found, fmt::format("{} names no program", quoted(key)));
-    return words;
-  }
-  std::optional<std::chrono::seconds> duration(const std::string& key) {
-    const toml::node* found = node(key);
-    if (found == nullptr) return std::nullopt;
-    if (const auto* value = found->as_string())
-      if (const auto duration = try_parse_duration(value->get()); duration && duration->count() > 0)
-        return duration;
-    wrong(found, key, "a time such as \"90s\", \"30m\", \"12h\", \"7d\" or \"2w\"");
-    return std::nullopt;
-  }
-  // "always", "never" or a duration.
-  std::optional<std::chrono::seconds> interval(const std::string& key, std::chrono::seconds fallback) {
-    const toml::node* found = node(key);
-    if (found == nullptr) return fallback;
-    if (const auto* value = found->as_string()) {
-      if (value->get() == "always") return std::chrono::seconds(0);
-      if (value->get() == "never") return std::nullopt;
-      if (const auto duration = try_parse_duration(value->get()); duration && duration->count() > 0)
-        return duration;
-    }
-    wrong(found, key, "\"always\", \"never\", or a time such as \"7d\"");
-    return fallback;
-  }
-  const toml::table* table(const std::string& key) {
-    const toml::node* found = node(key);
-    if (found == nullptr) return nullptr;
-    if (const auto* value = found->as_table()) return value;
-    wrong(found, key, "a table");
-    return nullptr;
-  }
-  void finish() {
-    for (const auto& [key, value] : table_) {
-      const std::string word(key.str());
-      if (std::ranges::find(known_, word) != known_.end()) continue;
-      const std::string close = closest(word, known_);
-      problems_.add(&value, fmt::format("{} has no key {}", name_, quoted(word)),
-                    close.empty() ? fmt::format("its keys are: {}", fmt::join(known_, ", "))
-                                  : fmt::format("did you mean {}?", quoted(close)));
-    }
-  }
-  const std::string& name() const { return name_; }
-  Problems& problems() { return problems_; }
-  // Where the key is, else where it is missing.
-  const toml::node* place_of(const std::string& key) {
-    const toml::node* found = node(key);
-    return found != nullptr ? found : &table_;
-  }
-
- private:
-  void wrong(const toml::node* where, const std::string& key, const std::string& what) {
-    problems_.add(where, fmt::format("{} must be {}", quoted(key), what));
-  }
-  std::string text_of(const toml::node& where, const std::string& value, const std::string& key) {
-    if (value.find('\0') == std::string::npos) return value;
-    problems_.add(&where, fmt::format("{} holds a NUL byte", quoted(key)));
-    return {};
-  }
-
-  const toml::table& table_;
-  const toml::table* otherwise_;
-  std::string name_;
-  Problems& problems_;
-  std::vector<std::string> known_;
-};
 
 class Reader {
  public:
@@ -219,6 +54,7 @@ class Reader {
     // Without jobs nothing else would look at the defaults.
     if (defaults != nullptr && config_.jobs.empty()) job("defaults", toml::table{}, defaults);
     config_.jobs.erase("defaults");
+    check_outputs(defaults);
     if (defaults != nullptr) check_default_keys(*defaults);
   }
 
@@ -228,10 +64,10 @@ class Reader {
     for (const auto& [key, value] : *tables) {
       const std::string name(key.str());
       if (!value.is_table())
-        problems_.add(&value, fmt::format("the {} {} must be a table", what, quoted(name)),
+        problems_.add(&value, fmt::format("the {} {} must be a table", what, backquoted(name)),
                       fmt::format("write [{}.{}]", what == "job" ? "jobs" : "repositories", printable(name)));
       else if (!is_plain_name(name) || name == "defaults")
-        problems_.add(&value, fmt::format("{} is no name for a {}", quoted(name), what),
+        problems_.add(&value, fmt::format("{} is no name for a {}", backquoted(name), what),
                       "use letters, digits, - _ and ., not `defaults`");
       else
         take(name, *value.as_table());
@@ -239,7 +75,7 @@ class Reader {
   }
 
   void repository(const std::string& name, const toml::table& own) {
-    Table table(own, "the repository " + quoted(name), problems_);
+    Table table(own, "the repository " + backquoted(name), problems_);
     Repository result;
     result.name = name;
     result.location = table.text("location");
@@ -260,7 +96,7 @@ class Reader {
   }
 
   void job(const std::string& name, const toml::table& own, const toml::table* defaults) {
-    Table table(own, "the job " + quoted(name), problems_, defaults);
+    Table table(own, "the job " + backquoted(name), problems_, defaults);
     Job result;
     result.name = name;
     result.repository = table.text("repository");
@@ -270,24 +106,29 @@ class Reader {
     for (const std::string& former : result.former_volumes)
       if (std::ranges::find(result.volumes, former) != result.volumes.end())
         problems_.add(table.node("former-volumes"),
-                      fmt::format("{} is one of `volumes`, too", quoted(former)),
+                      fmt::format("{} is one of `volumes`, too", backquoted(former)),
                       "former volumes are gone for good: take it out of one of the two");
     result.disks = table.texts("disks");
     result.tags = table.texts("tags");
-    for (const std::string& tag : result.tags)
+    for (const std::string& tag : result.tags) {
       if (tag.empty() || tag.find(',') != std::string::npos)
-        problems_.add(table.node("tags"), fmt::format("{} is no tag: commas separate tags", quoted(tag)));
+        problems_.add(table.node("tags"), fmt::format("{} is no tag: commas separate tags", backquoted(tag)));
+      // `backup` takes off the spaces, too.
+      if (std::string_view(tag).substr(std::min(tag.find_first_not_of(' '), tag.size())).starts_with("job:"))
+        problems_.add(table.node("tags"), fmt::format("{} is a tag by which respaldo knows a job's own backups", backquoted(tag)),
+                      "take another; each backup has that of its job by itself");
+    }
     result.backup = options(table, "backup", "backup", {"tag", "dry-run", "from-snapshot"});
     result.keep = keep(table);
     result.prune = options(table, "prune", "prune", {"dry-run", "yes"});
-    result.check = options(table, "check", "check", {"device"});
+    result.check = check(table);
     result.prune_every = table.interval("prune-every", std::chrono::hours(7 * 24));
     result.check_every = table.interval("check-every", std::chrono::hours(7 * 24));
     hooks(table, result.hooks);
     limits(table, result.limits);
     notify(table, result.notify);
-    result.metrics = table.text("metrics");
-    result.report = table.text("report");
+    result.metrics = output(table, name, "metrics");
+    result.report = output(table, name, "report");
     finish_job(table, result, name == "defaults");
     config_.jobs[name] = std::move(result);
   }
@@ -304,9 +145,9 @@ class Reader {
       for (const auto& [known, repository] : config_.repositories) names.push_back(known);
       const std::string close = closest(job.repository, names);
       problems_.add(table.node("repository"),
-                    fmt::format("there is no repository {}", quoted(job.repository)),
+                    fmt::format("there is no repository {}", backquoted(job.repository)),
                     close.empty() ? "describe it in [repositories.NAME]"
-                                  : fmt::format("did you mean {}?", quoted(close)));
+                                  : fmt::format("did you mean {}?", backquoted(close)));
     }
     if (!only_defaults && job.volumes.empty())
       problems_.add(table.place_of("volumes"), fmt::format("{} names no volumes", table.name()),
@@ -317,6 +158,35 @@ class Reader {
                     fmt::format("{} has before-snapshot without after-snapshot", table.name()),
                     "what is frozen must thaw; a command that does nothing is `true`");
     table.finish();
+  }
+
+  // A file that the job writes.
+  std::string output(Table& table, const std::string& job, const std::string& key) {
+    std::string file = table.text(key);
+    if (!file.empty() && job != "defaults")
+      outputs_[std::filesystem::path(file).lexically_normal().native()].push_back({"jobs." + job + "." + key, table.node(key)});
+    return file;
+  }
+
+  // Each would hide how the other ended.
+  void check_outputs(const toml::table* defaults) {
+    for (auto& [file, outputs] : outputs_) {
+      if (outputs.size() < 2) continue;
+      const auto line = [](const Output& output) { return output.where->source().begin.line; };
+      std::ranges::stable_sort(outputs, {}, line);
+      const toml::node* where = outputs.back().where;
+      std::vector<std::string> who;
+      bool shared = false;  // out of [defaults]
+      for (const Output& output : outputs) {
+        who.push_back(fmt::format("{} (line {})", output.key, line(output)));
+        for (const char* key : {"metrics", "report"})
+          if (defaults != nullptr && output.where == defaults->get(key)) shared = true, where = output.where;
+      }
+      problems_.add(where,
+                    fmt::format("{} are one file, {}: each writes over what the other says", fmt::join(who, ", "), backquoted(file)),
+                    shared ? "take it out of [defaults], and give each job a file of its own"
+                           : "give each a file of its own");
+    }
   }
 
   // Keys of the defaults that no job has.
@@ -336,7 +206,7 @@ class Reader {
       const std::size_t slash = pattern.find('/');
       if (slash == std::string::npos || slash == 0 || slash + 1 == pattern.size() ||
           pattern.find('/', slash + 1) != std::string::npos)
-        problems_.add(table.node(key), fmt::format("{} is no volume", quoted(pattern)),
+        problems_.add(table.node(key), fmt::format("{} is no volume", backquoted(pattern)),
                       "write VG/LV, or VG/*");
     }
     return patterns;
@@ -351,6 +221,20 @@ class Reader {
     return read_options(*given, known == vocabulary_.commands.end() ? kNothing : known->second, {key, command, ""}, reserved);
   }
 
+  std::vector<std::string> check(Table& table) {
+    const std::size_t problems_before = problems_.count();
+    auto words = options(table, "check", "check", {"device"});
+    // 1/7 is another part only for who counts it on.
+    const auto fixed_part = [](const std::string& word) {
+      return word.starts_with("--read-data-subset=") && word.find('/') != std::string::npos;
+    };
+    if (problems_.count() == problems_before && std::ranges::any_of(words, fixed_part))
+      problems_.add(table.table("check")->get("read-data-subset"),
+                    "`read-data-subset`: a job would read the same part each time, and never the others",
+                    "write a share, as in \"15%\": it is another one each time, by chance");
+    return words;
+  }
+
   // restic's words for retention: `daily = 7` is --keep-daily 7 of `forget`.
   std::vector<std::string> keep(Table& table) {
     const toml::table* given = table.table("keep");
@@ -360,8 +244,9 @@ class Reader {
     if (const auto forget = vocabulary_.commands.find("forget"); forget != vocabulary_.commands.end())
       for (const auto& [name, shape] : forget->second)
         if (name.starts_with(kPrefix)) known[name.substr(kPrefix.size())] = shape;
+    const std::size_t problems_before = problems_.count();
     auto words = read_options(*given, known, {"keep", "forget", "keep-"}, {});
-    if (std::ranges::all_of(words, keeps_nothing))
+    if (problems_.count() == problems_before && std::ranges::all_of(words, keeps_nothing))
       problems_.add(given, "`keep` keeps nothing",
                     "say what to keep, as in daily = 7; or leave the table out");
     return words;
@@ -391,9 +276,9 @@ class Reader {
       const std::string name(key.str());
       if (std::ranges::find(names, name) == names.end()) {
         const std::string close = closest(name, names);
-        problems_.add(&value, fmt::format("`{}` has no key {}", place.key, quoted(name)),
+        problems_.add(&value, fmt::format("`{}` has no key {}", place.key, backquoted(name)),
                       known.contains(name) ? "respaldo sets that option itself"
-                      : !close.empty()     ? fmt::format("did you mean {}?", quoted(close))
+                      : !close.empty()     ? fmt::format("did you mean {}?", backquoted(close))
                       : names.empty()      ? ""
                                            : fmt::format("its keys are: {}", fmt::join(names, ", ")));
         continue;
@@ -412,7 +297,7 @@ class Reader {
       if (const auto* flag = value.as_boolean()) {
         if (flag->get()) words.push_back(option);
       } else {
-        problems_.add(&value, fmt::format("{} must be true or false", quoted(key)));
+        problems_.add(&value, fmt::format("{} must be true or false", backquoted(key)));
       }
       return;
     }
@@ -431,13 +316,13 @@ class Reader {
     else if (const auto* integer = value.as_integer())
       text = std::to_string(integer->get());
     else
-      problems_.add(&value, fmt::format("{} must be a text or a number", quoted(key)));
+      return problems_.add(&value, fmt::format("{} must be a text or a whole number", backquoted(key)));
     if (text.empty() || text.find('\0') != std::string::npos) {
-      problems_.add(&value, fmt::format("{} is empty", quoted(key)));
+      problems_.add(&value, fmt::format("{} is empty", backquoted(key)));
       return;
     }
     if (!shape.choices.empty() && std::ranges::find(shape.choices, text) == shape.choices.end())
-      problems_.add(&value, fmt::format("{} must be one of {}", quoted(key), fmt::join(shape.choices, ", ")));
+      problems_.add(&value, fmt::format("{} must be one of {}", backquoted(key), fmt::join(shape.choices, ", ")));
     else if (shape.check)
       careful(value, key, [&] { shape.check(text); });
     words.push_back(option + "=" + text);
@@ -448,7 +333,7 @@ class Reader {
     try {
       check();
     } catch (const Error& error) {
-      problems_.add(&value, fmt::format("{}: {}", quoted(key), error.message()), error.hint());
+      problems_.add(&value, fmt::format("{}: {}", backquoted(key), error.message()), error.hint());
     }
   }
 
@@ -481,7 +366,7 @@ class Reader {
     Table table(*own, "`notify`", problems_);
     notify.email = table.text("email");
     if (notify.email.starts_with('-') || notify.email.find_first_of("\r\n") != std::string::npos) {
-      problems_.add(table.node("email"), fmt::format("{} is no address", quoted(notify.email)));
+      problems_.add(table.node("email"), fmt::format("{} is no address", backquoted(notify.email)));
       notify.email.clear();
     }
     notify.command = table.argv("command");
@@ -491,8 +376,13 @@ class Reader {
 
   static inline const std::map<std::string, OptionShape> kNothing{};
   const Vocabulary& vocabulary_;
+  struct Output {
+    std::string key;
+    const toml::node* where;
+  };
   Config config_;
   Problems problems_;
+  std::map<std::string, std::vector<Output>> outputs_;  // by file
 };
 
 }  // namespace

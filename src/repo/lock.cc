@@ -238,8 +238,13 @@ std::string save_lock(Repository& repository, bool exclusive) {
     remove();
     // With a number it was the store that failed (SFTP has one word for all), not the way to it.
     const bool failed_there = error.kind() == ErrorKind::io && error.error_number() != 0;
-    if (error.kind() == ErrorKind::refused || error.kind() == ErrorKind::no_space || failed_there)
-      throw LockNotSaved(error);
+    if (error.kind() == ErrorKind::refused || error.kind() == ErrorKind::no_space || failed_there) {
+      LockNotSaved told(error);
+      if (error.kind() == ErrorKind::no_space && error.hint().empty())
+        told.set_hint("what makes room needs some itself, a few MiB: remove other files there, or free reserved blocks "
+                      "(`tune2fs -m 0`); then `respaldo forget` and `respaldo prune --max-repack-size 0`");
+      throw told;
+    }
     throw;
   }
 }

@@ -207,6 +207,8 @@ TEST_F(Repositories, a_store_that_takes_no_lock_is_told_apart_from_one_that_is_o
     EXPECT_THROW(RepoLock::acquire(*repository, LockKind::shared), LockNotSaved) << number;
     EXPECT_THROW(RepoLock::acquire(*repository, LockKind::exclusive), LockNotSaved) << number;
   }
+  store.error = os::system_error(ENOSPC, "open", "lock");
+  EXPECT_THAT(error_of([&] { RepoLock::acquire(*repository, LockKind::exclusive); }).hint(), HasSubstr("--max-repack-size 0"));
   store.error = Error(ErrorKind::io, "no connection");
   EXPECT_THROW(
       try { RepoLock::acquire(*repository, LockKind::shared); } catch (const LockNotSaved&) {}, Error);
