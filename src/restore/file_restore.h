@@ -14,7 +14,7 @@ namespace respaldo::restore {
 
 enum class Overwrite {
   always,      // what is there is replaced
-  if_changed,  // files of the same size and mtime are left as they are
+  if_changed,  // files of the same size and mtime are left as they are; names of one inode are one again
   never,       // what is there stays
 };
 
@@ -41,7 +41,7 @@ struct FileRestoreResult {
   std::uint64_t files = 0, folders = 0, others = 0;  // made or brought up to date; others: links, devices, ...
   std::uint64_t kept = 0;                            // left alone, as `overwrite` says
   // Of those, with Overwrite::never: files of another size or mtime than in the backup, folders of another owner or
-  // mode, things of another kind. A restore that was killed leaves such folders.
+  // mode, things of another kind, names that are not of the inode that they were of. A restore that was killed leaves such folders.
   std::uint64_t kept_different = 0;
   std::vector<std::string> kept_different_named;     // the first kMostKeptNamed
   std::uint64_t bytes_written = 0, bytes_zero = 0;   // content; zero: left as holes
