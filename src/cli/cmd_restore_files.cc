@@ -121,6 +121,7 @@ void report(app::Context& context, const RestoreFilesOptions& options, const rep
                      {"target_kept", kept_top(result)},
                      {"problem_count", result.problem_count},
                      {"problems", problem_list(result.problems)},
+                     {"no_space", result.no_space ? path_fields(result.no_space->path, {{"why", result.no_space->why}}) : Json()},
                      {"seconds", result.seconds}});
     context.print_json(dump(json));
     return;
@@ -212,6 +213,11 @@ app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& op
   warn_of_missing_metadata(context, result);
   warn_of_kept_different(context, result);
   warn_of_kept_top(context, options.target, result);
+  if (result.no_space)
+    throw Error(ErrorKind::no_space,
+                fmt::format("{} is not complete: no room was left {}{}", printable(options.target),
+                            result.no_space->path.empty() ? "for what was written" : "for ", printable(result.no_space->path)),
+                "make room; the same command with --overwrite if-changed then goes on");
   if (result.problem_count == 0) return app::ExitCode::ok;
   context.warn(fmt::format("{} {} not, or not wholly, be brought back", result.problem_count,
                            result.problem_count == 1 ? "entry could" : "entries could"));

@@ -3,6 +3,7 @@
 
 #include "cli/program_test.h"
 #include "testing/memory_repository.h"
+#include "testing/small_filesystem.h"
 #include "view/volume_view.h"
 
 namespace respaldo::cli {
@@ -185,6 +186,28 @@ TEST_F(RestoreFiles, ProblemsAreListedAndTheRestIsDone) {
   EXPECT_EQ(json.at("problem_count"), 1);
   EXPECT_EQ(json.at("problems").at(0).at("path"), "bro\nken");
   EXPECT_EQ(json.at("files"), 1);
+}
+
+TEST_F(RestoreFiles, without_room_the_report_comes_and_says_how_to_go_on) {
+  repo::Node broken = file("broken", "text");
+  broken.size = 99;
+  const std::string big(4 << 20, 'b');
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {broken, folder("new\nline", {file("big", big)})})})})});
+  const auto body = [&] {
+    Outcome outcome = restore({"latest"});
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(outcome.err, HasSubstr("problem: broken: its blobs add up to 4 bytes"));
+    EXPECT_THAT(outcome.err, HasSubstr("problem: new\\x0aline/big: "));
+    EXPECT_THAT(outcome.err, HasSubstr("out is not complete: no room was left for new\\x0aline/big"));
+    EXPECT_THAT(outcome.err, HasSubstr("--overwrite if-changed then goes on"));
+    outcome = restore({"--json", "latest", "--overwrite", "if-changed"});
+    EXPECT_EQ(outcome.code, 1);
+    const auto json = nlohmann::json::parse(outcome.out);
+    EXPECT_EQ(json.at("no_space").at("path"), "new\nline/big");
+    EXPECT_EQ(json.at("problem_count"), 2);
+    EXPECT_THAT(outcome.err, HasSubstr("\"kind\":\"no_space\""));
+  };
+  if (!testing::on_small_filesystem(path("out"), "size=1m", body)) GTEST_SKIP() << "needs to mount";
 }
 
 TEST_F(RestoreFiles, the_report_says_which_backup) {

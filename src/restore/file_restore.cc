@@ -90,7 +90,12 @@ class FileRestore {
       const ProgressPhase phase(progress_, "restore files", 0);
       walk();
     }
-    target_.sync();
+    try {
+      target_.sync();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::no_space) throw;
+      tally_.out_of_room("", error.what());
+    }
     FileRestoreResult result = tally_.take();
     result.kept_top = kept_top_;
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
@@ -124,7 +129,7 @@ class FileRestore {
   void walk() {
     view::TreeWalk walk(repository_, root_, "", view::kToRestore);
     const auto path = [&] { return std::string_view(walk.entry().path).substr(1); };
-    while (true) {
+    while (!tally_.is_full()) {
       os::throw_if_stopped(stop_);
       try {
         if (!walk.next()) break;
@@ -149,6 +154,7 @@ class FileRestore {
   // All that stands is known now.
   void take_later() {
     for (LaterName& later : std::exchange(later_, {})) {
+      if (tally_.is_full()) break;
       os::throw_if_stopped(stop_);
       const std::string path = path_in(*later.folder, later.node.name);
       try {
@@ -158,14 +164,21 @@ class FileRestore {
           take_other(later.folder, std::move(later.node));
         }
       } catch (const Error& error) {
-        if (error.kind() == ErrorKind::no_space) throw;
-        tally_.problem(path, error.what());
+        failed(path, error);
       }
       if (batch_is_full()) flush();
     }
     flush();
     finished_ = std::exchange(finished_late_, {});
     flush();
+  }
+
+  void failed(std::string_view path, const Error& error) {
+    if (error.kind() == ErrorKind::no_space) {
+      tally_.out_of_room(path, error.what());
+    } else {
+      tally_.problem(path, error.what());
+    }
   }
 
   // True when the walk may go into it.
@@ -196,8 +209,7 @@ class FileRestore {
           take_other(level.folder, std::move(node));
       }
     } catch (const Error& error) {
-      if (error.kind() == ErrorKind::no_space) throw;
-      tally_.problem(path, error.what());
+      failed(path, error);
     }
     return false;
   }
@@ -446,12 +458,12 @@ class FileRestore {
   // ---- the end of a batch ----
 
   void flush() {
-    batch_.write();
+    if (!tally_.is_full()) batch_.write();
     current_ = {};
     finish_links();
     // Those that were to be links and could not.
     if (!batch_.files().empty()) {
-      batch_.write();
+      if (!tally_.is_full()) batch_.write();
       batch_.files().clear();
     }
     for (const auto& [folder, metadata] : finished_) {
@@ -474,6 +486,7 @@ class FileRestore {
     primaries_.clear();
     auto links = std::exchange(pending_, {});
     for (PendingLink& later : links) {
+      if (tally_.is_full()) break;
       os::throw_if_stopped(stop_);
       const std::string path = path_in(*later.folder, later.node.name);
       if (lost[later.primary] && !later.stands) {
@@ -492,8 +505,7 @@ class FileRestore {
           take_file(later.folder, std::move(later.node), false);
         }
       } catch (const Error& error) {
-        if (error.kind() == ErrorKind::no_space) throw;
-        tally_.problem(path, error.what());
+        failed(path, error);
       }
     }
     current_ = {};

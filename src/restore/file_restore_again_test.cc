@@ -1,5 +1,6 @@
 // Restores into what an earlier one left, or somebody changed.
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -11,6 +12,8 @@
 #include "restore/file_restore.h"
 #include "restore/files_test.h"
 #include "testing/memory_repository.h"
+#include "testing/small_filesystem.h"
+#include "testing/temp.h"
 
 namespace respaldo::restore {
 namespace {
@@ -185,6 +188,53 @@ TEST_F(RestoreAgain, symbolic_links_keep_their_further_names) {
   restore(Overwrite::never);
   EXPECT_EQ(fs::read_symlink(target() / "b"), "elsewhere");
   EXPECT_EQ(stat_of(target() / "a").st_ino, stat_of(target() / "c").st_ino);
+}
+
+bool holds_names_while_made(const fs::path& folder) {
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.path().filename().native().starts_with(".respaldo-")) return true;
+  return false;
+}
+
+TEST_F(RestoreAgain, without_room_the_folders_are_finished_and_the_rest_comes_later) {
+  const std::string big(as_text(random_bytes(4U << 20, 7)));
+  repo::Node open = folder("b", {file("big", big), linked(file("l1", big)), linked(file("l2", big))});
+  open.mode = S_IFDIR | 0751;
+  save({folder("a", {file("small", "s")}), open, folder("c", {folder("d", {file("small", "s")})})});
+  const auto body = [&] {
+    auto result = restore();
+    ASSERT_TRUE(result.no_space);
+    EXPECT_THAT(result.no_space->path, ::testing::StartsWith("b/"));
+    EXPECT_EQ(result.problem_count, 1U);
+    EXPECT_EQ(result.problems.at(0).path, result.no_space->path);
+    EXPECT_EQ(result.folders, 4U);
+    EXPECT_EQ(stat_of(target() / "b").st_mode & 07777, 0751U);
+    for (const char* name : {"a", "b", "c", "c/d"}) EXPECT_EQ(stat_of(target() / name).st_mtim.tv_sec, 1'600'000'000) << name;
+    EXPECT_FALSE(holds_names_while_made(target()));
+
+    ASSERT_EQ(::mount("tmpfs", target().c_str(), "tmpfs", MS_REMOUNT, "size=32m"), 0);
+    result = restore(Overwrite::if_changed);
+    EXPECT_FALSE(result.no_space);
+    EXPECT_EQ(result.problem_count, 0U);
+    EXPECT_EQ(text_of(target() / "b/big"), big);
+    EXPECT_EQ(stat_of(target() / "b/l1").st_ino, stat_of(target() / "b/l2").st_ino);
+    EXPECT_EQ(text_of(target() / "c/d/small"), "s");
+  };
+  if (!on_small_filesystem(target(), "size=1m", body)) GTEST_SKIP() << "needs to mount";
+}
+
+TEST_F(RestoreAgain, without_room_for_a_folder_the_walk_ends_there) {
+  repo::Node first = folder("a", {file("x", "x")});
+  first.mode = S_IFDIR | 0751;
+  save({first, folder("b", {folder("c", {folder("d", {folder("e", {})})})})});
+  const auto body = [&] {
+    const auto result = restore();
+    ASSERT_TRUE(result.no_space);
+    EXPECT_EQ(result.no_space->path, "b/c/d");
+    EXPECT_EQ(result.folders, 3U);
+    EXPECT_EQ(stat_of(target() / "a").st_mode & 07777, 0751U);
+  };
+  if (!on_small_filesystem(target(), "nr_inodes=4", body)) GTEST_SKIP() << "needs to mount";
 }
 
 }  // namespace
