@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/path_fields.h"
@@ -181,6 +183,9 @@ void tell_problems(app::Context& context, const std::vector<restore::FileProblem
 
 FileRoot find_file_root(app::Context& context, const FoundBackup& found, const std::string& volume_option,
                         const std::vector<std::string>& paths) {
+  // What a script makes of an unset variable must not mean everything.
+  if (std::ranges::find(paths, "") != paths.end())
+    throw Error(ErrorKind::usage, "a path is empty", "for everything give no path, or /");
   const bool named = found.volume || !volume_option.empty();
   if (!named) {
     bool restic = false;

@@ -142,6 +142,22 @@ TEST_F(RestoreFiles, PathsMayBeAsTheyAreShown) {
   EXPECT_EQ(restore({"latest", "/vg0/other/files/etc"}).code, 1);
 }
 
+TEST_F(RestoreFiles, an_empty_path_is_not_everything) {
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {file("top", "t")})})})});
+  for (const auto& outcome : {restore({"latest", ""}), restore({"latest", "top", ""}),
+                              respaldo({"export", "latest", "", "--tar", path("a.tar")})}) {
+    EXPECT_EQ(outcome.code, 2);
+    EXPECT_THAT(outcome.err, HasSubstr("give no path, or /"));
+  }
+  EXPECT_FALSE(fs::exists(path("out")));
+  EXPECT_FALSE(fs::exists(path("a.tar")));
+  for (const char* all : {"/", ".", "//"}) {
+    fs::remove_all(path("out"));
+    EXPECT_EQ(restore({"latest", all}).code, 0);
+    EXPECT_EQ(names("out"), "top");
+  }
+}
+
 TEST_F(RestoreFiles, BackupsOfResticStartAtTheirRoot) {
   save({folder("home", {folder("ana", {file("letter", "dear")})})}, "restic 0.18.0");
   EXPECT_EQ(restore({"latest"}).code, 0);
