@@ -7,6 +7,7 @@
 #include "cli/restore_volume.h"
 #include "cli/shared.h"
 #include "restore/file_restore.h"
+#include "restore/path_selection.h"
 #include "view/shown_path.h"
 
 namespace respaldo::cli {
@@ -64,7 +65,11 @@ FileRoot root_of_volume(app::Context& context, const FoundBackup& found, const v
     throw Error(ErrorKind::unsupported,
                 fmt::format("the backup of {} holds no files, only the image", printable(volume.str())),
                 "restore the image (--to, --to-file), or look into it: respaldo export --raw, then mount it");
-  if (root.paths.empty()) root.paths = std::move(parts);
+  // The image beside them is none of its files.
+  const auto tops = std::ranges::remove_if(root.paths, restore::names_top);
+  const bool all = root.paths.empty() || !tops.empty();
+  root.paths.erase(tops.begin(), tops.end());
+  if (all) root.paths.insert(root.paths.end(), parts.begin(), parts.end());
   return root;
 }
 

@@ -129,6 +129,16 @@ TEST_F(RestoreFiles, PartitionsInsideAVolumeKeepTheirFolders) {
   EXPECT_EQ(restore({"latest"}).code, 0);
   EXPECT_EQ(names("out"), "part1 part1/files part1/files/a part2 part2/files part2/files/b");
   EXPECT_EQ(restore({"latest", "a"}).code, 1);
+  // The top is all of them, and not the image.
+  for (const std::vector<std::string>& top : {std::vector<std::string>{"/"}, {"./"}, {"vg0/disk"}, {"/vg0/disk/"}, {"part1", "/"}}) {
+    fs::remove_all(path("out"));
+    std::vector<std::string> words = {"latest"};
+    words.insert(words.end(), top.begin(), top.end());
+    EXPECT_EQ(restore(words).code, 0);
+    EXPECT_EQ(names("out"), "part1 part1/files part1/files/a part2 part2/files part2/files/b") << top.front();
+  }
+  EXPECT_EQ(must_json({"export", "latest", "/", "--tar", path("a.tar")})["entries"],
+            must_json({"export", "latest", "--tar", path("b.tar")})["entries"]);
 }
 
 TEST_F(RestoreFiles, PathsMayBeAsTheyAreShown) {
