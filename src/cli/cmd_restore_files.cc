@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/printable.h"
 #include "base/units.h"
 #include "cli/path_fields.h"
@@ -5,6 +7,7 @@
 #include "cli/restore_volume.h"
 #include "cli/shared.h"
 #include "restore/file_restore.h"
+#include "restore/path_selection.h"
 #include "view/shown_path.h"
 
 namespace respaldo::cli {
@@ -62,7 +65,11 @@ FileRoot root_of_volume(app::Context& context, const FoundBackup& found, const v
     throw Error(ErrorKind::unsupported,
                 fmt::format("the backup of {} holds no files, only the image", printable(volume.str())),
                 "restore the image (--to, --to-file), or look into it: respaldo export --raw, then mount it");
-  if (root.paths.empty()) root.paths = std::move(parts);
+  // The image beside them is none of its files.
+  const auto tops = std::ranges::remove_if(root.paths, restore::names_top);
+  const bool all = root.paths.empty() || !tops.empty();
+  root.paths.erase(tops.begin(), tops.end());
+  if (all) root.paths.insert(root.paths.end(), parts.begin(), parts.end());
   return root;
 }
 
@@ -121,6 +128,7 @@ void report(app::Context& context, const RestoreFilesOptions& options, const rep
                      {"target_kept", kept_top(result)},
                      {"problem_count", result.problem_count},
                      {"problems", problem_list(result.problems)},
+                     {"no_space", result.no_space ? path_fields(result.no_space->path, {{"why", result.no_space->why}}) : Json()},
                      {"seconds", result.seconds}});
     context.print_json(dump(json));
     return;
@@ -180,6 +188,9 @@ void tell_problems(app::Context& context, const std::vector<restore::FileProblem
 
 FileRoot find_file_root(app::Context& context, const FoundBackup& found, const std::string& volume_option,
                         const std::vector<std::string>& paths) {
+  // What a script makes of an unset variable must not mean everything.
+  if (std::ranges::find(paths, "") != paths.end())
+    throw Error(ErrorKind::usage, "a path is empty", "for everything give no path, or /");
   const bool named = found.volume || !volume_option.empty();
   if (!named) {
     bool restic = false;
@@ -212,6 +223,11 @@ app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& op
   warn_of_missing_metadata(context, result);
   warn_of_kept_different(context, result);
   warn_of_kept_top(context, options.target, result);
+  if (result.no_space)
+    throw Error(ErrorKind::no_space,
+                fmt::format("{} is not complete: no room was left {}{}", printable(options.target),
+                            result.no_space->path.empty() ? "for what was written" : "for ", printable(result.no_space->path)),
+                "make room; the same command with --overwrite if-changed then goes on");
   if (result.problem_count == 0) return app::ExitCode::ok;
   context.warn(fmt::format("{} {} not, or not wholly, be brought back", result.problem_count,
                            result.problem_count == 1 ? "entry could" : "entries could"));

@@ -24,7 +24,7 @@ struct FileRoot {
   std::string title;               // for people: both
 };
 // The files of the volume that is named, or the only one; all of a backup that restic made. Warns of what the
-// backup says was damaged. Error(unsupported) when there is only an image.
+// backup says was damaged. Error(usage) for an empty path; Error(unsupported) when there is only an image.
 FileRoot find_file_root(app::Context& context, const FoundBackup& found, const std::string& volume_option,
                         const std::vector<std::string>& paths);
 

@@ -3,6 +3,7 @@
 
 #include "cli/program_test.h"
 #include "testing/memory_repository.h"
+#include "testing/small_filesystem.h"
 #include "view/volume_view.h"
 
 namespace respaldo::cli {
@@ -128,6 +129,16 @@ TEST_F(RestoreFiles, PartitionsInsideAVolumeKeepTheirFolders) {
   EXPECT_EQ(restore({"latest"}).code, 0);
   EXPECT_EQ(names("out"), "part1 part1/files part1/files/a part2 part2/files part2/files/b");
   EXPECT_EQ(restore({"latest", "a"}).code, 1);
+  // The top is all of them, and not the image.
+  for (const std::vector<std::string>& top : {std::vector<std::string>{"/"}, {"./"}, {"vg0/disk"}, {"/vg0/disk/"}, {"part1", "/"}}) {
+    fs::remove_all(path("out"));
+    std::vector<std::string> words = {"latest"};
+    words.insert(words.end(), top.begin(), top.end());
+    EXPECT_EQ(restore(words).code, 0);
+    EXPECT_EQ(names("out"), "part1 part1/files part1/files/a part2 part2/files part2/files/b") << top.front();
+  }
+  EXPECT_EQ(must_json({"export", "latest", "/", "--tar", path("a.tar")})["entries"],
+            must_json({"export", "latest", "--tar", path("b.tar")})["entries"]);
 }
 
 TEST_F(RestoreFiles, PathsMayBeAsTheyAreShown) {
@@ -139,6 +150,22 @@ TEST_F(RestoreFiles, PathsMayBeAsTheyAreShown) {
   EXPECT_EQ(restore({"latest", "vg0/root/files/own"}).code, 0);
   EXPECT_EQ(text_of(path("out/vg0/root/files/own")), "o");
   EXPECT_EQ(restore({"latest", "/vg0/other/files/etc"}).code, 1);
+}
+
+TEST_F(RestoreFiles, an_empty_path_is_not_everything) {
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {file("top", "t")})})})});
+  for (const auto& outcome : {restore({"latest", ""}), restore({"latest", "top", ""}),
+                              respaldo({"export", "latest", "", "--tar", path("a.tar")})}) {
+    EXPECT_EQ(outcome.code, 2);
+    EXPECT_THAT(outcome.err, HasSubstr("give no path, or /"));
+  }
+  EXPECT_FALSE(fs::exists(path("out")));
+  EXPECT_FALSE(fs::exists(path("a.tar")));
+  for (const char* all : {"/", ".", "//"}) {
+    fs::remove_all(path("out"));
+    EXPECT_EQ(restore({"latest", all}).code, 0);
+    EXPECT_EQ(names("out"), "top");
+  }
 }
 
 TEST_F(RestoreFiles, BackupsOfResticStartAtTheirRoot) {
@@ -185,6 +212,28 @@ TEST_F(RestoreFiles, ProblemsAreListedAndTheRestIsDone) {
   EXPECT_EQ(json.at("problem_count"), 1);
   EXPECT_EQ(json.at("problems").at(0).at("path"), "bro\nken");
   EXPECT_EQ(json.at("files"), 1);
+}
+
+TEST_F(RestoreFiles, without_room_the_report_comes_and_says_how_to_go_on) {
+  repo::Node broken = file("broken", "text");
+  broken.size = 99;
+  const std::string big(4 << 20, 'b');
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {broken, folder("new\nline", {file("big", big)})})})})});
+  const auto body = [&] {
+    Outcome outcome = restore({"latest"});
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_THAT(outcome.err, HasSubstr("problem: broken: its blobs add up to 4 bytes"));
+    EXPECT_THAT(outcome.err, HasSubstr("problem: new\\x0aline/big: "));
+    EXPECT_THAT(outcome.err, HasSubstr("out is not complete: no room was left for new\\x0aline/big"));
+    EXPECT_THAT(outcome.err, HasSubstr("--overwrite if-changed then goes on"));
+    outcome = restore({"--json", "latest", "--overwrite", "if-changed"});
+    EXPECT_EQ(outcome.code, 1);
+    const auto json = nlohmann::json::parse(outcome.out);
+    EXPECT_EQ(json.at("no_space").at("path"), "new\nline/big");
+    EXPECT_EQ(json.at("problem_count"), 2);
+    EXPECT_THAT(outcome.err, HasSubstr("\"kind\":\"no_space\""));
+  };
+  if (!testing::on_small_filesystem(path("out"), "size=1m", body)) GTEST_SKIP() << "needs to mount";
 }
 
 TEST_F(RestoreFiles, the_report_says_which_backup) {

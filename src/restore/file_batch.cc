@@ -47,6 +47,9 @@ void FileBatch::write() {
   plan();
   run_workers();
   pieces_ = {};
+  if (!tally_.is_full()) return;
+  for (FileWork& work : files_)
+    if (!work.done) give_up(work, true);
 }
 
 void FileBatch::plan() {
@@ -76,7 +79,7 @@ void FileBatch::plan() {
 
 std::optional<FileBatch::Job> FileBatch::next_job() {
   const std::lock_guard lock(jobs_mutex_);
-  if (next_piece_ == pieces_.size()) return std::nullopt;
+  if (next_piece_ == pieces_.size() || tally_.is_full()) return std::nullopt;
   Job job;
   const Piece first = pieces_[next_piece_];
   for (; next_piece_ < pieces_.size() && pieces_[next_piece_].pack == first.pack; ++next_piece_) {
@@ -94,7 +97,7 @@ std::optional<FileBatch::Job> FileBatch::next_job() {
 // Files that hold nothing but zeros, or nothing.
 FileWork* FileBatch::next_empty() {
   const std::lock_guard lock(jobs_mutex_);
-  while (next_file_ < files_.size()) {
+  while (next_file_ < files_.size() && !tally_.is_full()) {
     FileWork& work = files_[next_file_++];
     if (empty_of_data(work)) return &work;
   }
@@ -136,7 +139,7 @@ void FileBatch::fetch(const Job& job, BlobReader& reader, OpenFolder& folder, co
     writing = false;
   };
   std::size_t length = job.blobs.size();  // to read at once
-  while (taken < job.blobs.size()) {
+  while (taken < job.blobs.size() && !tally_.is_full()) {
     os::throw_if_stopped(stop);
     try {
       reader.read(std::span(job.blobs).subspan(taken, std::min(length, job.blobs.size() - taken)),
@@ -158,13 +161,18 @@ void FileBatch::attempt(FileWork& work, Body body) {
   try {
     body();
   } catch (const Error& error) {
-    if (error.kind() == ErrorKind::no_space) throw;
+    if (error.kind() == ErrorKind::no_space) {
+      tally_.out_of_room(path_in(*work.folder, work.name), error.what());
+      give_up(work, true);
+      return;
+    }
     fail(work, error.what(), true);
   }
 }
 
 void FileBatch::write_piece(const Piece& piece, const WantedBlob& blob, ByteView plain, OpenFolder& folder) {
   FileWork& work = files_[piece.file];
+  if (tally_.is_full()) return;
   attempt(work, [&] {
     if (plain.size() != blob.location.plain_length())
       throw Error(ErrorKind::corrupt,
@@ -254,12 +262,17 @@ void FileBatch::close(FileWork& work) {
 }
 
 void FileBatch::fail(FileWork& work, const std::string& why, bool placing) {
+  if (give_up(work, placing)) tally_.problem(path_in(*work.folder, work.name), why);
+}
+
+// False when it was given up before.
+bool FileBatch::give_up(FileWork& work, bool placing) {
   const std::lock_guard lock(work.mutex);
-  if (std::exchange(work.failed, true)) return;
+  if (std::exchange(work.failed, true)) return false;
   work.placing_failed = placing;
   close(work);
   remove_made(work);
-  tally_.problem(path_in(*work.folder, work.name), why);
+  return true;
 }
 
 void FileBatch::remove_made(FileWork& work) const {

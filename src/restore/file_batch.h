@@ -56,7 +56,7 @@ class FileBatch {
   std::deque<FileWork>& files() { return files_; }
 
   // Content and metadata; each file is counted when it has its name. What goes wrong with one is its problem.
-  // Throws Error(no_space); Cancelled on stop.
+  // Without room the tally is full then, and what is not whole is gone. Throws Cancelled on stop.
   void write();
 
  private:
@@ -88,6 +88,7 @@ class FileBatch {
   void finish(FileWork& work, const os::UniqueFd& fd, OpenFolder& folder);
   void close(FileWork& work);
   void fail(FileWork& work, const std::string& why, bool placing);
+  bool give_up(FileWork& work, bool placing);
   void remove_made(FileWork& work) const;
 
   const repo::IndexedRepository& repository_;

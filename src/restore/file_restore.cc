@@ -6,12 +6,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <optional>
 #include <string_view>
 #include <thread>
 #include <unordered_map>
-#include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -20,9 +20,12 @@
 #include "os/thread_group.h"
 #include "restore/file_batch.h"
 #include "restore/file_metadata.h"
+#include "restore/folder_names.h"
+#include "restore/hard_link.h"
 #include "restore/link_table.h"
 #include "restore/path_selection.h"
 #include "restore/restore_tally.h"
+#include "restore/standing.h"
 #include "restore/target_folder.h"
 #include "view/tree_walk.h"
 
@@ -33,46 +36,26 @@ namespace {
 constexpr std::size_t kBatchMemory = 64 * kMiB;  // what is known of files whose content is not there yet
 constexpr std::size_t kBatchFiles = 1U << 15;    // and how many
 
-// Where an inode has its first name.
-struct LinkSource {
-  FolderPtr folder;
-  std::string name;
-  Place place;
-};
-
 // A further name of a file in the same batch.
 struct PendingLink {
   FolderPtr folder;
   std::size_t primary = 0;
   repo::Node node;
+  bool stands = false;  // as a file of its own, that is the same
 };
 
-// The names of one stored folder so far; trees are sorted, those of hostile repositories need not be.
-class Names {
- public:
-  // False when it was there before.
-  bool add(const std::string& name) {
-    const std::size_t hash = std::hash<std::string>()(name);
-    if (hashes_.empty() || (set_.empty() && name > last_)) {
-      hashes_.push_back(hash);
-      last_ = name;
-      return true;
-    }
-    if (set_.empty()) set_.insert(hashes_.begin(), hashes_.end());
-    return set_.insert(hash).second;
-  }
-
- private:
-  std::string last_;
-  std::vector<std::size_t> hashes_;
-  std::unordered_set<std::size_t> set_;
+// A name of an inode of which another name may stand, further on.
+struct LaterName {
+  FolderPtr folder;
+  repo::Node node;
 };
 
 // A folder that the walk is in.
 struct Level {
   FolderPtr folder;
   std::optional<Metadata> metadata;  // set when everything below is done; absent: left as it is
-  Names names;
+  FolderNames names;
+  bool late = false;  // something in it, or below, comes after the walk
 };
 
 // One restore.
@@ -107,7 +90,12 @@ class FileRestore {
       const ProgressPhase phase(progress_, "restore files", 0);
       walk();
     }
-    target_.sync();
+    try {
+      target_.sync();
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::no_space) throw;
+      tally_.out_of_room("", error.what());
+    }
     FileRestoreResult result = tally_.take();
     result.kept_top = kept_top_;
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
@@ -141,7 +129,7 @@ class FileRestore {
   void walk() {
     view::TreeWalk walk(repository_, root_, "", view::kToRestore);
     const auto path = [&] { return std::string_view(walk.entry().path).substr(1); };
-    while (true) {
+    while (!tally_.is_full()) {
       os::throw_if_stopped(stop_);
       try {
         if (!walk.next()) break;
@@ -151,12 +139,46 @@ class FileRestore {
       }
       while (levels_.size() > walk.entry().depth) leave();
       if (!take(walk.node(), path(), walk.entry().depth)) walk.skip();
-      if (batch_.files().size() >= kBatchFiles || finished_.size() >= kBatchFiles ||
-          batch_memory_ >= kBatchMemory)
-        flush();
+      if (batch_is_full()) flush();
     }
     while (!levels_.empty()) leave();
     flush();
+    walking_ = false;
+    take_later();
+  }
+
+  bool batch_is_full() {
+    return batch_.files().size() >= kBatchFiles || finished_.size() >= kBatchFiles || batch_memory_ >= kBatchMemory;
+  }
+
+  // All that stands is known now.
+  void take_later() {
+    for (LaterName& later : std::exchange(later_, {})) {
+      if (tally_.is_full()) break;
+      os::throw_if_stopped(stop_);
+      const std::string path = path_in(*later.folder, later.node.name);
+      try {
+        if (later.node.type == repo::NodeType::file) {
+          take_file(later.folder, std::move(later.node), true);
+        } else {
+          take_other(later.folder, std::move(later.node));
+        }
+      } catch (const Error& error) {
+        failed(path, error);
+      }
+      if (batch_is_full()) flush();
+    }
+    flush();
+    finished_ = std::exchange(finished_late_, {});
+    flush();
+  }
+
+  void failed(std::string_view path, const Error& error) {
+    if (error.kind() == ErrorKind::no_space) {
+      tally_.out_of_room(path, error.what());
+    } else {
+      tally_.problem(path, error.what());
+    }
   }
 
   // True when the walk may go into it.
@@ -187,8 +209,7 @@ class FileRestore {
           take_other(level.folder, std::move(node));
       }
     } catch (const Error& error) {
-      if (error.kind() == ErrorKind::no_space) throw;
-      tally_.problem(path, error.what());
+      failed(path, error);
     }
     return false;
   }
@@ -222,7 +243,7 @@ class FileRestore {
       if (!fresh && (st.st_mode & 0700) != 0700) make_writable(level.folder);
       level.metadata = Metadata::of(std::move(node));
     } else if (!on_the_way) {
-      tally_.kept(path, folder_differs(node, st));
+      tally_.kept(path, owner_or_mode_differs(node, st));
     }
     if (!fresh) target_.tidy(level.folder, current_);
     levels_.push_back(std::move(level));
@@ -241,12 +262,15 @@ class FileRestore {
 
   void leave() {
     Level& level = levels_.back();
+    const bool late = level.late;
     if (level.metadata) {
-      for (const auto& attribute : level.metadata->xattrs) batch_memory_ += attribute.value.size() + 64;
-      batch_memory_ += level.folder->name.size() + sizeof(Folder);
-      finished_.emplace_back(std::move(level.folder), std::move(*level.metadata));
+      std::size_t& memory = late ? later_memory_ : batch_memory_;
+      for (const auto& attribute : level.metadata->xattrs) memory += attribute.value.size() + 64;
+      memory += level.folder->name.size() + sizeof(Folder);
+      (late ? finished_late_ : finished_).emplace_back(std::move(level.folder), std::move(*level.metadata));
     }
     levels_.pop_back();
+    if (late && !levels_.empty()) levels_.back().late = true;
   }
 
   enum class Standing { nothing, replace, keep, keep_same };
@@ -265,40 +289,6 @@ class FileRestore {
     return Standing::replace;
   }
 
-  static mode_t kind_of(repo::NodeType type) {
-    switch (type) {
-      case repo::NodeType::file:
-        return S_IFREG;
-      case repo::NodeType::dir:
-        return S_IFDIR;
-      case repo::NodeType::symlink:
-        return S_IFLNK;
-      case repo::NodeType::dev:
-        return S_IFBLK;
-      case repo::NodeType::chardev:
-        return S_IFCHR;
-      case repo::NodeType::fifo:
-        return S_IFIFO;
-      case repo::NodeType::socket:
-        return S_IFSOCK;
-      default:
-        return 0;
-    }
-  }
-
-  // As far as can be seen from outside: another kind, or a file of another size or mtime.
-  static bool differs(const repo::Node& node, const struct stat& st) {
-    if ((st.st_mode & S_IFMT) != kind_of(node.type)) return true;
-    return node.type == repo::NodeType::file &&
-           (static_cast<std::uint64_t>(st.st_size) != node.size || st.st_mtim.tv_sec != node.mtime.seconds ||
-            static_cast<std::uint64_t>(st.st_mtim.tv_nsec) != node.mtime.nanoseconds);
-  }
-  // An ordinary user may not set all of it.
-  static bool folder_differs(const repo::Node& node, const struct stat& st) {
-    if (::geteuid() != 0) return (st.st_mode & 0777) != (node.mode & 0777);
-    return (st.st_mode & 07777) != (node.mode & 07777) || st.st_uid != node.uid || st.st_gid != node.gid;
-  }
-
   // `linked`: as a further name of what was restored before, when it is one.
   void take_file(const FolderPtr& folder, repo::Node&& node, bool linked) {
     const auto path = [&] { return path_in(*folder, node.name); };
@@ -307,10 +297,9 @@ class FileRestore {
     std::optional<LinkKey> key = linked ? link_key(node) : std::nullopt;
     const std::uint64_t digest = key ? link_digest(node) : 0;
     if (there == Standing::keep || there == Standing::keep_same) {
-      tally_.kept(path(), there == Standing::keep && differs(node, st));
-      if (key && there == Standing::keep_same)
-        sources_.remember(*key, {folder, node.name, place_of(st)}, digest, node.links);
-      return;
+      const bool other = differs(node, st);
+      if (key && !other) return keep_name(folder, std::move(node), *key, st);
+      return tally_.kept(path(), other);
     }
     if (key) {
       const auto* known = sources_.find(*key);
@@ -332,6 +321,8 @@ class FileRestore {
       } else if (pending != primaries_.end()) {
         batch_memory_ += FileBatch::memory_of(node);
         pending_.push_back({folder, pending->second, std::move(node)});
+        return;
+      } else if (put_off(folder, node)) {
         return;
       }
     }
@@ -361,11 +352,11 @@ class FileRestore {
   void take_other(const FolderPtr& folder, repo::Node&& node) {
     struct stat st {};
     const Standing there = standing(folder, node, st);
-    if (there == Standing::keep) {
-      tally_.kept(path_in(*folder, node.name), differs(node, st));
-      return;
-    }
     const auto key = link_key(node);
+    if (there == Standing::keep) {
+      if (key && is_same(node, st, target_.open(folder, current_))) return keep_name(folder, std::move(node), *key, st);
+      return tally_.kept(path_in(*folder, node.name), differs(node, st));
+    }
     const std::uint64_t digest = link_digest(node);
     if (key) {
       const auto* known = sources_.find(*key);
@@ -374,6 +365,8 @@ class FileRestore {
         tally_.count(&FileRestoreResult::others);
         return;
       }
+      // With if_changed nothing of the kind stays.
+      if (known == nullptr && options_.overwrite == Overwrite::never && put_off(folder, node)) return;
     }
     const int in = target_.open(folder, current_);
     const std::string made = folder->fresh ? node.name : name_while_made();
@@ -413,52 +406,64 @@ class FileRestore {
     throw os::system_error(errno, "mknod", node.name);
   }
 
-  // False when the first name is not what it was, or does not let itself be linked: then it is restored once
-  // more.
-  bool link(const LinkSource& source, const FolderPtr& folder, const repo::Node& node) {
-    const auto instead = [&](const char* why) {
-      tally_.problem(path_in(*folder, node.name), fmt::format("no hard link to {} could be made ({}): restored on its own",
-                                       printable(path_in(*source.folder, source.name)), why));
+  // False when that cannot be; the problem says what becomes of the name `instead`.
+  bool link(const LinkSource& source, const FolderPtr& folder, const repo::Node& node,
+            const char* instead = "restored on its own") {
+    const std::string why = make_hard_link(target_, current_, source, folder, node.name);
+    if (why.empty()) return true;
+    tally_.problem(path_in(*folder, node.name),
+                   fmt::format("no hard link to {} could be made ({}): {}",
+                               printable(path_in(*source.folder, source.name)), why, instead));
+    return false;
+  }
+
+  // What stands under a name of an inode, and is the same, stays. Where another inode is known for it, it is one that a
+  // killed restore or somebody else has split: it becomes a link to that, unless nothing may be replaced.
+  void keep_name(const FolderPtr& folder, repo::Node&& node, const LinkKey& key, const struct stat& st) {
+    const std::string path = path_in(*folder, node.name);
+    const std::uint64_t digest = link_digest(node);
+    const bool joins = options_.overwrite != Overwrite::never;
+    if (const auto* known = sources_.find(key)) {
+      bool split = known->digest == digest && known->source.place != place_of(st);
+      if (split && joins && link(known->source, folder, node, "left as it is")) {
+        tally_.count(&FileRestoreResult::files);
+        split = false;
+      } else {
+        tally_.kept(path, split && !joins);
+      }
+      if (known->digest == digest) sources_.came(key);
+      return;
+    }
+    const auto pending = primaries_.find(key);
+    const bool split = pending != primaries_.end() && batch_.files()[pending->second].digest == digest;
+    if (split && joins) {
+      batch_memory_ += FileBatch::memory_of(node);
+      pending_.push_back({folder, pending->second, std::move(node), true});
+      return;
+    }
+    if (!split) sources_.remember(key, {folder, node.name, place_of(st)}, digest, node.links);
+    tally_.kept(path, split);
+  }
+
+  // True when it waits until the walk has seen whether another name of its inode stands.
+  bool put_off(const FolderPtr& folder, repo::Node& node) {
+    if (!walking_ || target_.was_bare() || options_.overwrite == Overwrite::always || later_memory_ >= kBatchMemory)
       return false;
-    };
-    OpenFolder from_folder;
-    int from = -1;
-    try {
-      from = target_.open(source.folder, from_folder);
-    } catch (const Error& error) {
-      return instead(error.what());
-    }
-    struct stat st {};
-    if (::fstatat(from, source.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
-      return instead(std::strerror(errno));
-    if (place_of(st) != source.place) return instead("it was replaced meanwhile");
-    const int in = target_.open(folder, current_);
-    const std::string made = folder->fresh ? node.name : name_while_made();
-    if (::linkat(from, source.name.c_str(), in, made.c_str(), 0) != 0) return instead(std::strerror(errno));
-    if (::fstatat(in, made.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || place_of(st) != source.place) {
-      ::unlinkat(in, made.c_str(), 0);
-      return instead("it was replaced meanwhile");
-    }
-    try {
-      put_in_place(*folder, in, made, node.name);
-    } catch (const Error&) {
-      ::unlinkat(in, made.c_str(), 0);
-      throw;
-    }
-    // Renamed onto a name of the same inode, the old one stays.
-    if (made != node.name) ::unlinkat(in, made.c_str(), 0);
+    later_memory_ += FileBatch::memory_of(node);
+    later_.push_back({folder, std::move(node)});
+    levels_.back().late = true;
     return true;
   }
 
   // ---- the end of a batch ----
 
   void flush() {
-    batch_.write();
+    if (!tally_.is_full()) batch_.write();
     current_ = {};
     finish_links();
     // Those that were to be links and could not.
     if (!batch_.files().empty()) {
-      batch_.write();
+      if (!tally_.is_full()) batch_.write();
       batch_.files().clear();
     }
     for (const auto& [folder, metadata] : finished_) {
@@ -481,9 +486,10 @@ class FileRestore {
     primaries_.clear();
     auto links = std::exchange(pending_, {});
     for (PendingLink& later : links) {
+      if (tally_.is_full()) break;
       os::throw_if_stopped(stop_);
       const std::string path = path_in(*later.folder, later.node.name);
-      if (lost[later.primary]) {
+      if (lost[later.primary] && !later.stands) {
         tally_.problem(path,
                        "its content cannot be read (it is a hard link to a file that has this problem)");
         continue;
@@ -491,15 +497,15 @@ class FileRestore {
       try {
         const LinkKey key = *link_key(later.node);
         const auto* known = sources_.find(key);
-        if (known != nullptr && link(known->source, later.folder, later.node)) {
+        if (known != nullptr &&
+            link(known->source, later.folder, later.node, later.stands ? "left as it is" : "restored on its own")) {
           sources_.came(key);
           tally_.count(&FileRestoreResult::files);
         } else {
           take_file(later.folder, std::move(later.node), false);
         }
       } catch (const Error& error) {
-        if (error.kind() == ErrorKind::no_space) throw;
-        tally_.problem(path, error.what());
+        failed(path, error);
       }
     }
     current_ = {};
@@ -527,6 +533,7 @@ class FileRestore {
   std::optional<KeptTop> kept_top_;
 
   // Where the walk is.
+  bool walking_ = true;
   std::vector<Level> levels_;
   OpenFolder current_;
   LinkTable<LinkSource> sources_;
@@ -537,6 +544,11 @@ class FileRestore {
   std::vector<PendingLink> pending_;
   std::vector<std::pair<FolderPtr, Metadata>> finished_;
   std::size_t batch_memory_ = 0;
+
+  // After the walk.
+  std::vector<LaterName> later_;
+  std::vector<std::pair<FolderPtr, Metadata>> finished_late_;
+  std::size_t later_memory_ = 0;
 };
 
 }  // namespace

@@ -52,6 +52,12 @@ void require_path(const repo::IndexedRepository& repository, const repo::Node& r
 
 }  // namespace
 
+bool names_top(std::string_view path) {
+  while (!path.empty())
+    if (const std::string_view name = next_name(path); !name.empty() && name != ".") return false;
+  return true;
+}
+
 PathSelection::PathSelection(const std::vector<std::string>& paths) : all_(paths.empty()) {
   for (const std::string& path : paths) {
     paths_.push_back(clean(path));

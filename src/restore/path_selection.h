@@ -10,6 +10,9 @@
 
 namespace respaldo::restore {
 
+// Of a path: the folder itself, written as "", "/", "." and the like.
+bool names_top(std::string_view path);
+
 // Paths below a stored folder, and all that lies below them. It follows one walk.
 class PathSelection {
  public:

@@ -34,6 +34,17 @@ class RestoreTally {
     if (result_.problems.size() < kMostProblems)
       result_.problems.push_back({told(path), why});
   }
+  // No room is left for it: nothing more is to be written. Only the first one is a problem.
+  void out_of_room(std::string_view path, const std::string& why) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (result_.no_space) return;
+      result_.no_space = FileProblem{told(path), why};
+    }
+    problem(path, why);
+    full_ = true;
+  }
+  bool is_full() const { return full_; }
   void metadata(const std::string& path, const MetadataOutcome& outcome) {
     if (!outcome.problem.empty()) problem(path, outcome.problem);
     if (!outcome.without_owner && !outcome.without_xattrs) return;
@@ -57,6 +68,7 @@ class RestoreTally {
   }
 
   std::atomic<std::uint64_t> written_ = 0, zero_ = 0;
+  std::atomic<bool> full_ = false;
   std::mutex mutex_;
   FileRestoreResult result_;
 };
