@@ -165,6 +165,26 @@ TEST_F(RestoreAgain, what_claims_the_same_inode_with_other_content_stays_apart) 
   }
 }
 
+TEST_F(RestoreAgain, pipes_and_sockets_keep_their_further_names) {
+  std::vector<repo::Node> nodes;
+  for (const auto& [name, type, mode] : {std::tuple("p1", repo::NodeType::fifo, S_IFIFO), {"p2", repo::NodeType::fifo, S_IFIFO},
+                                         {"p3", repo::NodeType::fifo, S_IFIFO}, {"s1", repo::NodeType::socket, S_IFSOCK},
+                                         {"s2", repo::NodeType::socket, S_IFSOCK}, {"s3", repo::NodeType::socket, S_IFSOCK}}) {
+    repo::Node node = linked(of_user({}), type == repo::NodeType::fifo ? 9 : 10);
+    node.name = name;
+    node.type = type;
+    node.mode = static_cast<std::uint32_t>(mode) | 0640;
+    nodes.push_back(node);
+  }
+  save(nodes);
+  for (const Overwrite overwrite : {Overwrite::always, Overwrite::if_changed, Overwrite::never}) {
+    EXPECT_EQ(restore(overwrite).problem_count, 0U);
+    EXPECT_EQ(stat_of(target() / "p1").st_nlink, 3U);
+    EXPECT_EQ(stat_of(target() / "s3").st_nlink, 3U);
+    EXPECT_EQ(stat_of(target() / "s1").st_ino, stat_of(target() / "s2").st_ino);
+  }
+}
+
 TEST_F(RestoreAgain, symbolic_links_keep_their_further_names) {
   repo::Node link = linked(of_user({}), 9);
   link.type = repo::NodeType::symlink;
