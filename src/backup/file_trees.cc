@@ -246,6 +246,11 @@ class Builder::Worker {
         node.links = source.links;
         node.size = source.size;
         break;
+      case repo::NodeType::fifo:
+      case repo::NodeType::socket:
+        // One name is what restic stores, too; a tree with none of several names stays what it was.
+        if (source.links > 1) node.links = source.links;
+        break;
       default:
         break;
     }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 
 #include <array>
@@ -103,6 +104,23 @@ TEST_F(FileViewTest, a_superblock_that_was_left_behind_costs_nothing_of_the_part
   ASSERT_TRUE(files.contains("/vg0/root/part1/files/file"));
   EXPECT_EQ(files.at("/vg0/root/part1/files/file").size, 20 * kMib);
   EXPECT_FALSE(files.contains("/vg0/root/files"));
+}
+
+TEST_F(FileViewTest, pipes_and_sockets_are_known_by_their_further_names) {
+  stdfs::create_directories(path("tree/sub"));
+  for (const auto& [name, kind] : {std::pair("pipe", S_IFIFO), {"alone", S_IFIFO}, {"socket", S_IFSOCK}})
+    ASSERT_EQ(::mknod((path("tree") / name).c_str(), kind | 0640, 0), 0);
+  for (const char* name : {"pipe", "socket"}) stdfs::create_hard_link(path("tree") / name, path("tree/sub") / name);
+  run({"mke2fs", "-q", "-F", "-t", "ext4", "-d", path("tree").string(), path("disk").string(), "8M"});
+  back_up(path("disk"));
+  const auto files = stored_files();
+  for (const std::string name : {"pipe", "socket"}) {
+    const repo::Node &first = files.at("/vg0/root/files/" + name), &second = files.at("/vg0/root/files/sub/" + name);
+    EXPECT_EQ(first.links, 2U);
+    EXPECT_EQ(second.links, 2U);
+    EXPECT_EQ(first.inode, second.inode);
+  }
+  EXPECT_EQ(files.at("/vg0/root/files/alone").links, 0U);
 }
 
 TEST_F(FileViewTest, attributes_that_the_format_cannot_name_are_told) {

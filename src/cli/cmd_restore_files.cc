@@ -154,15 +154,17 @@ void warn_of_missing_metadata(app::Context& context, const restore::FileRestoreR
   if (!text.empty()) context.warn(fmt::format("not allowed here: {} (root may set them)", text));
 }
 
-void warn_of_kept_different(app::Context& context, const restore::FileRestoreResult& result) {
+void warn_of_kept_different(app::Context& context, restore::Overwrite overwrite, const restore::FileRestoreResult& result) {
   if (result.kept_different == 0) return;
   std::string names;
   for (const std::string& name : result.kept_different_named)
     names += (names.empty() ? "" : ", ") + printable(name);
   if (result.kept_different > result.kept_different_named.size()) names += ", ...";
-  context.warn(fmt::format("{} of {} things that were left alone differ from the backup: {} (--overwrite if-changed brings "
-                           "them back; a restore that was killed leaves such)",
-                           result.kept_different, result.kept, names));
+  context.warn(fmt::format("{} of {} things that were left alone differ from the backup{}: {} ({})", result.kept_different,
+                           result.kept, overwrite == restore::Overwrite::never ? "" : " in owner or mode", names,
+                           overwrite == restore::Overwrite::never
+                               ? "--overwrite if-changed brings them back; a restore that was killed leaves such"
+                               : "they are somebody else's, or have further names; --overwrite always brings them back"));
 }
 
 void warn_of_kept_top(app::Context& context, const std::string& target, const restore::FileRestoreResult& result) {
@@ -221,7 +223,7 @@ app::ExitCode restore_files(app::Context& context, const RestoreFilesOptions& op
                                              context.progress(), context.stop());
   report(context, options, found.backup, root, result);
   warn_of_missing_metadata(context, result);
-  warn_of_kept_different(context, result);
+  warn_of_kept_different(context, how.overwrite, result);
   warn_of_kept_top(context, options.target, result);
   if (result.no_space)
     throw Error(ErrorKind::no_space,

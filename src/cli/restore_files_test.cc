@@ -107,6 +107,15 @@ TEST_F(RestoreFiles, WhatNeverLeavesAndDiffersIsTold) {
   EXPECT_THAT(outcome.err, HasSubstr("1 of 2 things that were left alone differ from the backup: etc/fstab (--overwrite if-changed"));
 }
 
+TEST_F(RestoreFiles, what_if_changed_must_not_touch_is_told) {
+  save({folder("vg0", {folder("root", {image(), facts("root"), folder("files", {file("x", "f")})})})});
+  EXPECT_EQ(restore({"latest"}).code, 0);
+  fs::create_hard_link(path("out/x"), path("other name"));
+  fs::permissions(path("out/x"), fs::perms(0111));
+  EXPECT_THAT(restore({"latest", "--overwrite", "if-changed"}).err,
+              HasSubstr("1 of 1 things that were left alone differ from the backup in owner or mode: x ("));
+}
+
 TEST_F(RestoreFiles, OfSeveralVolumesOneIsChosen) {
   save({folder("vg0", {folder("home", {image(), facts("home"), folder("files", {file("of home", "h")})}),
                        folder("root", {image(), facts("root"), folder("files", {file("of root", "r")})})})});

@@ -28,7 +28,8 @@ struct MetadataOutcome {
 // setgid are left out when the owner or group they stand for could not be set. `fd`: a regular file or a
 // folder.
 MetadataOutcome set_metadata(int fd, const Metadata& metadata);
-// The same for what cannot be opened: symbolic links, devices, pipes, sockets. Never follows a link.
+// The same for what cannot be opened, or need not be: symbolic links, devices, pipes, sockets, files that stay. Never follows a
+// link, and touches nothing of another kind or with further names.
 MetadataOutcome set_metadata_at(int folder, const std::string& name, const Metadata& metadata);
 
 }  // namespace respaldo::restore

@@ -299,7 +299,7 @@ class FileRestore {
     if (there == Standing::keep || there == Standing::keep_same) {
       const bool other = differs(node, st);
       if (key && !other) return keep_name(folder, std::move(node), *key, st);
-      return tally_.kept(path(), other);
+      return other ? tally_.kept(path(), true) : stays(folder, std::move(node), st);
     }
     if (key) {
       const auto* known = sources_.find(*key);
@@ -424,15 +424,12 @@ class FileRestore {
     const std::uint64_t digest = link_digest(node);
     const bool joins = options_.overwrite != Overwrite::never;
     if (const auto* known = sources_.find(key)) {
-      bool split = known->digest == digest && known->source.place != place_of(st);
-      if (split && joins && link(known->source, folder, node, "left as it is")) {
-        tally_.count(&FileRestoreResult::files);
-        split = false;
-      } else {
-        tally_.kept(path, split && !joins);
-      }
-      if (known->digest == digest) sources_.came(key);
-      return;
+      const bool of_it = known->digest == digest;
+      const bool split = of_it && known->source.place != place_of(st);
+      const bool joined = split && joins && link(known->source, folder, node, "left as it is");
+      if (of_it) sources_.came(key);
+      if (joined) return tally_.count(&FileRestoreResult::files);
+      return split ? tally_.kept(path, !joins) : stays(folder, std::move(node), st);
     }
     const auto pending = primaries_.find(key);
     const bool split = pending != primaries_.end() && batch_.files()[pending->second].digest == digest;
@@ -441,8 +438,21 @@ class FileRestore {
       pending_.push_back({folder, pending->second, std::move(node), true});
       return;
     }
-    if (!split) sources_.remember(key, {folder, node.name, place_of(st)}, digest, node.links);
-    tally_.kept(path, split);
+    if (split) return tally_.kept(path, true);
+    sources_.remember(key, {folder, node.name, place_of(st)}, digest, node.links);
+    stays(folder, std::move(node), st);
+  }
+
+  // What is the same as far as differs() can see, and is no other inode's, keeps its content.
+  void stays(const FolderPtr& folder, repo::Node&& node, const struct stat& st) {
+    const std::string path = path_in(*folder, node.name);
+    const bool other = node.type == repo::NodeType::file && owner_or_mode_differs(node, st);
+    if (!other || options_.overwrite == Overwrite::never || !may_be_given(node, st)) return tally_.kept(path, other);
+    const std::string name = node.name;
+    const MetadataOutcome outcome =
+        set_metadata_at(target_.open(folder, current_), name, Metadata::of(std::move(node)));
+    if (!outcome.nothing_to_tell()) tally_.metadata(path, outcome);
+    tally_.kept(path, false);
   }
 
   // True when it waits until the walk has seen whether another name of its inode stands.

@@ -39,9 +39,10 @@ struct KeptTop {
 
 struct FileRestoreResult {
   std::uint64_t files = 0, folders = 0, others = 0;  // made or brought up to date; others: links, devices, ...
-  std::uint64_t kept = 0;                            // left alone, as `overwrite` says
-  // Of those, with Overwrite::never: files of another size or mtime than in the backup, folders of another owner or
-  // mode, things of another kind, names that are not of the inode that they were of. A restore that was killed leaves such folders.
+  std::uint64_t kept = 0;                            // left alone in their content, as `overwrite` says
+  // Of those, with Overwrite::never: files of another size or mtime than in the backup, files and folders of another owner
+  // or mode, things of another kind, names that are not of the inode that they were of. With if_changed: files whose owner
+  // and mode could not be set without giving rights away, or through other names. A restore that was killed leaves such folders.
   std::uint64_t kept_different = 0;
   std::vector<std::string> kept_different_named;     // the first kMostKeptNamed
   std::uint64_t bytes_written = 0, bytes_zero = 0;   // content; zero: left as holes

@@ -165,6 +165,26 @@ TEST_F(RestoreAgain, what_claims_the_same_inode_with_other_content_stays_apart) 
   }
 }
 
+TEST_F(RestoreAgain, pipes_and_sockets_keep_their_further_names) {
+  std::vector<repo::Node> nodes;
+  for (const auto& [name, type, mode] : {std::tuple("p1", repo::NodeType::fifo, S_IFIFO), {"p2", repo::NodeType::fifo, S_IFIFO},
+                                         {"p3", repo::NodeType::fifo, S_IFIFO}, {"s1", repo::NodeType::socket, S_IFSOCK},
+                                         {"s2", repo::NodeType::socket, S_IFSOCK}, {"s3", repo::NodeType::socket, S_IFSOCK}}) {
+    repo::Node node = linked(of_user({}), type == repo::NodeType::fifo ? 9 : 10);
+    node.name = name;
+    node.type = type;
+    node.mode = static_cast<std::uint32_t>(mode) | 0640;
+    nodes.push_back(node);
+  }
+  save(nodes);
+  for (const Overwrite overwrite : {Overwrite::always, Overwrite::if_changed, Overwrite::never}) {
+    EXPECT_EQ(restore(overwrite).problem_count, 0U);
+    EXPECT_EQ(stat_of(target() / "p1").st_nlink, 3U);
+    EXPECT_EQ(stat_of(target() / "s3").st_nlink, 3U);
+    EXPECT_EQ(stat_of(target() / "s1").st_ino, stat_of(target() / "s2").st_ino);
+  }
+}
+
 TEST_F(RestoreAgain, symbolic_links_keep_their_further_names) {
   repo::Node link = linked(of_user({}), 9);
   link.type = repo::NodeType::symlink;
@@ -188,6 +208,65 @@ TEST_F(RestoreAgain, symbolic_links_keep_their_further_names) {
   restore(Overwrite::never);
   EXPECT_EQ(fs::read_symlink(target() / "b"), "elsewhere");
   EXPECT_EQ(stat_of(target() / "a").st_ino, stat_of(target() / "c").st_ino);
+}
+
+TEST_F(RestoreAgain, what_stays_gets_its_mode_and_owner) {
+  repo::Node suid = file("suid", "x");
+  suid.mode = S_IFREG | 04755;
+  suid.xattrs = {{"user.one", "1"}};
+  save({file("group", "x"), file("mode", "x"), suid});
+  restore();
+  const auto mode = stat_of(target() / "mode").st_mode;
+  fs::permissions(target() / "mode", fs::perms(0));
+  fs::permissions(target() / "suid", fs::perms(0600));
+  if (::geteuid() == 0) {
+    EXPECT_EQ(::lchown((target() / "group").c_str(), static_cast<uid_t>(-1), 4711), 0);
+  }
+  EXPECT_THAT(restore(Overwrite::never).kept_different_named, ::testing::IsSupersetOf({"mode", "suid"}));
+  EXPECT_EQ(stat_of(target() / "mode").st_mode & 07777, 0U);
+  const auto result = restore(Overwrite::if_changed);
+  EXPECT_EQ(result.problem_count, 0U);
+  EXPECT_EQ(result.kept_different, 0U);
+  EXPECT_EQ(result.kept, 3U);
+  EXPECT_EQ(result.bytes_written, 0U);
+  EXPECT_EQ(stat_of(target() / "mode").st_mode, mode);
+  EXPECT_EQ(stat_of(target() / "suid").st_mode & 07777, 04755U);
+  EXPECT_EQ(stat_of(target() / "suid").st_mtim.tv_nsec, 123'456'789);
+  EXPECT_EQ(stat_of(target() / "group").st_gid, ::getegid());
+  EXPECT_EQ(restore(Overwrite::if_changed).kept, 3U);
+}
+
+TEST_F(RestoreAgain, what_stays_and_has_names_elsewhere_is_told_only) {
+  save({file("x", "x")});
+  restore();
+  fs::create_hard_link(target() / "x", folder_.path() / "outside");
+  fs::permissions(target() / "x", fs::perms(0642));
+  EXPECT_THAT(restore(Overwrite::if_changed).kept_different_named, ElementsAre("x"));
+  EXPECT_EQ(stat_of(folder_.path() / "outside").st_mode & 07777, 0642U);
+}
+
+TEST_F(RestoreAgain, nobody_gets_rights_through_a_file_that_looks_like_the_stored_one) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  constexpr uid_t kOther = 4711;
+  repo::Node owned = file("of root", "x"), suid = file("suid", "x"), harmless = file("harmless", "x"), set_group = file("set group", "x");
+  suid.mode = S_IFREG | 04755;
+  harmless.uid = set_group.uid = kOther;
+  harmless.mode = S_IFREG | 0644;
+  set_group.mode = S_IFREG | 02755;
+  save({harmless, owned, set_group, suid});
+  restore();
+  for (const char* name : {"harmless", "of root", "set group", "suid"}) {
+    EXPECT_EQ(::lchown((target() / name).c_str(), kOther, kOther), 0);
+    fs::permissions(target() / name, fs::perms(0600));
+  }
+  EXPECT_THAT(restore(Overwrite::if_changed).kept_different_named, ElementsAre("of root", "set group", "suid"));
+  EXPECT_EQ(stat_of(target() / "harmless").st_mode & 07777, 0644U);
+  for (const char* name : {"of root", "set group", "suid"}) {
+    EXPECT_EQ(stat_of(target() / name).st_uid, kOther);
+    EXPECT_EQ(stat_of(target() / name).st_mode & 07777, 0600U);
+  }
+  EXPECT_EQ(restore().problem_count, 0U);
+  EXPECT_EQ(stat_of(target() / "suid").st_mode & 07777, 04755U);
 }
 
 bool holds_names_while_made(const fs::path& folder) {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 
 namespace respaldo::restore {
@@ -46,6 +47,15 @@ bool is_same(const repo::Node& node, const struct stat& st, int in) {
 bool owner_or_mode_differs(const repo::Node& node, const struct stat& st) {
   if (::geteuid() != 0) return (st.st_mode & 0777) != (node.mode & 0777);
   return (st.st_mode & 07777) != (node.mode & 07777) || st.st_uid != node.uid || st.st_gid != node.gid;
+}
+
+bool may_be_given(const repo::Node& node, const struct stat& st) {
+  if (!S_ISREG(st.st_mode) || st.st_nlink != 1) return false;
+  if (st.st_uid == ::geteuid()) return true;
+  const bool gives_rights =
+      (node.mode & (S_ISUID | S_ISGID)) != 0 ||
+      std::ranges::find(node.xattrs, "security.capability", &repo::ExtendedAttribute::name) != node.xattrs.end();
+  return ::geteuid() == 0 && st.st_uid == node.uid && !gives_rights;
 }
 
 }  // namespace respaldo::restore

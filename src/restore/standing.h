@@ -16,5 +16,8 @@ bool differs(const repo::Node& node, const struct stat& st);
 bool is_same(const repo::Node& node, const struct stat& st, int in);
 // Another mode or owner; an ordinary user may not set all of it.
 bool owner_or_mode_differs(const repo::Node& node, const struct stat& st);
+// Whether a file that stands, and whose content was not looked at, may get owner and mode of the stored one. It may be
+// somebody else's work with the size and time of that, who must not get rights through it; and it has no further names.
+bool may_be_given(const repo::Node& node, const struct stat& st);
 
 }  // namespace respaldo::restore

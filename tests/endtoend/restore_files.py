@@ -289,6 +289,7 @@ def out_of_a_volume(work, source):
     """The files of an ext4 filesystem in a volume: as mke2fs put them there, which drops a few things."""
     (source / "long link").unlink()
     (source / "other folder/hard link of a symbolic one").unlink()
+    os.link(source / "pipe", source / "other folder/pipe again")
     expected = everything(source)
     filesystem, size = work / "filesystem", 160 * MIB
     make_sparse(filesystem, size, [])
