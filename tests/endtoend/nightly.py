@@ -16,8 +16,6 @@ disks = ["{work}/a.img"]
 tags = ["night"]
 prune-every = "always"
 check-every = "always"
-metrics = "{work}/night.prom"
-report = "{work}/report.json"
 notify = {{ email = "root, ana@example.org", command = ["{work}/tell", "us"] }}
 {keep}
 
@@ -69,6 +67,14 @@ def script(path, text):
     path.chmod(0o755)
 
 
+def files_of_jobs(config, work):
+    """Metrics and a report for each job."""
+    def files(job):
+        metrics = "" if job[2].startswith("metrics") else f'metrics = "{work}/{job[1]}.prom"\n'
+        return f'[jobs.{job[1]}]\n{metrics}report = "{work}/{job[1]}.json"\n{job[2]}'
+    return re.sub(r"^\[jobs\.(\w+)\]\n(.*)", files, config, flags=re.MULTILINE)
+
+
 class Night:
     def __init__(self, work):
         self.work = work
@@ -88,11 +94,12 @@ class Night:
             ENV.pop(name, None)
         has_forget = "forget" in run([RESPALDO, "--help"]).stdout
         keep = "keep = { last = 2 }" if has_forget else ""
-        (work / "respaldo.toml").write_text(CONFIG.format(work=work, keep=keep))
+        (work / "respaldo.toml").write_text(files_of_jobs(CONFIG.format(work=work, keep=keep), work))
         self.has_forget = has_forget
 
     def run(self, job, expect, *words):
-        for name in ("hooks", "told", "mail", "night.prom", "report.json"):
+        self.job = job
+        for name in ("hooks", "told", "mail", f"{job}.prom", f"{job}.json"):
             (self.work / name).unlink(missing_ok=True)
         result = run([RESPALDO, "run", job, *words], expect=expect)
         return result.stdout + result.stderr
@@ -101,9 +108,15 @@ class Night:
         path = self.work / name
         return path.read_text() if path.exists() else ""
 
+    def metrics(self):
+        return self.text(f"{self.job}.prom")
+
+    def report(self):
+        return json.loads(self.text(f"{self.job}.json"))
+
     def metric(self, name):
-        lines = [line for line in self.text("night.prom").splitlines() if line.startswith(name + "{")]
-        need(len(lines) == 1, f"{name}: {self.text('night.prom')}")
+        lines = [line for line in self.metrics().splitlines() if line.startswith(name + "{")]
+        need(len(lines) == 1, f"{name}: {self.metrics()}")
         return float(lines[0].rsplit(" ", 1)[1])
 
     def failed_and_told(self, job, code, why):
@@ -113,14 +126,14 @@ class Night:
         need(mail.startswith("-i -- root ana@example.org\n") and f"Subject: respaldo: job {job} on " in mail and "FAILED" in mail, mail)
         need(why in mail and why in self.text("told") and self.text("told").startswith(f"respaldo: job {job} on "), self.text("told"))
         need(self.metric("respaldo_job_exit_code") == code, "exit code")
-        report = json.loads(self.text("report.json"))
+        report = self.report()
         need(report["exit_code"] == code and report["steps"][0]["outcome"] == "failed", f"{report}")
         return report
 
     def failed_after_the_backup(self, job, step):
         self.run(job, 1)
         need(f"FAILED: {step}" in self.text("told"), self.text("told"))
-        report = json.loads(self.text("report.json"))
+        report = self.report()
         need(report["exit_code"] == 1 and report["steps"][0]["outcome"] == "done", f"{report}")
         need("last_success" not in (self.work / f"state/jobs/{job}.json").read_text(), "a job that failed went well")
 
@@ -153,11 +166,11 @@ def main():
             need("all went well" in said, said)
             need(night.text("hooks") == "freeze before-snapshot \nthaw after-snapshot \nsuccess success night0\n", night.text("hooks"))
         need(not night.text("mail") and not night.text("told"), "nobody asked to be told of success")
-        report = json.loads(night.text("report.json"))
+        report = night.report()
         steps = {step["step"]: step["outcome"] for step in report["steps"]}
         wanted = ["backup", "forget", "prune", "check"] if night.has_forget else ["backup", "check"]
         need(steps == {step: "done" for step in wanted}, f"{steps}")
-        need(night.metric("respaldo_job_exit_code") == 0 and night.metric("respaldo_job_read_bytes") >= 12 * MIB, night.text("night.prom"))
+        need(night.metric("respaldo_job_exit_code") == 0 and night.metric("respaldo_job_read_bytes") >= 12 * MIB, night.metrics())
         success = night.metric("respaldo_job_last_success_timestamp_seconds")
         need(abs(success - time.time()) < 300 and night.metric("respaldo_job_last_check_timestamp_seconds") <= success, "times")
         listed = json.loads(run([RESPALDO, "--json", "-r", repository, *password, "list"]).stdout)
@@ -188,7 +201,7 @@ def main():
         # A hook fails: nothing is saved, what was frozen thaws, somebody is told.
         night.failed_and_told("badhook", 1, "the database is on fire")
         need(night.text("hooks") == "fail before-snapshot \nthaw after-snapshot \nfailure failure badhook1\n", night.text("hooks"))
-        need("last_success" not in night.text("night.prom"), "a job that never went well has no such time")
+        need("last_success" not in night.metrics(), "a job that never went well has no such time")
         # The target is missing; a volume is missing.
         night.failed_and_told("gone", 10, "there is no repository")
         night.failed_and_told("nothing", 1, "no volume fits vg7/*")
@@ -221,7 +234,7 @@ def main():
                 said = night.run("night", 3)
                 line = re.search(r"former-volumes = \[.*\]", said)
                 need(line and "vg0/home" in said and "INCOMPLETE" in night.text("told"), said)
-                need(holds_home() == 2 and night.metric("respaldo_job_exit_code") == 3, night.text("night.prom"))
+                need(holds_home() == 2 and night.metric("respaldo_job_exit_code") == 3, night.metrics())
             config = night.text("respaldo.toml")
             (work / "respaldo.toml").write_text(config.replace("[jobs.night]\n", f"[jobs.night]\n{line.group()}\n", 1))
             need("all went well" in night.run("night", 0) and holds_home() == 0, "former-volumes confirms nothing")

@@ -44,19 +44,22 @@ volumes = ["vg0/*"]
 keep = { last = 2 }
 prune-every = "always"
 check-every = "always"
-metrics = "/run/metrics/night.prom"
 notify = { email = "root" }
 [jobs.night]
+metrics = "/run/metrics/night.prom"
 [jobs.night.hooks]
 before-snapshot = "hook freeze"
 after-snapshot = "hook thaw"
 success = "hook success"
 failure = "hook failure"
+[jobs.badhook]
+metrics = "/run/metrics/badhook.prom"
 [jobs.badhook.hooks]
 before-snapshot = "hook fail"
 after-snapshot = "hook thaw"
 failure = "hook failure"
 [jobs.full]
+metrics = "/run/metrics/full.prom"
 repository = "small"
 T
 
@@ -64,11 +67,11 @@ T
 command=$(sed -n 's|^ExecStart=/usr/bin/respaldo ||p' "${HARNESS%/tests/harness}/packaging/systemd/respaldo@.service")
 [ "$command" = "run %i" ]
 night() {
-  rm -f /run/hooks /run/mail /run/metrics/night.prom
+  rm -f /run/hooks /run/mail /run/metrics/*.prom
   expect "$1" "$RESPALDO" $(echo "$command" | sed "s/%i/$2/")
   nothing_left
 }
-metric() { grep -q "^respaldo_job_$1{job=\"$2\"[^}]*} $3\$" /run/metrics/night.prom || { cat /run/metrics/night.prom >&2; return 1; }; }
+metric() { grep -q "^respaldo_job_$1{job=\"$2\"[^}]*} $3\$" "/run/metrics/$2.prom" || { cat /run/metrics/*.prom >&2; return 1; }; }
 told() { grep -q "^Subject: respaldo: job $1 on .* FAILED" /run/mail && grep -q "$2" /run/mail || { cat /run/mail >&2; return 1; }; }
 
 "$RESPALDO" -r /run/target/repository -p /run/password init
