@@ -29,6 +29,7 @@ class Surroundings {
   std::vector<std::string> look(const config::Config& config) {
     for (const auto& [name, repository] : config.repositories) look(repository);
     for (const auto& [name, job] : config.jobs) look(job);
+    for (std::string& text : config::shared_files(config)) warn(std::move(text));
     return std::move(warnings_);
   }
 

@@ -15,6 +15,7 @@ struct Options {
 app::ExitCode run(app::Context& context, const Options& options) {
   const config::Config config = config::load(config_file(context), vocabulary());
   const config::Job& job = config.job(options.job);
+  for (const std::string& text : config::shared_files(config, job.name)) context.warn(text);
   const JobOutcome outcome = run_job(context, config, job, options.dry_run);
   if (context.options().json) {
     context.print_json(dump(outcome_json(outcome)));

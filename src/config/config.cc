@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 #include <set>
 
 #include "base/printable.h"
@@ -84,6 +85,27 @@ std::vector<std::string> vanished_volumes(const Job& job, const std::vector<std:
         !fits_any(job.former_volumes, name))
       vanished.insert(name);
   return {vanished.begin(), vanished.end()};
+}
+
+std::vector<std::string> shared_files(const Config& config, const std::string& job) {
+  struct Output {
+    const std::string* job;
+    const char* what;
+  };
+  std::map<std::string, std::vector<Output>> outputs;  // by file
+  for (const auto& [name, one] : config.jobs)
+    for (const auto& [file, what] : {std::pair(&one.metrics, "metrics"), std::pair(&one.report, "report")})
+      if (!file->empty()) outputs[std::filesystem::path(*file).lexically_normal().native()].push_back({&name, what});
+  std::vector<std::string> told;
+  for (const auto& [file, who] : outputs) {
+    if (who.size() < 2 || (!job.empty() && std::ranges::none_of(who, [&](const Output& one) { return *one.job == job; })))
+      continue;
+    std::string text;
+    for (const Output& one : who)
+      text += fmt::format("{}the {} of the job {}", text.empty() ? "" : " and ", one.what, printable(*one.job));
+    told.push_back(fmt::format("{} go to one file, {}: each hides how the other ended", text, printable(file)));
+  }
+  return told;
 }
 
 std::optional<std::chrono::seconds> try_parse_duration(std::string_view text) {

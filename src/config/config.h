@@ -100,6 +100,9 @@ Parsed parse(std::string_view text, const std::string& file, const Vocabulary& v
 Config load(const std::string& file, const Vocabulary& vocabulary);
 std::string read_file(const std::string& file);  // Error(usage) with what to do
 
+// Metrics and reports that go to the same file, for people: each would hide how the other ended. `job`: its own alone; empty: all.
+std::vector<std::string> shared_files(const Config& config, const std::string& job = {});
+
 // The names (VG/LV) that a job's patterns select, in their order, none twice. Error(not_found) for a pattern
 // that selects nothing.
 std::vector<std::string> select_volumes(const Job& job, const std::vector<std::string>& names);

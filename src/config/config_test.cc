@@ -161,20 +161,23 @@ repository = "disc"
                 HasSubstr("there is no repository `disc` (did you mean `disk`?)")));
 }
 
-TEST(Config, jobs_do_not_write_over_each_others_files) {
+TEST(Config, jobs_that_write_over_each_others_files_are_told) {
   const std::string a = "[jobs.a]\nvolumes = \"vg0/a\"\n", b = "[jobs.b]\nvolumes = \"vg0/b\"\n";
-  EXPECT_THAT(problems_of(kRepository + b + "report = \"/m\"\nmetrics = \"/x/./m\"\n" + a + "metrics = \"/x/m\"\n"),
-              ElementsAre("c:9:11: jobs.b.metrics (line 6), jobs.a.metrics (line 9) are one file, `/x/m`: each writes over "
-                          "what the other says (give each a file of its own)"));
-  EXPECT_THAT(problems_of(kRepository + a + "metrics = \"/x\"\nreport = \"/x\"\n"),
-              ElementsAre(HasSubstr("c:6:10: jobs.a.metrics (line 5), jobs.a.report (line 6) are one file")));
-  const std::string defaults = kRepository + "[defaults]\nreport = \"/r\"\n";
-  EXPECT_THAT(problems_of(defaults + a + b),
-              ElementsAre("c:4:10: jobs.a.report (line 4), jobs.b.report (line 4) are one file, `/r`: each writes over what "
-                          "the other says (take it out of [defaults], and give each job a file of its own)"));
-  EXPECT_THAT(problems_of(defaults + a + b + "metrics = \"/r\"\n"), ElementsAre(HasSubstr("c:4:10: ")));
-  EXPECT_THAT(problems_of(defaults), IsEmpty());
-  EXPECT_THAT(problems_of(defaults + a + b + "report = \"/b\"\n"), IsEmpty());
+  const auto shared = [](const std::string& text, const std::string& job = {}) {
+    const Parsed parsed = parse(kRepository + text, "c", kVocabulary);
+    EXPECT_THAT(parsed.problems, IsEmpty());
+    return shared_files(parsed.config, job);
+  };
+  const std::string both = b + "report = \"/m\"\nmetrics = \"/x/./m\"\n" + a + "metrics = \"/x/m\"\n";
+  EXPECT_THAT(shared(both), ElementsAre("the metrics of the job a and the metrics of the job b go to one file, /x/m: each hides "
+                                        "how the other ended"));
+  EXPECT_THAT(shared(a + "metrics = \"/x\"\nreport = \"/x\"\n"),
+              ElementsAre(HasSubstr("the metrics of the job a and the report of the job a go to one file")));
+  const std::string defaults = "[defaults]\nreport = \"/r\"\n", c = "[jobs.c]\nvolumes = \"vg0/c\"\nreport = \"/c\"\n";
+  EXPECT_THAT(shared(defaults + a + b + c), ElementsAre(HasSubstr("job a and the report of the job b go to one file, /r")));
+  EXPECT_EQ(shared(defaults + a + b + c, "b").size(), 1U);
+  EXPECT_THAT(shared(defaults + a + b + c, "c"), IsEmpty());
+  EXPECT_THAT(shared(defaults + a), IsEmpty());
 }
 
 TEST(Config, a_job_reads_no_part_that_is_always_the_same) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <filesystem>
 
 #include "base/printable.h"
 #include "config/config.h"
@@ -54,7 +53,6 @@ class Reader {
     // Without jobs nothing else would look at the defaults.
     if (defaults != nullptr && config_.jobs.empty()) job("defaults", toml::table{}, defaults);
     config_.jobs.erase("defaults");
-    check_outputs(defaults);
     if (defaults != nullptr) check_default_keys(*defaults);
   }
 
@@ -127,8 +125,8 @@ class Reader {
     hooks(table, result.hooks);
     limits(table, result.limits);
     notify(table, result.notify);
-    result.metrics = output(table, name, "metrics");
-    result.report = output(table, name, "report");
+    result.metrics = table.text("metrics");
+    result.report = table.text("report");
     finish_job(table, result, name == "defaults");
     config_.jobs[name] = std::move(result);
   }
@@ -158,35 +156,6 @@ class Reader {
                     fmt::format("{} has before-snapshot without after-snapshot", table.name()),
                     "what is frozen must thaw; a command that does nothing is `true`");
     table.finish();
-  }
-
-  // A file that the job writes.
-  std::string output(Table& table, const std::string& job, const std::string& key) {
-    std::string file = table.text(key);
-    if (!file.empty() && job != "defaults")
-      outputs_[std::filesystem::path(file).lexically_normal().native()].push_back({"jobs." + job + "." + key, table.node(key)});
-    return file;
-  }
-
-  // Each would hide how the other ended.
-  void check_outputs(const toml::table* defaults) {
-    for (auto& [file, outputs] : outputs_) {
-      if (outputs.size() < 2) continue;
-      const auto line = [](const Output& output) { return output.where->source().begin.line; };
-      std::ranges::stable_sort(outputs, {}, line);
-      const toml::node* where = outputs.back().where;
-      std::vector<std::string> who;
-      bool shared = false;  // out of [defaults]
-      for (const Output& output : outputs) {
-        who.push_back(fmt::format("{} (line {})", output.key, line(output)));
-        for (const char* key : {"metrics", "report"})
-          if (defaults != nullptr && output.where == defaults->get(key)) shared = true, where = output.where;
-      }
-      problems_.add(where,
-                    fmt::format("{} are one file, {}: each writes over what the other says", fmt::join(who, ", "), backquoted(file)),
-                    shared ? "take it out of [defaults], and give each job a file of its own"
-                           : "give each a file of its own");
-    }
   }
 
   // Keys of the defaults that no job has.
@@ -376,13 +345,8 @@ class Reader {
 
   static inline const std::map<std::string, OptionShape> kNothing{};
   const Vocabulary& vocabulary_;
-  struct Output {
-    std::string key;
-    const toml::node* where;
-  };
   Config config_;
   Problems problems_;
-  std::map<std::string, std::vector<Output>> outputs_;  // by file
 };
 
 }  // namespace
