@@ -58,20 +58,6 @@ void make_own_folder(const os::Path& folder) {
                                                 printable(folder.native())));
 }
 
-// A file that is being written (os::AtomicFile), by another process perhaps, has more than its name.
-enum class Kind { object, unfinished, foreign };
-Kind kind_of(std::string_view name) {
-  constexpr std::size_t kLength = 64;
-  if (!is_object_name(name.substr(0, kLength))) return Kind::foreign;
-  if (name.size() == kLength) return Kind::object;
-  return name.substr(kLength).starts_with("-tmp-") ? Kind::unfinished : Kind::foreign;
-}
-// No process writes one for so long.
-bool is_left_over(const struct stat& st) {
-  constexpr std::time_t kSeconds = 3600;
-  return std::time(nullptr) - st.st_mtim.tv_sec > kSeconds;
-}
-
 // A link could lead anywhere.
 std::optional<os::UniqueFd> open_cached(const os::Path& path) {
   return os::try_open_file(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -94,8 +80,8 @@ void for_each_file(const os::Path& folder, Visit visit) {
     for (filesystem::directory_iterator file(shard->path(), inner); !inner && file != end;
          file.increment(inner)) {
       struct stat st {};
-      if (kind_of(file->path().filename().native()) != Kind::foreign && ::lstat(file->path().c_str(), &st) == 0 &&
-          S_ISREG(st.st_mode))
+      const std::string name = file->path().filename().native();
+      if ((is_object_name(name) || is_unfinished(name)) && ::lstat(file->path().c_str(), &st) == 0 && S_ISREG(st.st_mode))
         visit(file->path(), st);
     }
   }
@@ -205,7 +191,8 @@ void CacheFolder::drop(const Handle& handle) {
 void CacheFolder::keep_only(FileType type, const std::function<bool(const std::string&)>& keep) {
   for_each_file(folder_ / folder_of(type), [&](const os::Path& path, const struct stat& st) {
     const std::string name = path.filename().native();
-    if (kind_of(name) == Kind::object ? !keep(name) : is_left_over(st)) ::unlink(path.c_str());
+    // What another process writes has no such name yet.
+    if (is_unfinished(name) ? std::time(nullptr) - st.st_mtim.tv_sec > kAbandoned : !keep(name)) ::unlink(path.c_str());
   });
 }
 

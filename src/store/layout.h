@@ -1,6 +1,7 @@
 // restic's default layout: which folder holds which objects. docs/formats/restic.md section "layout".
 #pragma once
 
+#include <ctime>
 #include <string>
 #include <string_view>
 
@@ -41,5 +42,12 @@ inline const char* only_name_of(FileType type) {
   return type == FileType::config ? "config" : type == FileType::parity_settings ? "settings" : nullptr;
 }
 inline bool is_object_name(std::string_view name) { return name.size() == 64 && is_hex(name); }
+
+// What os::AtomicFile, and restic, have before a file gets its name.
+inline bool is_unfinished(std::string_view name) {
+  constexpr std::string_view kMark = "-tmp-";
+  return name.size() > 64 + kMark.size() && is_object_name(name.substr(0, 64)) && name.substr(64).starts_with(kMark);
+}
+inline constexpr std::time_t kAbandoned = 3600;  // seconds without a write: nobody writes it any more
 
 }  // namespace respaldo::store

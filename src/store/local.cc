@@ -28,13 +28,6 @@ constexpr mode_t kFolderMode = 0700, kWritingMode = 0600, kFinalMode = 0400;
 constexpr std::size_t kMediumPiece = 4U << 20;
 constexpr ssize_t kDirectBlock = 4096;             // no O_DIRECT asks for more
 constexpr std::uint64_t kUnquestioned = 1U << 20;  // bytes to read without a look at the size
-constexpr std::time_t kDead = 3600;                // seconds without a write: nobody writes it any more
-
-// What os::AtomicFile, and restic, have before a file gets its name.
-bool is_unfinished(std::string_view name) {
-  constexpr std::string_view kMark = "-tmp-";
-  return name.size() > 64 + kMark.size() && is_object_name(name.substr(0, 64)) && name.substr(64).starts_with(kMark);
-}
 
 class LocalBackend final : public Backend {
  public:
@@ -300,7 +293,7 @@ class LocalBackend final : public Backend {
   void keep_time(std::time_t changed, const os::Path& unfinished) {
     std::lock_guard lock(mutex_);
     newest_ = std::max(newest_, changed);
-    if (!unfinished.empty() && newest_ - changed > kDead && std::time(nullptr) - changed > kDead)
+    if (!unfinished.empty() && newest_ - changed > kAbandoned && std::time(nullptr) - changed > kAbandoned)
       strays_.push_back(unfinished);
   }
   // By those who change the repository: who only reads leaves it as it is.
