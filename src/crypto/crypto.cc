@@ -10,6 +10,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "crypto/scrypt_mix.h"
 #include "crypto/sha256_lanes.h"
 
 namespace respaldo::crypto {
@@ -89,8 +90,8 @@ MasterKey MasterKey::clone() const {
 
 namespace {
 
-// OpenSSL's Poly1305 for AVX can return with the upper halves of the vector registers in use, and until they are
-// cleared, code for SSE (the SHA extensions, zstd) runs at a third of its speed on some processors
+// OpenSSL's Poly1305 for AVX can return with the upper halves of the vector registers in use, and until they
+// are cleared, code for SSE (the SHA extensions, zstd) runs at a third of its speed on some processors
 // (docs/decisions/0012-vector-state.md).
 #if defined(__x86_64__)
 [[gnu::target("avx")]] void clear_upper_halves() { __builtin_ia32_vzeroupper(); }
@@ -197,10 +198,20 @@ MasterKey scrypt(std::string_view password, ByteView salt, const ScryptParameter
   if (n < 2 || (n & (n - 1)) != 0 || n > kMostMemory || r == 0 || r > (1U << 20) || p == 0 ||
       p > (1U << 20) || 128 * n * r > kMostMemory || std::uint64_t{128} * r * p > kMostMemory)
     throw Error(ErrorKind::corrupt, fmt::format("scrypt parameters N={} r={} p={} are absurd", n, r, p));
+  const auto pbkdf2 = [&](ByteView with, MutableBytes out) {
+    require(PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), with.data(),
+                              static_cast<int>(with.size()), 1, EVP_sha256(), static_cast<int>(out.size()),
+                              out.data()) == 1,
+            "PBKDF2");
+  };
+  struct Wiped : Bytes {
+    using Bytes::Bytes;
+    ~Wiped() { wipe(data(), size()); }
+  } blocks(std::size_t{128} * r * p);
+  pbkdf2(salt, blocks.span());
+  scrypt_mix(blocks.span(), n, r);
   SecretArray<64> derived;
-  require(EVP_PBE_scrypt(password.data(), password.size(), salt.data(), salt.size(), n, r, p,
-                         2 * kMostMemory + (64U << 20), derived.data(), derived.size()) == 1,
-          "scrypt");
+  pbkdf2(blocks, {derived.data(), derived.size()});
   MasterKey key;
   std::memcpy(key.encrypt.data(), derived.data(), 32);
   std::memcpy(key.mac_k.data(), derived.data() + 32, 16);

@@ -1,6 +1,7 @@
 #include "crypto/crypto.h"
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
 
 #include <random>
 
@@ -110,6 +111,47 @@ TEST(Scrypt, derives_the_known_key) {
   EXPECT_EQ(to_hex(key.encrypt.view()) + to_hex(key.mac_k.view()) + to_hex(key.mac_r.view()),
             "2b803328f2e09a921e32dbcc36c63a0abf567bbb5f47ffeed2f2c5c8a91453e4"
             "aeccb289835744e78b52ea9197b84e9ddcaf40387563745b81dedad21cd8da40");
+}
+
+std::string text_of(const MasterKey& key) {
+  return to_hex(key.encrypt.view()) + to_hex(key.mac_k.view()) + to_hex(key.mac_r.view());
+}
+
+// RFC 7914, section 12.
+TEST(Scrypt, agrees_with_the_standard) {
+  EXPECT_EQ(text_of(scrypt("", ByteView(), {16, 1, 1})),
+            "77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442"
+            "fcd0069ded0948f8326a753a0fc81f17e8d3e0fb2e0d3628cf35e20c38d18906");
+  EXPECT_EQ(text_of(scrypt("password", as_bytes("NaCl"), {1024, 8, 16})),
+            "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162"
+            "2eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640");
+  EXPECT_EQ(text_of(scrypt("pleaseletmein", as_bytes("SodiumChloride"), {16384, 8, 1})),
+            "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2"
+            "d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887");
+}
+
+// Blocks three, two and one at a time, tables that fit and that do not, and lines of every count.
+TEST(Scrypt, agrees_with_openssl) {
+  std::mt19937 random(7914);
+  const auto agrees = [&](const ScryptParameters& cost) {
+    const Bytes salt = testing::random_bytes(random() % 80, random());
+    std::string password(random() % 100, 'x');
+    for (char& letter : password) letter = static_cast<char>(random());
+    std::array<std::uint8_t, 64> expected;
+    ASSERT_EQ(EVP_PBE_scrypt(password.data(), password.size(), salt.data(), salt.size(), cost.n, cost.r,
+                             cost.p, 1U << 30, expected.data(), expected.size()),
+              1);
+    EXPECT_EQ(text_of(scrypt(password, salt, cost)), to_hex(expected))
+        << cost.n << ' ' << cost.r << ' ' << cost.p;
+  };
+  for (int round = 0; round < 100; ++round) {
+    const std::uint64_t n = std::uint64_t{2} << random() % 9;
+    agrees({n, static_cast<std::uint32_t>(1 + random() % 12), static_cast<std::uint32_t>(1 + random() % 9)});
+  }
+  agrees({32768, 8, 3});     // ours
+  agrees({1U << 16, 8, 4});  // two at a time, for their memory
+  agrees({1U << 17, 8, 2});  // one
+  agrees({2, 1U << 16, 5});  // long lines, few of them
 }
 
 TEST(Scrypt, refuses_absurd_parameters) {
