@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <climits>
 
 #include "base/error.h"
 #include "crypto/scrypt_mix.h"
@@ -90,8 +91,8 @@ MasterKey MasterKey::clone() const {
 
 namespace {
 
-// OpenSSL's Poly1305 for AVX can return with the upper halves of the vector registers in use, and until they
-// are cleared, code for SSE (the SHA extensions, zstd) runs at a third of its speed on some processors
+// OpenSSL's Poly1305 for AVX can return with the upper halves of the vector registers in use, and until they are
+// cleared, code for SSE (the SHA extensions, zstd) runs at a third of its speed on some processors
 // (docs/decisions/0012-vector-state.md).
 #if defined(__x86_64__)
 [[gnu::target("avx")]] void clear_upper_halves() { __builtin_ia32_vzeroupper(); }
@@ -198,6 +199,9 @@ MasterKey scrypt(std::string_view password, ByteView salt, const ScryptParameter
   if (n < 2 || (n & (n - 1)) != 0 || n > kMostMemory || r == 0 || r > (1U << 20) || p == 0 ||
       p > (1U << 20) || 128 * n * r > kMostMemory || std::uint64_t{128} * r * p > kMostMemory)
     throw Error(ErrorKind::corrupt, fmt::format("scrypt parameters N={} r={} p={} are absurd", n, r, p));
+  constexpr std::size_t kLongest = INT_MAX;  // what OpenSSL counts with
+  if (password.size() > kLongest || salt.size() > kLongest)
+    throw Error(ErrorKind::usage, "a password is longer than 2 GiB");
   const auto pbkdf2 = [&](ByteView with, MutableBytes out) {
     require(PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), with.data(),
                               static_cast<int>(with.size()), 1, EVP_sha256(), static_cast<int>(out.size()),
@@ -220,7 +224,7 @@ MasterKey scrypt(std::string_view password, ByteView salt, const ScryptParameter
 }
 
 ScryptParameters calibrate_scrypt(int milliseconds) {
-  // N = 32768 and r = 8 need 32 MiB; p multiplies the time, not the memory.
+  // Measured with one block: several cost less than their number, here and where passwords are guessed.
   ScryptParameters parameters;
   const std::array<std::uint8_t, 64> salt{};
   const auto start = std::chrono::steady_clock::now();

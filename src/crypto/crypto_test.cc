@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <random>
 
 #include "base/error.h"
@@ -149,10 +152,36 @@ TEST(Scrypt, agrees_with_openssl) {
     agrees({n, static_cast<std::uint32_t>(1 + random() % 12), static_cast<std::uint32_t>(1 + random() % 9)});
   }
   agrees({32768, 8, 3});     // ours
-  agrees({1U << 16, 8, 4});  // two at a time, for their memory
+  agrees({1U << 16, 8, 5});  // two at a time, for their memory
   agrees({1U << 17, 8, 2});  // one
   agrees({2, 1U << 16, 5});  // long lines, few of them
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they need the address space themselves
+// As below `ulimit -v`: with less memory it takes fewer blocks at a time, and says when there is none.
+TEST(Scrypt, lives_with_less_memory) {
+  const Bytes salt = Bytes::zeroed(64);
+  const ScryptParameters cost{32768, 8, 3};
+  const std::string expected = text_of(scrypt("x", salt, cost));
+  std::ifstream statm("/proc/self/statm");
+  std::uint64_t pages = 0;
+  ASSERT_TRUE(statm >> pages);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
+  const auto with = [&](std::uint64_t mebibytes, const auto& act) {
+    const rlimit limit{pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) + (mebibytes << 20), before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_AS, &limit), 0);
+    act();
+    ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+  };
+  std::string in_80, in_48;
+  with(80, [&] { in_80 = text_of(scrypt("x", salt, cost)); });
+  with(48, [&] { in_48 = text_of(scrypt("x", salt, cost)); });
+  EXPECT_EQ(in_80, expected);
+  EXPECT_EQ(in_48, expected);
+  with(16, [&] { EXPECT_THROW(scrypt("x", salt, cost), Error); });
+}
+#endif
 
 TEST(Scrypt, refuses_absurd_parameters) {
   const Bytes salt = Bytes::zeroed(64);

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -18,7 +19,7 @@ namespace respaldo::crypto {
 namespace {
 
 constexpr std::size_t kWords = 16, kLine = 4 * kWords;  // of a Salsa20 block
-constexpr std::size_t kMostShared = 128U << 20;         // for several blocks at a time
+constexpr std::size_t kMostShared = 128U << 20;         // tables of several blocks at a time
 
 // Four words: a register of every 64-bit processor. Salsa20 is one long chain of sums, turns and exclusive
 // ors, so that a block alone leaves most of a core idle; several in turns fill it.
@@ -29,15 +30,19 @@ class Mapping {
  public:
   explicit Mapping(std::size_t size)
       : size_(size), at_(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
-    if (at_ == MAP_FAILED)
-      throw Error(ErrorKind::io, fmt::format("no memory to derive a key from the password ({} MiB): {}",
-                                             size >> 20, std::strerror(errno)));
-    ::madvise(at_, size, MADV_HUGEPAGE);  // 4 KiB at a time, faults take longer than the work
+    if (!*this) return;
+    ::madvise(at_, size, MADV_HUGEPAGE);
     ::madvise(at_, size, MADV_DONTDUMP);
+#ifdef MADV_POPULATE_WRITE
+    ::madvise(at_, size, MADV_POPULATE_WRITE);  // a fault for each 4 KiB can take longer than the work
+#endif
   }
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
-  ~Mapping() { ::munmap(at_, size_); }
+  ~Mapping() {
+    if (*this) ::munmap(at_, size_);
+  }
+  explicit operator bool() const { return at_ != MAP_FAILED; }
   Row* rows() { return static_cast<Row*>(at_); }
 
  private:
@@ -151,15 +156,19 @@ void ro_mix(std::uint8_t* blocks, std::uint64_t n, std::size_t r, Row* memory) {
 void scrypt_mix(MutableBytes blocks, std::uint64_t n, std::uint32_t r) {
   const std::size_t length = std::size_t{128} * r, count = blocks.size() / length;
   std::size_t most = std::min<std::size_t>(count, 3);
-  while (most > 1 && memory_of(most, n, length) > kMostShared) --most;
-  Mapping memory(memory_of(most, n, length));
+  while (most > 1 && most * n * length > kMostShared) --most;
+  std::optional<Mapping> memory(std::in_place, memory_of(most, n, length));
+  while (!*memory && most > 1) memory.emplace(memory_of(--most, n, length));  // under a limit
+  if (!*memory)
+    throw Error(ErrorKind::io, fmt::format("no memory to derive a key from the password ({} MiB): {}",
+                                           memory_of(1, n, length) >> 20, std::strerror(errno)));
   std::size_t lanes = 0;
   for (std::size_t done = 0; done < count; done += lanes) {
     lanes = std::min(most, count - done);
     std::uint8_t* const at = blocks.data() + done * length;
-    if (lanes == 3) ro_mix<3>(at, n, r, memory.rows());
-    if (lanes == 2) ro_mix<2>(at, n, r, memory.rows());
-    if (lanes == 1) ro_mix<1>(at, n, r, memory.rows());
+    if (lanes == 3) ro_mix<3>(at, n, r, memory->rows());
+    if (lanes == 2) ro_mix<2>(at, n, r, memory->rows());
+    if (lanes == 1) ro_mix<1>(at, n, r, memory->rows());
   }
 }
 

@@ -32,6 +32,7 @@ constexpr std::size_t kComplaintKept = 4096, kReadSize = 256U << 10;
 constexpr int kPipeSize = 1 << 20;
 constexpr auto kLastWords = 300ms;                  // for standard error, after standard output has ended
 constexpr auto kFarewell = 1000ms;                  // for the program to end by itself
+constexpr auto kShortFarewell = 20ms;               // for one that surely does
 constexpr auto kStoppedStall = 10s;                 // after a Ctrl-C
 constexpr std::uint64_t kLargestRead = 255U << 10;  // what OpenSSH takes; no server is asked for more
 constexpr std::uint32_t kSmallestLimit = 1024, kLimitsNumber = 0;
@@ -305,8 +306,7 @@ struct Session::Impl {
         while (auto packet = framer.next()) deliver(parse_answer(std::move(*packet)));
         if (farewell) {
           const auto now = Clock::now();
-          // Who reads a list need not wait until ssh and its server have said goodbye.
-          if (until == Clock::time_point()) until = now + (options.ends_by_itself ? 0ms : kFarewell);
+          if (until == Clock::time_point()) until = now + (options.ends_by_itself ? kShortFarewell : kFarewell);
           if (open && now < until) continue;
           const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
               std::max(until - now, Clock::duration()));
