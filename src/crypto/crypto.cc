@@ -201,7 +201,7 @@ MasterKey scrypt(std::string_view password, ByteView salt, const ScryptParameter
     throw Error(ErrorKind::corrupt, fmt::format("scrypt parameters N={} r={} p={} are absurd", n, r, p));
   constexpr std::size_t kLongest = INT_MAX;  // what OpenSSL counts with
   if (password.size() > kLongest || salt.size() > kLongest)
-    throw Error(ErrorKind::usage, "a password is longer than 2 GiB");
+    throw Error(ErrorKind::usage, "a password or its salt is longer than 2 GiB");
   const auto pbkdf2 = [&](ByteView with, MutableBytes out) {
     require(PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), with.data(),
                               static_cast<int>(with.size()), 1, EVP_sha256(), static_cast<int>(out.size()),

@@ -161,7 +161,8 @@ void scrypt_mix(MutableBytes blocks, std::uint64_t n, std::uint32_t r) {
   while (!*memory && most > 1) memory.emplace(memory_of(--most, n, length));  // under a limit
   if (!*memory)
     throw Error(ErrorKind::io, fmt::format("no memory to derive a key from the password ({} MiB): {}",
-                                           memory_of(1, n, length) >> 20, std::strerror(errno)));
+                                           memory_of(1, n, length) >> 20, std::strerror(errno)),
+                "free memory, or raise the limit (`ulimit -v`)");
   std::size_t lanes = 0;
   for (std::size_t done = 0; done < count; done += lanes) {
     lanes = std::min(most, count - done);
