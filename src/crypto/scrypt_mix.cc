@@ -7,7 +7,9 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "base/error.h"
@@ -20,6 +22,7 @@ namespace {
 
 constexpr std::size_t kWords = 16, kLine = 4 * kWords;  // of a Salsa20 block
 constexpr std::size_t kMostShared = 128U << 20;         // tables of several blocks at a time
+constexpr std::size_t kMostInSmallPages = 8U << 20;     // so much of them where each 4 KiB is a fault
 
 // Four words: a register of every 64-bit processor. Salsa20 is one long chain of sums, turns and exclusive
 // ors, so that a block alone leaves most of a core idle; several in turns fill it.
@@ -49,6 +52,14 @@ class Mapping {
   std::size_t size_;
   void* at_;
 };
+
+// Whether the kernel gives pages of 2 MiB to who asks (Documentation/admin-guide/mm/transhuge.rst). Where it has none, the
+// first touch of the tables can take far longer than the mixing: most in a guest without hardware's page tables.
+bool has_large_pages() {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string modes;
+  return std::getline(file, modes) && modes.find("[never]") == std::string::npos;
+}
 
 // What Salsa20's rounds do to columns and to rows is one thing when the words lie along the diagonals: word i
 // is where word 5 i mod 16 was. Word 0 stays.
@@ -157,6 +168,7 @@ void scrypt_mix(MutableBytes blocks, std::uint64_t n, std::uint32_t r) {
   const std::size_t length = std::size_t{128} * r, count = blocks.size() / length;
   std::size_t most = std::min<std::size_t>(count, 3);
   while (most > 1 && most * n * length > kMostShared) --most;
+  if (most * n * length > kMostInSmallPages && !has_large_pages()) most = 1;
   std::optional<Mapping> memory(std::in_place, memory_of(most, n, length));
   while (!*memory && most > 1) memory.emplace(memory_of(--most, n, length));  // under a limit
   if (!*memory)

@@ -31,7 +31,10 @@ def need(condition, text):
         fail(text)
 
 
-def run(argv, expect=0, timeout=300, **kwargs):
+PATIENCE = int(os.environ.get("PATIENCE", 300))  # seconds that a command may take
+
+
+def run(argv, expect=0, timeout=PATIENCE, **kwargs):
     """Runs a command; its exit code must be `expect` (None: any)."""
     result = subprocess.run([str(a) for a in argv], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             errors="replace", timeout=timeout, **kwargs)

@@ -2,7 +2,8 @@
 """One pass gives image and files: five filesystems written by a real kernel, backed up together, and everything that
 comes back (restore --files, restic restore, export --tar, restic dump) compared with what the kernel showed of them.
 
-FILES=50000 takes that many of the system's own files into each (a few thousand by default).
+FILES=50000 takes that many of the system's own files into each (a few thousand by default); with PATIENCE=1500,
+for mke2fs takes minutes to copy them into blocks of 1 KiB.
 """
 import json
 import os
