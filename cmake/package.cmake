@@ -22,7 +22,9 @@ repository in restic's format: the image of each volume and its files, stored on
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS "lvm2, dmsetup, e2fsprogs, util-linux")
+# libcurl and libarchive are loaded when they are needed: nothing else finds them.
+set(CPACK_DEBIAN_PACKAGE_DEPENDS
+    "lvm2, dmsetup, e2fsprogs, util-linux, libcurl4t64 (>= 7.85) | libcurl4 (>= 7.85), libarchive13t64 | libarchive13")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, fuse3, fdisk")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "restic, xfsprogs, default-mta | mail-transport-agent, prometheus-node-exporter")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA "${CMAKE_SOURCE_DIR}/packaging/debian/conffiles"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/endian.h"
+#include "restore/archive_library.h"
 
 namespace respaldo::restore {
 
@@ -71,12 +72,12 @@ bool add_acl(archive_entry* entry, const repo::ExtendedAttribute& attribute) {
   const auto too_large = [](const AclEntry& one) { return one.kind.named && one.id > INT_MAX; };
   if (std::ranges::any_of(*entries, too_large)) {
     const std::string text = text_of(*entries);
-    archive_entry_xattr_add_entry(entry, attribute.name.c_str(), text.data(), text.size());
+    libarchive().entry_xattr_add_entry(entry, attribute.name.c_str(), text.data(), text.size());
     return true;
   }
   const int type = attribute.name == kAccess ? ARCHIVE_ENTRY_ACL_TYPE_ACCESS : ARCHIVE_ENTRY_ACL_TYPE_DEFAULT;
   for (const AclEntry& one : *entries)
-    archive_entry_acl_add_entry(entry, type, one.permissions, one.kind.tag,
+    libarchive().entry_acl_add_entry(entry, type, one.permissions, one.kind.tag,
                                 one.kind.named ? static_cast<int>(one.id) : -1, nullptr);
   return true;
 }

@@ -1,7 +1,5 @@
 #include "restore/tar_export.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <fmt/format.h>
 #include <locale.h>
 #include <sys/stat.h>
@@ -21,6 +19,7 @@
 #include "base/printable.h"
 #include "base/units.h"
 #include "os/thread_group.h"
+#include "restore/archive_library.h"
 #include "restore/beneath.h"
 #include "restore/blob_loader.h"
 #include "restore/link_table.h"
@@ -69,10 +68,10 @@ class Utf8Locale {
 };
 
 struct FreeArchive {
-  void operator()(archive* a) const { archive_write_free(a); }
+  void operator()(archive* a) const { libarchive().write_free(a); }
 };
 struct FreeEntry {
-  void operator()(archive_entry* e) const { archive_entry_free(e); }
+  void operator()(archive_entry* e) const { libarchive().entry_free(e); }
 };
 using EntryPtr = std::unique_ptr<archive_entry, FreeEntry>;
 
@@ -92,7 +91,7 @@ class Exporter {
         walk_(repository, root, "."),
         loader_(repository, options.threads != 0 ? options.threads : hardware_threads(), stop) {}
   ~Exporter() {
-    for (const StepPtr& step : steps_) archive_entry_free(step->head);
+    for (const StepPtr& step : steps_) libarchive().entry_free(step->head);
     // What failed does not end like an archive that is whole.
     if (!whole_) abandon();
   }
@@ -109,23 +108,23 @@ class Exporter {
       write(*step);
     }
     tell_lost();
-    require(archive_write_close(archive_.get()));
+    require(libarchive().write_close(archive_.get()));
     put_buffer();
-    if (packed_) require_packed(archive_write_close(packed_.get()));
+    if (packed_) require_packed(libarchive().write_close(packed_.get()));
     whole_ = true;
     return std::move(result_);
   }
 
  private:
   void open() {
-    archive_.reset(archive_write_new());
+    archive_.reset(libarchive().write_new());
     if (!archive_) throw Error(ErrorKind::internal, "out of memory");
-    require(archive_write_set_format_pax(archive_.get()));
-    require(archive_write_set_format_option(archive_.get(), "pax", "xattrheader", "SCHILY"));
+    require(libarchive().write_set_format_pax(archive_.get()));
+    require(libarchive().write_set_format_option(archive_.get(), "pax", "xattrheader", "SCHILY"));
     require(
-        archive_write_set_format_option(archive_.get(), "pax", "hdrcharset", "BINARY"));  // names as they are
+        libarchive().write_set_format_option(archive_.get(), "pax", "hdrcharset", "BINARY"));  // names as they are
     // Unbuffered, so that it is known which bytes belong to a header.
-    archive_write_set_bytes_per_block(archive_.get(), 0);
+    libarchive().write_set_bytes_per_block(archive_.get(), 0);
     open_on(archive_.get(), [](archive* a, void* self, const void* bytes, std::size_t length) -> la_ssize_t {
       return static_cast<Exporter*>(self)->guarded(a, length, [&](Exporter& exporter) {
         const auto* text = static_cast<const char*>(bytes);
@@ -140,39 +139,39 @@ class Exporter {
 
   // What compresses: an archive of one stream.
   void open_packed() {
-    packed_.reset(archive_write_new());
+    packed_.reset(libarchive().write_new());
     if (!packed_) throw Error(ErrorKind::internal, "out of memory");
-    require_packed(archive_write_set_format_raw(packed_.get()));
+    require_packed(libarchive().write_set_format_raw(packed_.get()));
     switch (options_.compression) {
       case TarCompression::none:
         break;
       case TarCompression::gzip:
-        require_packed(archive_write_add_filter_gzip(packed_.get()));
+        require_packed(libarchive().write_add_filter_gzip(packed_.get()));
         break;
       case TarCompression::zstd:
-        require_packed(archive_write_add_filter_zstd(packed_.get()));
+        require_packed(libarchive().write_add_filter_zstd(packed_.get()));
         break;
       case TarCompression::xz:
-        require_packed(archive_write_add_filter_xz(packed_.get()));
+        require_packed(libarchive().write_add_filter_xz(packed_.get()));
         // Where it can; each thread takes some 100 MiB.
-        archive_write_set_filter_option(packed_.get(), "xz", "threads", hardware_threads() > 3 ? "4" : "2");
+        libarchive().write_set_filter_option(packed_.get(), "xz", "threads", hardware_threads() > 3 ? "4" : "2");
         break;
     }
-    archive_write_set_bytes_per_block(packed_.get(), kBlock);
-    archive_write_set_bytes_in_last_block(packed_.get(), 1);
+    libarchive().write_set_bytes_per_block(packed_.get(), kBlock);
+    libarchive().write_set_bytes_in_last_block(packed_.get(), 1);
     open_on(packed_.get(), [](archive* a, void* self, const void* bytes, std::size_t length) -> la_ssize_t {
       return static_cast<Exporter*>(self)->guarded(a, length, [&](Exporter& exporter) {
         exporter.sink_({static_cast<const std::uint8_t*>(bytes), length});
       });
     });
-    const EntryPtr stream(archive_entry_new());
+    const EntryPtr stream(libarchive().entry_new());
     if (!stream) throw Error(ErrorKind::internal, "out of memory");
-    archive_entry_set_filetype(stream.get(), AE_IFREG);
-    require_packed(archive_write_header(packed_.get(), stream.get()));
+    libarchive().entry_set_filetype(stream.get(), AE_IFREG);
+    require_packed(libarchive().write_header(packed_.get(), stream.get()));
   }
 
   void open_on(archive* a, archive_write_callback* take) {
-    const int code = archive_write_open2(a, this, nullptr, take, nullptr, nullptr);
+    const int code = libarchive().write_open2(a, this, nullptr, take, nullptr, nullptr);
     if (code != ARCHIVE_OK) throw Error(ErrorKind::internal, "libarchive does not open its output");
   }
 
@@ -182,8 +181,8 @@ class Exporter {
     abandoned_ = true;
     for (archive* a : {archive_.get(), packed_.get()}) {
       if (a == nullptr) continue;
-      archive_write_fail(a);
-      archive_write_close(a);
+      libarchive().write_fail(a);
+      libarchive().write_close(a);
     }
   }
 
@@ -196,7 +195,7 @@ class Exporter {
       return static_cast<la_ssize_t>(length);
     } catch (...) {
       if (!failure_) failure_ = std::current_exception();
-      archive_set_error(a, EIO, "cannot write");
+      libarchive().set_error(a, EIO, "cannot write");
       return -1;
     }
   }
@@ -205,7 +204,7 @@ class Exporter {
   void put(ByteView bytes) {
     if (packed_) {
       while (!bytes.empty()) {
-        const la_ssize_t n = archive_write_data(packed_.get(), bytes.data(), bytes.size());
+        const la_ssize_t n = libarchive().write_data(packed_.get(), bytes.data(), bytes.size());
         if (n <= 0) require_packed(n < 0 ? static_cast<int>(n) : ARCHIVE_FATAL);
         bytes = bytes.subspan(static_cast<std::size_t>(std::max<la_ssize_t>(n, 0)));
       }
@@ -225,16 +224,16 @@ class Exporter {
   void require_packed(int code) {
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     if (code == ARCHIVE_OK || code == ARCHIVE_WARN) return;
-    const char* why = archive_error_string(packed_.get());
+    const char* why = libarchive().error_string(packed_.get());
     throw Error(ErrorKind::io,
                 fmt::format("the archive cannot be compressed: {}", why == nullptr ? "unknown" : why));
   }
 
   void write_head(archive_entry* head) {
-    require(archive_write_finish_entry(archive_.get()));
+    require(libarchive().write_finish_entry(archive_.get()));
     header_.clear();
     in_header_ = true;
-    const int code = archive_write_header(archive_.get(), head);
+    const int code = libarchive().write_header(archive_.get(), head);
     in_header_ = false;
     require(code);
     put(as_bytes(plain_pax_header(std::move(header_))));
@@ -243,7 +242,7 @@ class Exporter {
   void require(int code) {
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     if (code == ARCHIVE_OK) return;
-    const char* why = archive_error_string(archive_.get());
+    const char* why = libarchive().error_string(archive_.get());
     if (code == ARCHIVE_WARN) {
       // A name that is not UTF-8 is stored as it is, and marked so ("hdrcharset=BINARY").
       if (why == nullptr || !std::string_view(why).starts_with("Can't translate"))
@@ -313,37 +312,37 @@ class Exporter {
   }
 
   void push_entry(const repo::Node& node, const std::string& path) {
-    EntryPtr head(archive_entry_new());
+    EntryPtr head(libarchive().entry_new());
     if (!head) throw Error(ErrorKind::internal, "out of memory");
     archive_entry* e = head.get();
-    archive_entry_set_pathname(e, path.c_str());
-    archive_entry_set_mode(e, static_cast<mode_t>(node.mode));
-    archive_entry_set_uid(e, node.uid);
-    archive_entry_set_gid(e, node.gid);
-    if (!node.user.empty()) archive_entry_set_uname(e, node.user.c_str());
-    if (!node.group.empty()) archive_entry_set_gname(e, node.group.c_str());
-    archive_entry_set_mtime(e, node.mtime.seconds, node.mtime.nanoseconds);
-    archive_entry_set_atime(e, node.atime.seconds, node.atime.nanoseconds);
+    libarchive().entry_set_pathname(e, path.c_str());
+    libarchive().entry_set_mode(e, static_cast<mode_t>(node.mode));
+    libarchive().entry_set_uid(e, node.uid);
+    libarchive().entry_set_gid(e, node.gid);
+    if (!node.user.empty()) libarchive().entry_set_uname(e, node.user.c_str());
+    if (!node.group.empty()) libarchive().entry_set_gname(e, node.group.c_str());
+    libarchive().entry_set_mtime(e, node.mtime.seconds, node.mtime.nanoseconds);
+    libarchive().entry_set_atime(e, node.atime.seconds, node.atime.nanoseconds);
     for (const repo::ExtendedAttribute& xattr : node.xattrs) add_xattr(e, xattr, path);
     bool has_content = false;
     switch (node.type) {
       case repo::NodeType::dir:
-        archive_entry_set_filetype(e, AE_IFDIR);
+        libarchive().entry_set_filetype(e, AE_IFDIR);
         break;
       case repo::NodeType::symlink:
-        archive_entry_set_filetype(e, AE_IFLNK);
-        archive_entry_set_symlink(e, node.link_target.c_str());
+        libarchive().entry_set_filetype(e, AE_IFLNK);
+        libarchive().entry_set_symlink(e, node.link_target.c_str());
         break;
       case repo::NodeType::dev:
       case repo::NodeType::chardev:
-        archive_entry_set_filetype(e, node.type == repo::NodeType::dev ? AE_IFBLK : AE_IFCHR);
-        archive_entry_set_rdev(e, node.device);
+        libarchive().entry_set_filetype(e, node.type == repo::NodeType::dev ? AE_IFBLK : AE_IFCHR);
+        libarchive().entry_set_rdev(e, node.device);
         break;
       case repo::NodeType::fifo:
-        archive_entry_set_filetype(e, AE_IFIFO);
+        libarchive().entry_set_filetype(e, AE_IFIFO);
         break;
       default:
-        archive_entry_set_filetype(e, AE_IFREG);
+        libarchive().entry_set_filetype(e, AE_IFREG);
         has_content = true;
         break;
     }
@@ -353,7 +352,7 @@ class Exporter {
     std::vector<StepPtr> content;
     if (has_content) {
       content = content_steps(node, step->path);
-      archive_entry_set_size(e, static_cast<la_int64_t>(node.size));
+      libarchive().entry_set_size(e, static_cast<la_int64_t>(node.size));
       mark_holes(e, content, node.size);
     }
     step->head = head.release();
@@ -378,8 +377,8 @@ class Exporter {
       problem(path, "it claims to be a hard link, with other content: stored as a file of its own");
       return false;
     }
-    archive_entry_set_hardlink(e, first->source.c_str());
-    archive_entry_set_size(e, 0);
+    libarchive().entry_set_hardlink(e, first->source.c_str());
+    libarchive().entry_set_size(e, 0);
     first_names_.came(*key);
     return true;
   }
@@ -389,7 +388,7 @@ class Exporter {
       if (!add_acl(e, xattr)) problem(path, "its access control list is damaged");
       return;
     }
-    archive_entry_xattr_add_entry(e, xattr.name.c_str(), xattr.value.data(), xattr.value.size());
+    libarchive().entry_xattr_add_entry(e, xattr.name.c_str(), xattr.value.data(), xattr.value.size());
   }
 
   // Why there is no content to be had, as far as index and packs tell: once the head is written it is too late.
@@ -452,7 +451,7 @@ class Exporter {
     for (const StepPtr& step : content) {
       if (step->zeros) {
         if (at > data)
-          archive_entry_sparse_add_entry(e, static_cast<la_int64_t>(data),
+          libarchive().entry_sparse_add_entry(e, static_cast<la_int64_t>(data),
                                          static_cast<la_int64_t>(at - data));
         at += step->length;
         data = at;
@@ -462,9 +461,9 @@ class Exporter {
       }
     }
     if (at > data)
-      archive_entry_sparse_add_entry(e, static_cast<la_int64_t>(data), static_cast<la_int64_t>(at - data));
+      libarchive().entry_sparse_add_entry(e, static_cast<la_int64_t>(data), static_cast<la_int64_t>(at - data));
     // A hole at the end needs its border told.
-    if (last_data_end < size) archive_entry_sparse_add_entry(e, static_cast<la_int64_t>(size), 0);
+    if (last_data_end < size) libarchive().entry_sparse_add_entry(e, static_cast<la_int64_t>(size), 0);
   }
 
   void write(Step& step) {
@@ -474,7 +473,7 @@ class Exporter {
       current_ = *step.path;
       write_head(head.get());
       ++result_.entries;
-      if (const char* first = archive_entry_hardlink(head.get()); first != nullptr && not_whole_.contains(first))
+      if (const char* first = libarchive().entry_hardlink(head.get()); first != nullptr && not_whole_.contains(first))
         problem(current_, fmt::format("it is a hard link to {}, which is not whole", printable(first)));
       return;
     }
@@ -544,7 +543,7 @@ class Exporter {
 
   void write_data(ByteView bytes) {
     while (!bytes.empty()) {
-      const la_ssize_t n = archive_write_data(archive_.get(), bytes.data(), bytes.size());
+      const la_ssize_t n = libarchive().write_data(archive_.get(), bytes.data(), bytes.size());
       if (n <= 0) require(n < 0 ? static_cast<int>(n) : ARCHIVE_FATAL);
       bytes = bytes.subspan(static_cast<std::size_t>(std::max<la_ssize_t>(n, 0)));
     }

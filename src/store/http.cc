@@ -1,6 +1,5 @@
 #include "store/http.h"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -17,6 +16,7 @@
 
 #include "base/printable.h"
 #include "crypto/secret.h"
+#include "store/curl_library.h"
 
 namespace respaldo::store {
 
@@ -34,7 +34,7 @@ constexpr int kAnswered = EREMOTEIO;               // of an Error(io): the serve
 constexpr std::uint64_t kWorthAsking = 64U << 10;  // bytes of a body before which to ask for leave, if at all
 
 struct CloseHandle {
-  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+  void operator()(CURL* handle) const { curl().easy_cleanup(handle); }
 };
 using Handle = std::unique_ptr<CURL, CloseHandle>;
 // A handle of libcurl, which keeps its connection, and that connection's socket.
@@ -56,27 +56,27 @@ std::uint64_t bytes_under_way(int socket) {
   return socket >= 0 && ::ioctl(socket, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
 }
 struct FreeList {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+  void operator()(curl_slist* list) const { curl().slist_free_all(list); }
 };
 using List = std::unique_ptr<curl_slist, FreeList>;
 
 void start_curl() {
-  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  static const CURLcode code = curl().global_init(CURL_GLOBAL_DEFAULT);
   if (code != CURLE_OK)
-    throw Error(ErrorKind::io, fmt::format("libcurl does not start: {}", curl_easy_strerror(code)));
+    throw Error(ErrorKind::io, fmt::format("libcurl does not start: {}", curl().easy_strerror(code)));
 }
 
 template <class Value>
 void set(CURL* handle, CURLoption option, Value value) {
-  const CURLcode code = curl_easy_setopt(handle, option, value);
+  const CURLcode code = curl().easy_setopt(handle, option, value);
   if (code == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
   if (code != CURLE_OK)
     throw Error(ErrorKind::internal, fmt::format("libcurl refuses option {}: {}", static_cast<int>(option),
-                                                 curl_easy_strerror(code)));
+                                                 curl().easy_strerror(code)));
 }
 
 void append(List& list, const std::string& line) {
-  curl_slist* longer = curl_slist_append(list.get(), line.c_str());
+  curl_slist* longer = curl().slist_append(list.get(), line.c_str());
   if (longer == nullptr) throw std::bad_alloc();
   (void)list.release();
   list.reset(longer);
@@ -130,7 +130,7 @@ class Transfer {
     if (begun_) return;
     begun_ = true;
     long status = 0;
-    curl_easy_getinfo(handle_, CURLINFO_RESPONSE_CODE, &status);
+    curl().easy_getinfo(handle_, CURLINFO_RESPONSE_CODE, &status);
     answer_.status = static_cast<int>(status);
     if (!answer_.success()) {
       wanted_ = kFailureText;
@@ -232,7 +232,7 @@ class Transfer {
     const std::size_t before = answer_.body.size(), after = before + bytes.size();
     if (after > answer_.body.capacity()) {
       curl_off_t claimed = -1;
-      curl_easy_getinfo(handle_, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &claimed);
+      curl().easy_getinfo(handle_, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &claimed);
       std::uint64_t room = 2 * after;
       if (before == 0 && claimed > 0)
         room = std::min<std::uint64_t>(static_cast<std::uint64_t>(claimed), kFirstRoom);
@@ -348,7 +348,7 @@ struct HttpClient::Impl {
   void prepare(const Line& line, const HttpRequest& request, Transfer& transfer, char* error_text,
                List& headers) {
     CURL* const handle = line.handle.get();
-    curl_easy_reset(handle);  // keeps connections
+    curl().easy_reset(handle);  // keeps connections
     set(handle, CURLOPT_ERRORBUFFER, error_text);
     set(handle, CURLOPT_NOSIGNAL, 1L);
     set(handle, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -417,7 +417,7 @@ struct HttpClient::Impl {
   }
 
   [[noreturn]] void fail(CURLcode code, const Transfer& transfer, const char* error_text) {
-    std::string text = error_text[0] != 0 ? error_text : curl_easy_strerror(code);
+    std::string text = error_text[0] != 0 ? error_text : curl().easy_strerror(code);
     if (text.size() > 300) text.resize(300);
     if (transfer.stalled())
       throw Error(ErrorKind::io,
@@ -463,7 +463,7 @@ HttpAnswer HttpClient::perform(const HttpRequest& request) {
     Impl& impl;
     Line line;
   } lease(*impl_, tidying);
-  if (!lease.line.handle) lease.line.handle.reset(curl_easy_init());
+  if (!lease.line.handle) lease.line.handle.reset(curl().easy_init());
   CURL* const handle = lease.line.handle.get();
   if (handle == nullptr) throw std::bad_alloc();
 
@@ -472,7 +472,7 @@ HttpAnswer HttpClient::perform(const HttpRequest& request) {
   Transfer transfer(request, impl_->options, lease.line, tidying);
   transfer.answer().origin = impl_->origin;
   impl_->prepare(lease.line, request, transfer, error_text, headers);
-  const CURLcode code = curl_easy_perform(handle);
+  const CURLcode code = curl().easy_perform(handle);
   if (transfer.failure()) std::rethrow_exception(transfer.failure());
   if (code == CURLE_ABORTED_BY_CALLBACK && !tidying && impl_->options.stop.stop_requested()) throw Cancelled();
   if (code != CURLE_OK && !transfer.has_enough()) {
@@ -483,7 +483,7 @@ HttpAnswer HttpClient::perform(const HttpRequest& request) {
   if (!transfer.headers_ended()) throw cut_short(transfer.answer());
   transfer.begin_body();  // when there was none
   curl_off_t pause = 0;
-  curl_easy_getinfo(handle, CURLINFO_RETRY_AFTER, &pause);
+  curl().easy_getinfo(handle, CURLINFO_RETRY_AFTER, &pause);
   const int status = transfer.answer().status;
   if (pause > 0 && (status == 429 || status == 503)) {
     const auto longest = impl_->options.longest_hold;
@@ -491,7 +491,7 @@ HttpAnswer HttpClient::perform(const HttpRequest& request) {
     std::lock_guard lock(impl_->mutex);
     impl_->hold_until = std::max(impl_->hold_until, Clock::now() + asked);
   }
-  curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, nullptr);
+  curl().easy_setopt(handle, CURLOPT_ERRORBUFFER, nullptr);
   return std::move(transfer.answer());
 }
 

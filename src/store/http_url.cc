@@ -1,6 +1,5 @@
 #include "store/http_url.h"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 
 #include <charconv>
@@ -8,20 +7,21 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "store/curl_library.h"
 
 namespace respaldo::store {
 
 namespace {
 
 struct FreeUrl {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+  void operator()(CURLU* url) const { curl().url_cleanup(url); }
 };
 
 // Absent when the address has no such part.
 std::optional<std::string> part_of(CURLU* url, CURLUPart part, unsigned flags = 0) {
   char* text = nullptr;
-  if (curl_url_get(url, part, &text, flags) != CURLUE_OK) return std::nullopt;
-  const std::unique_ptr<char, decltype(&curl_free)> owned(text, &curl_free);
+  if (curl().url_get(url, part, &text, flags) != CURLUE_OK) return std::nullopt;
+  const std::unique_ptr<char, decltype(curl().free)> owned(text, curl().free);
   return std::string(text);
 }
 
@@ -37,10 +37,10 @@ HttpUrl parse_http_url(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) bad_url("it has a zero byte");
   if (!text.starts_with("http://") && !text.starts_with("https://"))
     bad_url("it begins neither with http:// nor with https://");
-  const std::unique_ptr<CURLU, FreeUrl> url(curl_url());
+  const std::unique_ptr<CURLU, FreeUrl> url(curl().url());
   if (!url) throw std::bad_alloc();
-  const CURLUcode code = curl_url_set(url.get(), CURLUPART_URL, std::string(text).c_str(), CURLU_PATH_AS_IS);
-  if (code != CURLUE_OK) bad_url(curl_url_strerror(code));
+  const CURLUcode code = curl().url_set(url.get(), CURLUPART_URL, std::string(text).c_str(), CURLU_PATH_AS_IS);
+  if (code != CURLUE_OK) bad_url(curl().url_strerror(code));
   HttpUrl parsed;
   parsed.tls = text.starts_with("https");
   parsed.host = part_of(url.get(), CURLUPART_HOST).value_or("");

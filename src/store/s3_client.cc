@@ -1,6 +1,5 @@
 #include "store/s3_client.h"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "base/printable.h"
 #include "crypto/base64.h"
 #include "crypto/crypto.h"
+#include "store/curl_library.h"
 
 namespace respaldo::store {
 
@@ -149,7 +149,7 @@ namespace {
 
 // How far our clock is from the server's, in words.
 std::string skew_of(const HttpAnswer& answer) {
-  const std::time_t theirs = curl_getdate(std::string(answer.header("date")).c_str(), nullptr);
+  const std::time_t theirs = curl().getdate(std::string(answer.header("date")).c_str(), nullptr);
   if (theirs <= 0) return "set this machine's clock";
   const double minutes = std::difftime(std::time(nullptr), theirs) / 60;
   return fmt::format("set this machine's clock: it is {:.0f} minutes {} the server's", std::abs(minutes),
