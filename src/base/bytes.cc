@@ -25,7 +25,7 @@ constexpr bool kKeep = false;
 constexpr bool kKeep = true;
 #endif
 constexpr std::size_t kSmallest = 128U << 10;  // malloc keeps smaller ones itself
-constexpr std::size_t kLargest = 16U << 20;
+constexpr std::size_t kLargest = 24U << 20;  // a pack of the usual size and the blob that filled it
 
 std::size_t most_idle() {
   return std::size_t{std::clamp(std::thread::hardware_concurrency(), 2U, 4U)} * (32U << 20);

@@ -68,12 +68,13 @@ TEST(Bytes, large_ones_are_used_again) {
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // nothing is kept from sanitizers
 TEST(Bytes, a_kept_one_is_the_same_memory) {
-  constexpr std::size_t kSize = 3U << 20;
-  {
-    Bytes bytes(kSize);
-    bytes.data()[kSize / 2] = 0x5a;
+  for (const std::size_t size : {std::size_t{3} << 20, (std::size_t{16} << 20) + 700'000}) {  // a pack's
+    {
+      Bytes bytes(size);
+      bytes.data()[size / 2] = 0x5a;
+    }
+    EXPECT_EQ(Bytes(size).data()[size / 2], 0x5a) << size;  // fresh memory is zero
   }
-  EXPECT_EQ(Bytes(kSize).data()[kSize / 2], 0x5a);  // fresh memory is zero
 }
 
 TEST(Bytes, not_many_are_kept) {

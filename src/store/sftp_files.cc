@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::uint32_t kWritingMode = 0600, kFinalMode = 0400, kFolderMode = 0700;
 constexpr std::uint64_t kReadWindow = 4U << 20;    // bytes of one file on their way to us: they lie in memory
-constexpr std::uint64_t kWriteWindow = 32U << 20;  // from us: the line's buffers are what bounds them
 constexpr std::size_t kFoldersAtOnce = 128;  // open on the server, when it does not tell how many may be
 constexpr std::size_t kMostFoldersAtOnce = 320;  // all of a repository
 constexpr std::size_t kPages = 2, kPagesOfLeading = 4, kPagesOfLong = 16;  // of a folder, asked for at once
@@ -113,14 +112,21 @@ void close_quietly(Session& session, const std::string& handle) {
 
 bool write_and_close(Session& session, const std::string& handle, const std::string& path,
                      std::span<const ByteView> parts) {
-  std::deque<std::pair<std::future<Answer>, std::size_t>> sent;
+  struct Write {
+    std::future<Answer> answer;
+    std::size_t length;
+    std::uint64_t under_way;  // with itself
+  };
+  std::deque<Write> sent;
   std::uint64_t under_way = 0, offset = 0, total = 0;
   for (const ByteView part : parts) total += part.size();
   std::optional<StatusAnswer> failed;
   const auto settle_one = [&] {
-    const StatusAnswer status = parse_status(sent.front().first.get());
+    const Answer answer = sent.front().answer.get();
+    const StatusAnswer status = parse_status(answer);
     if (status.status != Status::ok && !failed) failed = status;
-    under_way -= sent.front().second;
+    session.pace().wrote(sent.front().under_way, answer.latency);
+    under_way -= sent.front().length;
     sent.pop_front();
   };
   for (ByteView part : parts)
@@ -128,11 +134,11 @@ bool write_and_close(Session& session, const std::string& handle, const std::str
       const std::size_t length = std::min<std::size_t>(part.size(), session.bounds().write);
       Request request = on_handle(PacketType::write, handle);
       request.u64(offset).text(as_text(part.first(length)));
-      sent.emplace_back(session.send(std::move(request)), length);
       under_way += length;
+      sent.push_back({session.send(std::move(request)), length, under_way});
       offset += length;
       part = part.subspan(length);
-      while (under_way > kWriteWindow) settle_one();
+      while (under_way > session.pace().window()) settle_one();
     }
   // The server takes requests in order: these wait for nobody.
   Request mode = on_handle(PacketType::fsetstat, handle);

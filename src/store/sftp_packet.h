@@ -2,6 +2,7 @@
 // file PROTOCOL, section 4). What a server answers is foreign: every number is checked before it is used.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -95,6 +96,7 @@ struct Answer {
   PacketType type = PacketType::status;
   std::uint32_t number = 0;
   Bytes body;
+  std::chrono::nanoseconds latency{};  // since its request was handed over; the session knows
 };
 
 // A packet of the server never has more bytes than this.

@@ -102,7 +102,12 @@ struct Session::Impl {
   std::mutex writing;
   std::mutex mutex;  // of what follows
   std::condition_variable changed;
-  std::unordered_map<std::uint32_t, std::promise<Answer>> awaited;
+  struct Awaited {
+    std::promise<Answer> answer;
+    Clock::time_point since = Clock::now();
+  };
+  std::unordered_map<std::uint32_t, Awaited> awaited;
+  Pace pace;
   std::uint32_t next_number = 1;
   bool greeted = false;  // `abilities` and `limits` stand
   std::optional<Error> death;
@@ -243,7 +248,7 @@ struct Session::Impl {
     {
       std::lock_guard lock(mutex);
       // Nobody waits for it before he needs it.
-      if (tells) limits = awaited[kLimitsNumber].get_future();
+      if (tells) limits = awaited[kLimitsNumber].answer.get_future();
       greeted = true;
     }
     changed.notify_all();
@@ -306,7 +311,7 @@ struct Session::Impl {
         while (auto packet = framer.next()) deliver(parse_answer(std::move(*packet)));
         if (farewell) {
           const auto now = Clock::now();
-          if (until == Clock::time_point()) until = now + (options.ends_by_itself ? kShortFarewell : kFarewell);
+          if (until == Clock::time_point()) until = now + farewell_time();
           if (open && now < until) continue;
           const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
               std::max(until - now, Clock::duration()));
@@ -324,6 +329,11 @@ struct Session::Impl {
       die(lost(error.what()));
     }
   }
+  // From a server that is further away no farewell comes in that time.
+  std::chrono::milliseconds farewell_time() const {
+    if (!options.ends_by_itself) return kFarewell;
+    return pace.least_latency() > kShortFarewell ? 0ms : kShortFarewell;
+  }
   bool is_waiting() {
     std::lock_guard lock(mutex);
     return !awaited.empty();
@@ -333,14 +343,16 @@ struct Session::Impl {
     const auto found = awaited.find(answer.number);
     if (found == awaited.end())
       throw Error(ErrorKind::corrupt, "the SFTP server answered what it was not asked");
-    std::promise<Answer> promise = std::move(found->second);
+    std::promise<Answer> promise = std::move(found->second.answer);
+    answer.latency = Clock::now() - found->second.since;
     awaited.erase(found);
     lock.unlock();
+    pace.answered(answer.latency);
     promise.set_value(std::move(answer));
   }
   void die(const Error& why) {
     child->kill(SIGKILL);  // whoever writes to it is woken by that, too
-    std::unordered_map<std::uint32_t, std::promise<Answer>> left;
+    std::unordered_map<std::uint32_t, Awaited> left;
     {
       std::lock_guard lock(mutex);
       death = why;
@@ -348,8 +360,8 @@ struct Session::Impl {
     }
     changed.notify_all();
     // One for each: whoever catches it adds context.
-    for (auto& [number, promise] : left)
-      promise.set_exception(cancelled ? std::make_exception_ptr(Cancelled()) : std::make_exception_ptr(why));
+    for (auto& [number, one] : left)
+      one.answer.set_exception(cancelled ? std::make_exception_ptr(Cancelled()) : std::make_exception_ptr(why));
   }
   [[noreturn]] void throw_death() const {
     if (cancelled) throw Cancelled();
@@ -421,6 +433,8 @@ const Bounds& Session::bounds() const {
   return impl_->bounds;
 }
 
+Pace& Session::pace() { return impl_->pace; }
+
 bool Session::alive() const {
   std::lock_guard lock(impl_->mutex);
   return !impl_->death;
@@ -437,7 +451,7 @@ std::future<Answer> Session::send(Request request) {
     if (impl_->awaited.empty()) impl_->moved();
     do number = impl_->next_number++;
     while (number == kLimitsNumber || impl_->awaited.contains(number));
-    answer = impl_->awaited[number].get_future();
+    answer = impl_->awaited[number].answer.get_future();
   }
   std::lock_guard lock(impl_->writing);
   impl_->write_packet(request.packet(number));

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "store/sftp_pace.h"
 #include "store/sftp_packet.h"
 
 namespace respaldo::store::sftp {
@@ -78,6 +79,8 @@ class Session {
   // sent.
   std::future<Answer> send(Request request);
   Answer ask(Request request) { return send(std::move(request)).get(); }
+  // Knows of all answers; of writes it is told by whoever sends them.
+  Pace& pace();
 
  private:
   struct Impl;
