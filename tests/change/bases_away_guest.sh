@@ -4,7 +4,7 @@ set -- $DISKS
 quiet pvcreate -q "$1" "$2" >/dev/null
 quiet vgcreate -q vg "$1" "$2" >/dev/null
 quiet lvcreate -q -L 32M -n home vg "$1" >/dev/null
-"$RESPALDO" -q init
+quick_init
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 backup() { "$RESPALDO" --json backup vg/home --cow 16M "$@" >/run/saved 2>/run/events || { cat /run/events; fail "backup $*"; }; }

@@ -7,7 +7,7 @@ quiet lvcreate -q -L 256M -n thick vg >/dev/null
 lvcreate -q -L 400M -T vg/pool >/dev/null 2>&1
 lvcreate -q -V 256M -T vg/pool -n thin >/dev/null 2>&1
 mkdir -p /run/mnt
-"$RESPALDO" -q init
+quick_init
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 # backup LV WORDS...: leaves the result in /run/LV.json.

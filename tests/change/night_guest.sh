@@ -13,7 +13,7 @@ lvcreate -qqy -n volume -L ${SIZE}M thick
 lvcreate -qqy -L $((SIZE + 512))M --poolmetadatasize 64M -T thin/pool
 lvcreate -qqy -V ${SIZE}M -T thin/pool -n volume
 mkdir -p /run/mnt
-"$RESPALDO" -q init
+quick_init
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 # timed NAME COMMAND...: its milliseconds are in $took.

@@ -21,3 +21,6 @@ quiet() {
 
 # refused COMMAND...: succeeds when the command fails.
 refused() { ! "$@"; }
+
+# A repository whose key costs little: what costs is a guest's time, not what is tested. live_guest.sh and bad_days_guest.sh have init itself.
+quick_init() { "${QUICK_REPOSITORY:?}" "${1:-$RESPALDO_REPOSITORY}"; }

@@ -34,5 +34,5 @@ function(harness_test name limit)
   math(EXPR guest_limit "${limit} - 20")
   add_test(NAME kernel.${name} COMMAND ${ARGN})
   set_tests_properties(kernel.${name} PROPERTIES LABELS kernel TIMEOUT ${limit} ENVIRONMENT
-    "RESPALDO=$<TARGET_FILE:respaldo>;RESPALDO_XSTATE_SHIM=$<TARGET_FILE:xstate_shim>;GUEST_LIMIT=${guest_limit}")
+    "RESPALDO=$<TARGET_FILE:respaldo>;RESPALDO_XSTATE_SHIM=$<TARGET_FILE:xstate_shim>;QUICK_REPOSITORY=$<TARGET_FILE:quick_repository>;GUEST_LIMIT=${guest_limit}")
 endfunction()

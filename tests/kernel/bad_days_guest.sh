@@ -18,7 +18,7 @@ head -c 2M /dev/urandom >/run/m/the-bad-one
 sync
 block=$(filefrag -e -b4096 /run/m/the-bad-one | awk '$1 == "0:" { sub(/\.\..*/, "", $4); print $4 }')
 umount /run/m
-"$RESPALDO" init
+quick_init
 expect 0 "$RESPALDO" backup $V
 echo 3 >/proc/sys/vm/drop_caches
 # The volume begins at 1 MiB: block 256 of the disk.

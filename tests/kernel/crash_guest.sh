@@ -3,7 +3,7 @@
 vgcreate -qq vg0 $DISKS
 lvcreate -qq -n root -L 16M vg0
 mke2fs -q -t ext4 /dev/vg0/root
-"$RESPALDO" init
+quick_init
 lvcreate -qq -s -n by-hand -L 4M --addtag respaldo_manual vg0/root # nobody's leftover
 dies_at() {
   export RESPALDO_CRASH_AT="$1"

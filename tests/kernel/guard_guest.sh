@@ -8,7 +8,7 @@ mkdir -p /run/m
 mount -o noatime /dev/vg0/root /run/m
 head -c 60M /dev/urandom >/run/m/data
 sync
-"$RESPALDO" init
+quick_init
 # has_room: the backup's snapshot has room for one more MiB, with the metadata that comes with it. What it must not wait for
 # in vain: from 90 % of the store on the guard extends it, however slowly it fills; below that there is room.
 has_room() {

@@ -8,7 +8,7 @@ mkdir -p /run/m
 mount -o noatime /dev/$V /run/m
 cp -a /usr/share/common-licenses /usr/lib/x86_64-linux-gnu/perl-base /run/m/
 i=0; while [ $i -lt 12 ]; do head -c $((i * 39731)) /dev/urandom >/run/m/file$i; ln /run/m/file$i /run/m/link$i; i=$((i + 1)); done
-"$RESPALDO" init
+quick_init
 
 # The reference: the filesystem frozen. Of its first block the time of the last write differs at each freeze.
 sync

@@ -10,7 +10,7 @@ export RESPALDO_REPOSITORY=/run/r/repo
 vgcreate -qq vg0 $2
 lvcreate -qqy -n root -L 40M vg0
 head -c 40M /dev/urandom >/dev/vg0/root
-"$RESPALDO" init
+quick_init
 sync
 
 # Written pages stay in memory until somebody syncs.

@@ -81,7 +81,7 @@ umount /run/m
 expect 21 "$RESPALDO" snapshot merge vg-a.b/before --yes
 says "overflowed"
 expect 0 "$RESPALDO" snapshot remove vg-a.b/before --yes
-"$RESPALDO" init
+quick_init
 hold "snapshot open" "$RESPALDO" backup $V
 expect 11 "$RESPALDO" snapshot merge "$(lvs --noheadings -o vg_name,lv_name -S 'lv_name=~respaldo_' --separator / vg-a.b | tr -d ' ')" --yes
 says "belongs to a backup that runs"

@@ -60,7 +60,7 @@ kill -TERM $held
 release
 [ $status = 130 ]
 is $N lv_active "" && is $N lv_skip_activation "skip activation"
-"$RESPALDO" -q init
+quick_init
 "$RESPALDO" -q backup $V --keep-base --cow 8M
 [ "$(bases)" = 2 ]
 "$RESPALDO" -q base remove "vg-a.b/$(lvs --noheadings -o lv_name,lv_tags vg-a.b | grep respaldo_base_ | grep -v move | awk '{ print $1 }')" --yes

@@ -15,7 +15,7 @@ else
   vgcreate -qq vg0 $1
   lvcreate -qq -n root -L 16M vg0
   mke2fs -q -t ext4 /dev/vg0/root
-  "$RESPALDO" init
+  quick_init
   sync
   touch "$OUT/made"
 fi

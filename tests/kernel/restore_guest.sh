@@ -14,7 +14,7 @@ cp -a /usr/share/common-licenses /run/m/
 head -c 12M /dev/urandom >/run/m/noise
 sync
 python3 "${HARNESS%/harness}/files/manifest.py" /run/m >/run/saved.files
-"$RESPALDO" init
+quick_init
 expect 0 "$RESPALDO" backup $V
 
 # Made where it is told to be, with identical files and a clean filesystem.

@@ -8,7 +8,7 @@ mount -o noatime /dev/vg0/thin /run/m
 cp -a /usr/share/common-licenses /run/m/
 head -c 12M /dev/urandom >/run/m/big
 sync
-"$RESPALDO" init
+quick_init
 python3 "${HARNESS%/harness}/files/manifest.py" /run/m >before.files
 hold "snapshot open" "$RESPALDO" backup vg0/thin
 lvs -a -o name,attr,tags vg0

@@ -9,7 +9,7 @@ mount /dev/vg0/xfs /run/m
 python3 "$HARNESS/../files/populate.py" /run/m 2
 umount /run/m
 vgchange -qq -an vg0
-"$RESPALDO" -r "$OUT/repo" init
+quick_init "$OUT/repo"
 before=$(wc -l </proc/mounts)
 
 for signal in KILL TERM; do
