@@ -22,5 +22,5 @@ quiet() {
 # refused COMMAND...: succeeds when the command fails.
 refused() { ! "$@"; }
 
-# A repository whose key costs little: what costs is a guest's time, not what is tested. live_guest.sh and bad_days_guest.sh have init itself.
+# A repository whose key costs little: what costs is a guest's time, not what is tested. bad_days_guest.sh has init itself.
 quick_init() { "${QUICK_REPOSITORY:?}" "${1:-$RESPALDO_REPOSITORY}"; }

@@ -88,7 +88,7 @@ lvcreate -qq -n vault -L 32M vg-a.b
 mke2fs -q -t ext4 /dev/vg-a.b/vault
 mkdir -p /run/vault
 mount /dev/vg-a.b/vault /run/vault
-expect 0 "$RESPALDO" -r /run/vault/repo init
+quick_init /run/vault/repo
 expect 0 "$RESPALDO" -r /run/vault/repo backup --dry-run vg-a.b/other
 says "same disk as vg-a.b/other"
 umount /run/vault
