@@ -8,17 +8,18 @@
 
 namespace respaldo::os {
 
-Library::Library(const char* file) : file_(file), handle_(::dlopen(file, RTLD_NOW | RTLD_LOCAL)) {
+Library::Library(const char* file, const char* package)
+    : file_(file), package_(package), handle_(::dlopen(file, RTLD_NOW | RTLD_LOCAL)) {
   if (handle_ == nullptr)
     throw Error(ErrorKind::unsupported, fmt::format("{} cannot be loaded: {}", file_, printable(::dlerror())),
-                "install the library");
+                fmt::format("install it, or again: Debian's package is {}", package_));
 }
 
 void* Library::symbol(const char* name) const {
   void* const found = ::dlsym(handle_, name);
   if (found == nullptr)
     throw Error(ErrorKind::unsupported, fmt::format("{} has no {}: is it of an older version?", file_, name),
-                "install a newer one");
+                fmt::format("install a newer one: Debian's package is {}", package_));
   return found;
 }
 

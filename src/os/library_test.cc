@@ -20,13 +20,13 @@ std::string why_not(const auto& body) {
 }
 
 TEST(Library, calls_what_it_found) {
-  const Library maths("libm.so.6");
+  const Library maths("libm.so.6", "libc6");
   EXPECT_EQ(maths.function<double (*)(double)>("floor")(2.5), 2);
 }
 
 TEST(Library, names_what_is_missing) {
-  EXPECT_THAT(why_not([] { Library("libnobody.so.7"); }), HasSubstr("libnobody.so.7 cannot be loaded"));
-  EXPECT_THAT(why_not([] { (void)Library("libm.so.6").function<void (*)()>("nobody"); }),
+  EXPECT_THAT(why_not([] { Library("libnobody.so.7", "libnobody7"); }), HasSubstr("libnobody.so.7 cannot be loaded"));
+  EXPECT_THAT(why_not([] { (void)Library("libm.so.6", "libc6").function<void (*)()>("nobody"); }),
               HasSubstr("libm.so.6 has no nobody"));
 }
 

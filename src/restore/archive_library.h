@@ -11,7 +11,7 @@ namespace respaldo::restore {
 #define RESPALDO_FUNCTION(name) \
   decltype(&::archive_##name) name = library.function<decltype(&::archive_##name)>("archive_" #name)
 struct ArchiveLibrary {
-  os::Library library{"libarchive.so.13"};
+  os::Library library{"libarchive.so.13", "libarchive13"};
   RESPALDO_FUNCTION(entry_acl_add_entry);
   RESPALDO_FUNCTION(entry_free);
   RESPALDO_FUNCTION(entry_hardlink);

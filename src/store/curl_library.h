@@ -1,4 +1,4 @@
-// libcurl, loaded when the first repository over HTTP is opened. Internal to the room.
+// libcurl, loaded when the first address of one over HTTP is read. Internal to the room.
 #pragma once
 
 #include <curl/curl.h>
@@ -9,7 +9,7 @@ namespace respaldo::store {
 
 #define RESPALDO_FUNCTION(name) decltype(&::curl_##name) name = library.function<decltype(&::curl_##name)>("curl_" #name)
 struct CurlLibrary {
-  os::Library library{"libcurl.so.4"};
+  os::Library library{"libcurl.so.4", "libcurl4"};
   RESPALDO_FUNCTION(easy_cleanup);
   RESPALDO_FUNCTION(easy_getinfo);
   RESPALDO_FUNCTION(easy_init);

@@ -24,7 +24,7 @@ struct HttpUrl {
 };
 
 // http and https alone, without query and fragment; Error(usage), which never repeats the text (it may hold a
-// password).
+// password). Error(unsupported) where there is no libcurl.
 HttpUrl parse_http_url(std::string_view text);
 
 // For one part of a path or of a query: everything but unreserved characters (RFC 3986 section 2.3) becomes

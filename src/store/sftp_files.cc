@@ -116,6 +116,7 @@ bool write_and_close(Session& session, const std::string& handle, const std::str
     std::future<Answer> answer;
     std::size_t length;
     std::uint64_t under_way;  // with itself
+    bool may_settle() const { return answer.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
   };
   std::deque<Write> sent;
   std::uint64_t under_way = 0, offset = 0, total = 0;
@@ -125,12 +126,15 @@ bool write_and_close(Session& session, const std::string& handle, const std::str
     const Answer answer = sent.front().answer.get();
     const StatusAnswer status = parse_status(answer);
     if (status.status != Status::ok && !failed) failed = status;
-    session.pace().wrote(sent.front().under_way, answer.latency);
+    if (status.status == Status::ok) session.pace().wrote(sent.front().length, sent.front().under_way, answer.latency);
     under_way -= sent.front().length;
     sent.pop_front();
   };
+  // Who works on several requests at once gets all of them.
+  const bool paced = session.abilities().in_order;
   for (ByteView part : parts)
     while (!part.empty() && !failed) {
+      while (!sent.empty() && sent.front().may_settle()) settle_one();
       const std::size_t length = std::min<std::size_t>(part.size(), session.bounds().write);
       Request request = on_handle(PacketType::write, handle);
       request.u64(offset).text(as_text(part.first(length)));
@@ -138,7 +142,7 @@ bool write_and_close(Session& session, const std::string& handle, const std::str
       sent.push_back({session.send(std::move(request)), length, under_way});
       offset += length;
       part = part.subspan(length);
-      while (under_way > session.pace().window()) settle_one();
+      while (under_way > (paced ? session.pace().window() : Pace::kMost)) settle_one();
     }
   // The server takes requests in order: these wait for nobody.
   Request mode = on_handle(PacketType::fsetstat, handle);

@@ -1,6 +1,7 @@
 #include "store/sftp_pace.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace respaldo::store::sftp {
 
@@ -18,24 +19,31 @@ double seconds(std::chrono::nanoseconds time) {
 
 }  // namespace
 
+double Pace::least() const {
+  return least_ == 0 || least_before_ == 0 ? std::max(least_, least_before_) : std::min(least_, least_before_);
+}
+
 void Pace::answered(std::chrono::nanoseconds latency) {
   std::lock_guard lock(mutex_);
   least_ = least_ == 0 ? seconds(latency) : std::min(least_, seconds(latency));
 }
 
-void Pace::wrote(std::uint64_t under_way, std::chrono::nanoseconds latency) {
+void Pace::wrote(std::uint64_t length, std::uint64_t under_way, std::chrono::nanoseconds latency) {
   std::lock_guard lock(mutex_);
   rate_ = std::max(rate_ * kForget, static_cast<double>(under_way) / seconds(latency));
+  if ((written_ += length) < kLately) return;
+  written_ = 0;
+  least_before_ = std::exchange(least_, 0);
 }
 
 std::chrono::nanoseconds Pace::least_latency() const {
   std::lock_guard lock(mutex_);
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(least_));
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(least()));
 }
 
 std::uint64_t Pace::window() const {
   std::lock_guard lock(mutex_);
-  return static_cast<std::uint64_t>(std::min(kSpare + kGain * least_ * rate_, static_cast<double>(kMost)));
+  return static_cast<std::uint64_t>(std::min(kSpare + kGain * least() * rate_, static_cast<double>(kMost)));
 }
 
 }  // namespace respaldo::store::sftp

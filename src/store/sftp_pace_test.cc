@@ -17,7 +17,9 @@ constexpr std::uint64_t kWrite = 255U << 10, kPack = 17U << 20;
 // later.
 class Line {
  public:
-  Line(double rate, Seconds latency) : rate_(rate), latency_(latency) {}
+  // `pause`: of the writer, behind every forty writes.
+  Line(double rate, Seconds latency, Seconds pause = {}) : rate_(rate), latency_(latency), pause_(pause) {}
+  void become_longer(Seconds latency) { latency_ = latency; }
 
   // One file's writes, as write_and_close() sends them. How long it took.
   Seconds send(Pace& pace, std::uint64_t size) {
@@ -31,11 +33,13 @@ class Line {
       now_ = std::max(now_, first.answered);
       const auto latency = std::chrono::duration_cast<std::chrono::nanoseconds>(first.answered - first.sent);
       pace.answered(latency);
-      pace.wrote(first.under_way, latency);
+      pace.wrote(kWrite, first.under_way, latency);
       under_way -= kWrite;
       sent.pop_front();
     };
     for (std::uint64_t at = 0; at < size; at += kWrite) {
+      if (at / kWrite % 40 == 39) now_ += pause_;
+      while (!sent.empty() && sent.front().answered <= now_) settle_one();
       under_way += kWrite;
       free_ = std::max(free_, now_) + Seconds(static_cast<double>(kWrite) / rate_);
       sent.push_back({now_, free_ + latency_, under_way});
@@ -53,7 +57,8 @@ class Line {
     std::uint64_t under_way;
   };
   const double rate_;
-  const Seconds latency_;
+  Seconds latency_;
+  const Seconds pause_;
   Seconds now_{}, free_{};
   std::uint64_t most_ = 0;
 };
@@ -93,16 +98,33 @@ TEST(SftpPace, a_line_that_became_slower_is_not_filled_up) {
   EXPECT_LT(pace.window(), 2 * Pace::kSpare);
 }
 
+TEST(SftpPace, a_writer_who_pauses_does_not_fill_the_line) {
+  Pace pace;
+  Line line(110e6, 10ms, 50ms);
+  for (int file = 0; file < 10; ++file) line.send(pace, kPack);
+  EXPECT_LE(line.most_under_way(), std::uint64_t{3} << 20);
+}
+
+TEST(SftpPace, a_line_that_became_longer_is_kept_busy_again) {
+  Pace pace;
+  Line line(100e6, 5ms);
+  for (int file = 0; file < 5; ++file) line.send(pace, kPack);
+  line.become_longer(60ms);
+  double last = 0;
+  for (std::uint64_t sent = 0; sent < 3 * Pace::kLately; sent += kPack) last = line.send(pace, kPack) / shortest(100e6, 60ms);
+  EXPECT_LT(last, 1.25);
+}
+
 TEST(SftpPace, knows_bounds) {
   Pace pace;
   EXPECT_EQ(pace.window(), Pace::kSpare);
   EXPECT_EQ(pace.least_latency(), 0ns);
   pace.answered(0ns);  // a clock that stands still
-  pace.wrote(1U << 20, 0ns);
+  pace.wrote(1, 1U << 20, 0ns);
   EXPECT_GE(pace.window(), Pace::kSpare);
   Pace wide;
   wide.answered(1h);
-  wide.wrote(std::uint64_t{1} << 40, 1ns);
+  wide.wrote(1, std::uint64_t{1} << 40, 1ns);
   EXPECT_EQ(wide.window(), Pace::kMost);
   wide.answered(5ms);
   wide.answered(7ms);

@@ -79,7 +79,7 @@ class Session {
   // sent.
   std::future<Answer> send(Request request);
   Answer ask(Request request) { return send(std::move(request)).get(); }
-  // Knows of all answers; of writes it is told by whoever sends them.
+  // Knows of all answers; of writes it is told by whoever sends them, and asks it.
   Pace& pace();
 
  private:

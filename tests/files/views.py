@@ -2,7 +2,7 @@
 """One pass gives image and files: five filesystems written by a real kernel, backed up together, and everything that
 comes back (restore --files, restic restore, export --tar, restic dump) compared with what the kernel showed of them.
 
-FILES=50000 takes that many of the system's own files into each (a thousand by default); with PATIENCE=1500,
+FILES=50000 takes that many of the system's own files into each (2000 by default); with PATIENCE=1500,
 for mke2fs takes minutes to copy them into blocks of 1 KiB.
 """
 import json
@@ -26,7 +26,7 @@ KINDS = {
     "inline": ["-t", "ext4", "-O", "inline_data,^has_journal", "-I", "512"],
 }
 NAMES = list(KINDS)
-FILES = int(os.environ.get("FILES", 1000))
+FILES = int(os.environ.get("FILES", 2000))
 LARGE = FILES > 10000
 BYTES = (2400 if LARGE else 400) * MIB
 

@@ -277,6 +277,14 @@ def handmade(program, originals, folder):
     with_text("very deep lists", lambda text: text[:20] + b"a = " + b"[" * 100000 + text[20:])
 
 
+def make_repository(program, place):
+    """With $QUICK_REPOSITORY its key costs little: each of thousands of runs derives it."""
+    if tool := os.environ.get("QUICK_REPOSITORY"):
+        subprocess.run([tool, place], env=dict(os.environ, RESPALDO_PASSWORD="x"), check=True)
+    else:
+        program([], "-r", place, "init", expect={0})
+
+
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("respaldo")
@@ -289,7 +297,7 @@ def main():
     program = Program(os.path.abspath(given.respaldo), folder)
     try:
         disks, _ = make_images(program, folder)
-        program([], "-r", folder / "backups", "init", expect={0})
+        make_repository(program, folder / "backups")
         if given.disks:
             damaged_rounds(program, given.disks, folder, given.rounds, given.seed)
         else:
