@@ -15,6 +15,10 @@ else
   # The kernel mounts it by itself; without it these are the host's own, and we may be root.
   echo "guest: /dev is the host's" && status=253
 fi
+# Programs start in half the time (see map_ahead.c).
+if [ -n "${MAP_AHEAD:-}" ]; then
+  cp "$MAP_AHEAD" /run/map_ahead.so && export LD_AUDIT=/run/map_ahead.so
+fi
 mkdir -p /run/home /run/lvm /run/lock/lvm /run/lvmsys /run/kernel/lib/modules
 
 # mke2fs leaves inode tables for the kernel to zero when it finds time: a volume that is compared with itself a moment

@@ -162,7 +162,7 @@ class KernelEngine final : public VolumeEngine,
   }
 
   void remove_base(const VolumeName& base, const std::string& uuid) override {
-    const LvRow row = row_of(base);
+    const LvRow row = row_anew(base);
     if (row.uuid != uuid || base_token(row.tags).empty())
       throw Error(ErrorKind::refused, fmt::format("{} is no base", printable(base.str())));
     world_->remove_volume(row.vg, row.vg_uuid, row.uuid, kRemovePatience);
@@ -176,7 +176,7 @@ class KernelEngine final : public VolumeEngine,
   }
   bool is_abandoned(const VolumeName& name) override { return engine::is_abandoned(name, row_of(name).tags); }
   void adopt(const VolumeName& name, const std::string& uuid) override {
-    const LvRow row = row_of(name);
+    const LvRow row = row_anew(name);
     require_same(name, uuid, row.uuid);
     world_->lvm().change(untag_words(row), world_->stop());
   }
@@ -187,7 +187,7 @@ class KernelEngine final : public VolumeEngine,
     return plan_live_merge(*world_, row_of(snapshot));
   }
   MergeOutcome merge(const MergePlan& plan, Progress& progress, const std::stop_token& stop) override {
-    const LvRow row = row_of(plan.snapshot);
+    const LvRow row = row_anew(plan.snapshot);
     require_same(plan.snapshot, plan.uuid, row.uuid);
     return merge_live_snapshot(*world_, row, progress, stop);
   }
@@ -196,12 +196,12 @@ class KernelEngine final : public VolumeEngine,
     return plan_live_move(*world_, row_of(volume), to);
   }
   MoveOutcome move(const MovePlan& plan, Progress& progress, const std::stop_token& stop) override {
-    return move_live_volume(*world_, row_of(plan.volume), plan, progress, stop);
+    return move_live_volume(*world_, row_anew(plan.volume), plan, progress, stop);
   }
-  MovePlan abort_move(const VolumeName& volume) override { return abort_live_move(*world_, row_of(volume)); }
+  MovePlan abort_move(const VolumeName& volume) override { return abort_live_move(*world_, row_anew(volume)); }
 
   bool has_group(const std::string& vg) override {
-    const auto groups = world_->lvm().vgs({}, world_->stop()).rows;
+    const auto groups = world_->lvm().vgs_lately(world_->stop()).rows;
     return std::ranges::any_of(groups, [&](const VgRow& row) { return row.name == vg; });
   }
   std::shared_ptr<void> lock_move(const std::string& source_uuid) override {
@@ -217,7 +217,7 @@ class KernelEngine final : public VolumeEngine,
     activate_live_copy(*world_, row_now(copy), active);
   }
   void remove_copy(const VolumeName& copy, const std::string& source_uuid) override {
-    remove_live_copy(*world_, row_now(copy), source_uuid);
+    remove_live_copy(*world_, row_anew(copy), source_uuid);
   }
   std::unique_ptr<HeldVolume> hold(const VolumeName& source) override {
     return hold_live_volume(open_alone(source, row_now(source), O_RDONLY));
@@ -226,7 +226,7 @@ class KernelEngine final : public VolumeEngine,
     retire_live_volume(*world_, row_now(source), std::move(held), copy_uuid);
   }
   std::optional<Retired> retired(const VolumeName& source) override {
-    return retired_as(row_of(source), world_->lvm().lvs().rows);
+    return retired_as(row_of(source), rows());
   }
   void reinstate(const VolumeName& source) override { reinstate_live_volume(*world_, row_now(source)); }
   void take_over(const VolumeName& copy) override { take_over_live(*world_, row_now(copy)); }
@@ -250,7 +250,7 @@ class KernelEngine final : public VolumeEngine,
   }
 
   void remove_snapshot(const VolumeName& snapshot, const std::string& uuid) override {
-    const LvRow row = row_of(snapshot);
+    const LvRow row = row_anew(snapshot);
     require_same(snapshot, uuid, row.uuid);
     if (!row.is_snapshot())
       throw Error(ErrorKind::refused, fmt::format("{} is not a snapshot", printable(snapshot.str())),
@@ -280,7 +280,10 @@ class KernelEngine final : public VolumeEngine,
   }
 
   std::vector<LvRow> rows() {
-    auto report = world_->lvm().lvs({}, world_->stop());
+    return noting_warnings(world_->lvm().lvs_lately(world_->stop()));
+  }
+  std::vector<LvRow> rows_anew() { return noting_warnings(world_->lvm().lvs({}, world_->stop())); }
+  std::vector<LvRow> noting_warnings(LvmCommand::Report<LvRow> report) {
     for (std::string& warning : report.warnings)
       if (std::ranges::find(lvm_warnings_, warning) == lvm_warnings_.end())
         lvm_warnings_.push_back(std::move(warning));
@@ -288,8 +291,10 @@ class KernelEngine final : public VolumeEngine,
   }
 
   LvRow row_of(const VolumeName& name) { return row_among(name, rows()); }
+  // Of what is to be removed or changed for good.
+  LvRow row_anew(const VolumeName& name) { return row_among(name, rows_anew()); }
   // For steps that nothing stops, since half of them would be worse.
-  LvRow row_now(const VolumeName& name) { return row_among(name, world_->lvm().lvs().rows); }
+  LvRow row_now(const VolumeName& name) { return row_among(name, world_->lvm().lvs_lately().rows); }
   LvRow row_among(const VolumeName& name, std::vector<LvRow> all) const {
     std::optional<LvRow> found;
     for (LvRow& row : all) {

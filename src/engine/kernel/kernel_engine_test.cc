@@ -319,11 +319,10 @@ TEST_F(KernelEngineTest, a_snapshot_by_hand_never_costs_the_one_that_has_its_nam
     volumes(two);
     return os::CommandResult{5, "", "  Logical Volume \"before\" already exists in volume group \"vg0\"\n"};
   });
-  const auto e = engine();
-  EXPECT_EQ(error_of([&] { e->create_snapshot({"vg0", "root"}, "before", {}); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { engine()->create_snapshot({"vg0", "root"}, "before", {}); }).kind(), ErrorKind::refused);
   EXPECT_EQ(machine_->count({"lvm", "lvcreate"}), 0U);
   volumes({{.name = "root"}});  // somebody is quicker
-  EXPECT_EQ(error_of([&] { e->create_snapshot({"vg0", "root"}, "before", {}); }).kind(), ErrorKind::refused);
+  EXPECT_EQ(error_of([&] { engine()->create_snapshot({"vg0", "root"}, "before", {}); }).kind(), ErrorKind::refused);
   EXPECT_EQ(machine_->count({"lvm", "lvcreate"}), 1U);
   EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
 }

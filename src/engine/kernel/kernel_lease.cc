@@ -212,7 +212,11 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
     std::erase_if(found, [&](const auto& base) { return is_base_of_move(base->identity().token) != of_moves; });
     return found;
   }
-  std::vector<LvRow> group_rows() const { return world_->lvm().lvs({snapshot_.name.vg}).rows; }
+  std::vector<LvRow> group_rows() const {
+    std::vector<LvRow> rows = world_->lvm().lvs_lately().rows;
+    std::erase_if(rows, [&](const LvRow& row) { return row.vg != snapshot_.name.vg; });
+    return rows;
+  }
   const LvRow& row_in(const std::vector<LvRow>& rows) const {
     for (const LvRow& row : rows)
       if (row.uuid == snapshot_.lv_uuid && row.vg_uuid == snapshot_.vg_uuid) return row;

@@ -97,6 +97,7 @@ std::shared_ptr<void> lock_live_move(const World& world, const std::string& sour
                                      os::FileLock::Mode::exclusive, O_RDWR | O_CREAT | O_CLOEXEC);
   if (!lock)
     throw Error(ErrorKind::busy, "another `respaldo migrate` of this volume runs", "wait until it has ended");
+  world.lvm().forget();  // whoever had the lock may have changed all
   return std::make_shared<os::FileLock>(std::move(*lock));
 }
 

@@ -66,7 +66,7 @@ std::vector<std::string> World::take_warnings() {
 
 VgRow World::group(const std::string& vg, const std::stop_token& stop) {
   std::optional<VgRow> found;
-  for (VgRow& row : lvm_.vgs({}, stop).rows) {
+  for (VgRow& row : lvm_.vgs_lately(stop).rows) {
     if (row.name != vg) continue;
     if (found)
       throw Error(ErrorKind::refused, fmt::format("two volume groups have the name {}", printable(vg)),

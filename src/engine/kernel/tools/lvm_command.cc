@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <memory>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -191,7 +192,32 @@ LvmCommand::Report<PvRow> LvmCommand::pvs(const std::vector<std::string>& words,
   return result;
 }
 
+template <class Row, class Ask>
+LvmCommand::Report<Row> LvmCommand::lately(std::optional<Recent<Row>>& recent, const Ask& ask) const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (recent && recent->changes == changes_ && std::chrono::steady_clock::now() - recent->came <= kMoment)
+      return recent->report;
+  }
+  const std::uint64_t changes = changes_;
+  Report<Row> report = ask();
+  const std::lock_guard lock(mutex_);
+  recent = Recent<Row>{report, std::chrono::steady_clock::now(), changes};
+  return report;
+}
+
+LvmCommand::Report<LvRow> LvmCommand::lvs_lately(std::stop_token stop) const {
+  return lately(recent_lvs_, [&] { return lvs({}, std::move(stop)); });
+}
+
+LvmCommand::Report<VgRow> LvmCommand::vgs_lately(std::stop_token stop) const {
+  return lately(recent_vgs_, [&] { return vgs({}, std::move(stop)); });
+}
+
 std::string LvmCommand::change(const std::vector<std::string>& words, std::stop_token stop) const {
+  // What is asked while it runs may be from before or after: neither is kept, whether it fails or not.
+  forget();
+  const std::shared_ptr<void> ended(nullptr, [this](void*) { forget(); });
   os::CommandResult result = run(words, true, std::move(stop));
   if (result.exit_code != 0) fail(words, result);
   return std::move(result.out);

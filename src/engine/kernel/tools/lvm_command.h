@@ -2,7 +2,11 @@
 // command, lvm2's complaints as Errors of a kind.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -37,6 +41,14 @@ class LvmCommand {
   Report<VgRow> vgs(const std::vector<std::string>& words = {}, std::stop_token stop = {}) const;
   Report<PvRow> pvs(const std::vector<std::string>& words = {}, std::stop_token stop = {}) const;
 
+  // Everything, as it was a moment ago (kMoment at most) if that was asked for already and nothing has been changed
+  // from here since: each question costs lvm2 a look at every disk. For looking around; what is to be changed, or has
+  // just been waited for, is asked anew. After taking a lock: forget().
+  Report<LvRow> lvs_lately(std::stop_token stop = {}) const;
+  Report<VgRow> vgs_lately(std::stop_token stop = {}) const;
+  void forget() const { ++changes_; }
+  static constexpr std::chrono::milliseconds kMoment{250};
+
   // A command that changes something: {"lvcreate", "-s", ...}. Never killed: past the deadline, or when
   // stopped, it is interrupted, which ends its waiting for a lock but not what it has begun. Returns what it
   // printed.
@@ -52,8 +64,22 @@ class LvmCommand {
   std::string report(std::string_view verb, std::string fields, const std::vector<std::string>& words,
                      std::vector<std::string>& warnings, std::stop_token stop) const;
 
+  // The answer to the last question, and when it came.
+  template <class Row>
+  struct Recent {
+    Report<Row> report;
+    std::chrono::steady_clock::time_point came;
+    std::uint64_t changes = 0;  // changes_ when it was asked
+  };
+  template <class Row, class Ask>
+  Report<Row> lately(std::optional<Recent<Row>>& recent, const Ask& ask) const;
+
   os::CommandRunner& runner_;
   const std::chrono::milliseconds patience_;
+  mutable std::atomic<std::uint64_t> changes_ = 0;  // begun or ended from here, and what forget() counts
+  mutable std::mutex mutex_;
+  mutable std::optional<Recent<LvRow>> recent_lvs_;
+  mutable std::optional<Recent<VgRow>> recent_vgs_;
 };
 
 // lvm2's complaints, as one line: without "WARNING" lines, indentation and repetition.

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "base/error.h"
 #include "testing/replay_runner.h"
 
@@ -36,6 +38,39 @@ TEST_F(LvmCommandTest, reports_are_asked_for_in_bytes_and_json) {
   ASSERT_EQ(report.rows.size(), 1U);
   EXPECT_EQ(report.rows[0].size, 12U);
   EXPECT_THAT(report.warnings, ElementsAre("a PV is missing"));
+}
+
+TEST_F(LvmCommandTest, what_was_asked_for_lately_is_known_until_something_is_changed) {
+  machine_.on({"lvm", "lvs"}, {0, R"({"report":[{"lv":[{"vg_name":"vg0","lv_name":"a"}]}]})", "  WARNING: old\n"});
+  machine_.on({"lvm", "vgs"}, {0, R"({"report":[{"vg":[{"vg_name":"vg0"}]}]})", ""});
+  const auto asked = [&] { return machine_.count({"lvm", "lvs"}); };
+  lvm_.lvs_lately();
+  EXPECT_THAT(lvm_.lvs_lately().warnings, ElementsAre("old"));
+  lvm_.vgs_lately();
+  EXPECT_EQ(asked(), 1U);
+  lvm_.lvs();  // always anew
+  EXPECT_EQ(asked(), 2U);
+  lvm_.forget();
+  lvm_.lvs_lately();
+  EXPECT_EQ(asked(), 3U);
+  // Whether it fails or not; and what is asked while it runs may be half of it.
+  machine_.on({"lvm", "lvcreate"}, [&](const auto&) {
+    lvm_.lvs_lately();
+    return os::CommandResult{5, "", "  no\n"};
+  });
+  EXPECT_THROW(lvm_.change({"lvcreate"}), Error);
+  EXPECT_EQ(asked(), 4U);
+  lvm_.lvs_lately();
+  EXPECT_EQ(asked(), 5U);
+  EXPECT_EQ(machine_.count({"lvm", "vgs"}), 1U);
+}
+
+TEST_F(LvmCommandTest, what_was_asked_for_longer_ago_is_asked_again) {
+  machine_.on({"lvm", "lvs"}, {0, R"({"report":[{"lv":[]}]})", ""});
+  lvm_.lvs_lately();
+  std::this_thread::sleep_for(LvmCommand::kMoment + std::chrono::milliseconds(10));
+  lvm_.lvs_lately();
+  EXPECT_EQ(machine_.count({"lvm", "lvs"}), 2U);
 }
 
 TEST_F(LvmCommandTest, complaints_become_errors_of_a_kind) {
