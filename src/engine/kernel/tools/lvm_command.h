@@ -47,7 +47,7 @@ class LvmCommand {
   Report<LvRow> lvs_lately(std::stop_token stop = {}) const;
   Report<VgRow> vgs_lately(std::stop_token stop = {}) const;
   void forget() const { ++changes_; }
-  static constexpr std::chrono::milliseconds kMoment{250};
+  static constexpr std::chrono::milliseconds kMoment{1000};
 
   // A command that changes something: {"lvcreate", "-s", ...}. Never killed: past the deadline, or when
   // stopped, it is interrupted, which ends its waiting for a lock but not what it has begun. Returns what it
