@@ -3,7 +3,7 @@
  * In a guest of User Mode Linux a page fault costs 150 us or more (the host switches between processes six times), and a
  * program takes hundreds to start. Populating a range costs next to nothing for each page, but UML tells the host of
  * such pages only when it has to look through the range: when its protection changes. So it changes, and changes back.
- * lvm2's commands take half the time, then. Programs do not see any difference.
+ * lvm2's commands take half the time, then.
  *
  * The loader gives an auditor a C library of its own; this one needs none. It sees each object before relocation. */
 #include <elf.h>
@@ -38,8 +38,7 @@ static void map(uintptr_t from, uintptr_t to, int protection) {
 }
 
 static int protection_of(const ElfW(Phdr) * segment) {
-  if (segment->p_flags & PF_W) return PROT_READ | PROT_WRITE;
-  return segment->p_flags & PF_X ? PROT_READ | PROT_EXEC : PROT_READ;
+  return PROT_READ | (segment->p_flags & PF_W ? PROT_WRITE : 0) | (segment->p_flags & PF_X ? PROT_EXEC : 0);
 }
 
 static void map_object(uintptr_t base, uintptr_t bias) {

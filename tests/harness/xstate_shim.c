@@ -1,4 +1,4 @@
-/* Preloaded into linux.uml: makes it run where it would not, and saves it half of what its guests cost.
+/* Preloaded into linux.uml: makes it run where it would not, and saves its guests much of their time.
  *
  * User Mode Linux 6.1 keeps its guests' floating-point state in a buffer of fixed size and hands that to
  * PTRACE_SETREGSET/NT_X86_XSTATE. Kernels from 5.16 on take only the whole state; where that is larger (AMX: about
@@ -11,6 +11,7 @@
  *
  * UML calls ptrace from one thread of one process, so one of each buffer is enough. */
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
@@ -69,7 +70,8 @@ static long bring_up_to_date(struct tracee* tracee) {
 static struct tracee* tracee_of(pid_t pid) {
   struct tracee* const tracee = &tracees[(unsigned)pid % kTracees];
   if (tracee->pid != pid) {
-    if (bring_up_to_date(tracee) != 0 && errno != ESRCH) _exit(1); /* UML would panic, too; this one may have ended */
+    /* It may have ended. Else all end: without their tracer UML's processes would run on, on the host. */
+    if (bring_up_to_date(tracee) != 0 && errno != ESRCH) kill(0, SIGKILL);
     tracee->pid = pid;
     tracee->state = kUnknown;
   }
@@ -129,6 +131,13 @@ long ptrace(enum __ptrace_request request, ...) {
     case PTRACE_SINGLESTEP:
     case PTRACE_SYSEMU:
     case PTRACE_SYSEMU_SINGLESTEP: {
+      struct tracee* const tracee = tracee_of(pid);
+      if (bring_up_to_date(tracee) != 0) return -1;
+      tracee->state = kUnknown;
+      break;
+    }
+    case PTRACE_GETFPREGS: /* parts of the same state */
+    case PTRACE_SETFPREGS: {
       struct tracee* const tracee = tracee_of(pid);
       if (bring_up_to_date(tracee) != 0) return -1;
       tracee->state = kUnknown;

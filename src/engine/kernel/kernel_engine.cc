@@ -91,12 +91,13 @@ class KernelEngine final : public VolumeEngine,
 
   std::vector<VolumeInfo> list() override {
     std::vector<VolumeInfo> all;
-    for (const LvRow& row : rows())
+    for (const LvRow& row : rows_anew())
       if (row.is_public()) all.push_back(info_of(row, world_->dm()));
     return all;
   }
 
-  VolumeInfo find(const VolumeName& name) override { return info_of(row_of(name), world_->dm()); }
+  // Whoever asks may have waited for others, or for a hook.
+  VolumeInfo find(const VolumeName& name) override { return info_of(row_anew(name), world_->dm()); }
 
   std::string vg_config(const std::string& vg) override {
     const os::TemporaryFolder folder;
@@ -211,25 +212,25 @@ class KernelEngine final : public VolumeEngine,
     return live_copies_of(rows(), source_uuid);
   }
   void mark_copy(const VolumeName& copy, const std::string& source_uuid, const std::string& base_token) override {
-    mark_live_copy(*world_, row_now(copy), source_uuid, base_token);
+    mark_live_copy(*world_, row_unstopped(copy), source_uuid, base_token);
   }
   void set_active(const VolumeName& copy, bool active) override {
-    activate_live_copy(*world_, row_now(copy), active);
+    activate_live_copy(*world_, row_unstopped(copy), active);
   }
   void remove_copy(const VolumeName& copy, const std::string& source_uuid) override {
     remove_live_copy(*world_, row_anew(copy), source_uuid);
   }
   std::unique_ptr<HeldVolume> hold(const VolumeName& source) override {
-    return hold_live_volume(open_alone(source, row_now(source), O_RDONLY));
+    return hold_live_volume(open_alone(source, row_unstopped(source), O_RDONLY));
   }
   void retire(const VolumeName& source, std::unique_ptr<HeldVolume> held, const std::string& copy_uuid) override {
-    retire_live_volume(*world_, row_now(source), std::move(held), copy_uuid);
+    retire_live_volume(*world_, row_unstopped(source), std::move(held), copy_uuid);
   }
   std::optional<Retired> retired(const VolumeName& source) override {
     return retired_as(row_of(source), rows());
   }
-  void reinstate(const VolumeName& source) override { reinstate_live_volume(*world_, row_now(source)); }
-  void take_over(const VolumeName& copy) override { take_over_live(*world_, row_now(copy)); }
+  void reinstate(const VolumeName& source) override { reinstate_live_volume(*world_, row_unstopped(source)); }
+  void take_over(const VolumeName& copy) override { take_over_live(*world_, row_unstopped(copy)); }
 
   VolumeName create_snapshot(const VolumeName& origin, const std::string& name,
                              const AcquireOptions& options) override {
@@ -291,10 +292,10 @@ class KernelEngine final : public VolumeEngine,
   }
 
   LvRow row_of(const VolumeName& name) { return row_among(name, rows()); }
-  // Of what is to be removed or changed for good.
+  // For whoever compares it with what was known before, or has no report to go on from.
   LvRow row_anew(const VolumeName& name) { return row_among(name, rows_anew()); }
   // For steps that nothing stops, since half of them would be worse.
-  LvRow row_now(const VolumeName& name) { return row_among(name, world_->lvm().lvs_lately().rows); }
+  LvRow row_unstopped(const VolumeName& name) { return row_among(name, world_->lvm().lvs_lately().rows); }
   LvRow row_among(const VolumeName& name, std::vector<LvRow> all) const {
     std::optional<LvRow> found;
     for (LvRow& row : all) {

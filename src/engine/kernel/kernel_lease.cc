@@ -108,7 +108,7 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
     CowSpace& space = snapshot_.space;
     constexpr std::uint64_t kPlenty = 4;
     const std::uint64_t room = space.vg_free - std::min(space.vg_free, snapshot_.kept_free);
-    if (room / kPlenty < bytes) space.vg_free = world_->group(snapshot_.name.vg, stop).free;
+    if (room / kPlenty < bytes) space.vg_free = world_->group_anew(snapshot_.name.vg, stop).free;
     const std::uint64_t more = cow_growth(space, now->size, bytes, snapshot_.kept_free);
     if (more == 0) {
       if (now->size >= largest_cow(space)) return {0, "it is as large as can ever be used"};
@@ -212,11 +212,8 @@ class KernelLease final : public SnapshotLease, public BaseKeeper {
     std::erase_if(found, [&](const auto& base) { return is_base_of_move(base->identity().token) != of_moves; });
     return found;
   }
-  std::vector<LvRow> group_rows() const {
-    std::vector<LvRow> rows = world_->lvm().lvs_lately().rows;
-    std::erase_if(rows, [&](const LvRow& row) { return row.vg != snapshot_.name.vg; });
-    return rows;
-  }
+  // Anew, and no other group's trouble may keep a backup from its end.
+  std::vector<LvRow> group_rows() const { return world_->lvm().lvs({snapshot_.name.vg}).rows; }
   const LvRow& row_in(const std::vector<LvRow>& rows) const {
     for (const LvRow& row : rows)
       if (row.uuid == snapshot_.lv_uuid && row.vg_uuid == snapshot_.vg_uuid) return row;

@@ -20,6 +20,21 @@ KernelEngineOptions with_defaults(KernelEngineOptions options) {
   return options;
 }
 
+VgRow group_among(const std::string& vg, std::vector<VgRow> rows) {
+  std::optional<VgRow> found;
+  for (VgRow& row : rows) {
+    if (row.name != vg) continue;
+    if (found)
+      throw Error(ErrorKind::refused, fmt::format("two volume groups have the name {}", printable(vg)),
+                  fmt::format("rename one: vgrename {} NEWNAME", row.uuid));
+    found = std::move(row);
+  }
+  if (!found)
+    throw Error(ErrorKind::not_found, fmt::format("there is no volume group {}", printable(vg)),
+                "`vgs` lists them");
+  return *found;
+}
+
 }  // namespace
 
 World::World(KernelEngineOptions options)
@@ -64,19 +79,10 @@ std::vector<std::string> World::take_warnings() {
   return std::exchange(warnings_, {});
 }
 
-VgRow World::group(const std::string& vg, const std::stop_token& stop) {
-  std::optional<VgRow> found;
-  for (VgRow& row : lvm_.vgs_lately(stop).rows) {
-    if (row.name != vg) continue;
-    if (found)
-      throw Error(ErrorKind::refused, fmt::format("two volume groups have the name {}", printable(vg)),
-                  fmt::format("rename one: vgrename {} NEWNAME", row.uuid));
-    found = std::move(row);
-  }
-  if (!found)
-    throw Error(ErrorKind::not_found, fmt::format("there is no volume group {}", printable(vg)),
-                "`vgs` lists them");
-  return *found;
+VgRow World::group(const std::string& vg) const { return group_among(vg, lvm_.vgs_lately(stop()).rows); }
+
+VgRow World::group_anew(const std::string& vg, const std::stop_token& stop) const {
+  return group_among(vg, lvm_.vgs({}, stop).rows);
 }
 
 bool World::remove_volume(const std::string& vg, const std::string& vg_uuid, const std::string& lv_uuid,

@@ -32,9 +32,9 @@ class World {
   void warn(std::string text);
   std::vector<std::string> take_warnings();
 
-  // The group of that name. Error(not_found); Error(refused) when several have it.
-  VgRow group(const std::string& vg) { return group(vg, stop()); }
-  VgRow group(const std::string& vg, const std::stop_token& stop);
+  // The group of that name, as it was lately, or asked for anew. Error(not_found); Error(refused) when several have it.
+  VgRow group(const std::string& vg) const;
+  VgRow group_anew(const std::string& vg, const std::stop_token& stop) const;
   // Removes a volume, whatever its name is by now, and waits until its device is gone. One that is not there
   // is fine: lvm2 does not find it, and it has no device. lvremove is known to race with udev and others who
   // look at a volume: it is tried until `patience` is over. `only_with`: as long as it carries this tag, which lvm2

@@ -175,14 +175,18 @@ std::string LvmCommand::report(std::string_view verb, std::string fields,
 LvmCommand::Report<LvRow> LvmCommand::lvs(const std::vector<std::string>& words, std::stop_token stop) const {
   std::vector<std::string> all = {"-a"};
   all.insert(all.end(), words.begin(), words.end());
+  const std::uint64_t changes = changes_;
   Report<LvRow> result;
   result.rows = parse_lvs(report("lvs", lvs_fields(), all, result.warnings, std::move(stop)));
+  if (words.empty()) keep(recent_lvs_, result, changes);
   return result;
 }
 
 LvmCommand::Report<VgRow> LvmCommand::vgs(const std::vector<std::string>& words, std::stop_token stop) const {
+  const std::uint64_t changes = changes_;
   Report<VgRow> result;
   result.rows = parse_vgs(report("vgs", vgs_fields(), words, result.warnings, std::move(stop)));
+  if (words.empty()) keep(recent_vgs_, result, changes);
   return result;
 }
 
@@ -192,26 +196,27 @@ LvmCommand::Report<PvRow> LvmCommand::pvs(const std::vector<std::string>& words,
   return result;
 }
 
-template <class Row, class Ask>
-LvmCommand::Report<Row> LvmCommand::lately(std::optional<Recent<Row>>& recent, const Ask& ask) const {
-  {
-    const std::lock_guard lock(mutex_);
-    if (recent && recent->changes == changes_ && std::chrono::steady_clock::now() - recent->came <= kMoment)
-      return recent->report;
-  }
-  const std::uint64_t changes = changes_;
-  Report<Row> report = ask();
+template <class Row>
+std::optional<LvmCommand::Report<Row>> LvmCommand::recent(const std::optional<Recent<Row>>& last) const {
   const std::lock_guard lock(mutex_);
-  recent = Recent<Row>{report, std::chrono::steady_clock::now(), changes};
-  return report;
+  if (!last || last->changes != changes_ || std::chrono::steady_clock::now() - last->came > kMoment) return std::nullopt;
+  return last->report;
+}
+
+template <class Row>
+void LvmCommand::keep(std::optional<Recent<Row>>& last, const Report<Row>& report, std::uint64_t changes) const {
+  const std::lock_guard lock(mutex_);
+  last = Recent<Row>{report, std::chrono::steady_clock::now(), changes};
 }
 
 LvmCommand::Report<LvRow> LvmCommand::lvs_lately(std::stop_token stop) const {
-  return lately(recent_lvs_, [&] { return lvs({}, std::move(stop)); });
+  auto known = recent(recent_lvs_);
+  return known ? std::move(*known) : lvs({}, std::move(stop));
 }
 
 LvmCommand::Report<VgRow> LvmCommand::vgs_lately(std::stop_token stop) const {
-  return lately(recent_vgs_, [&] { return vgs({}, std::move(stop)); });
+  auto known = recent(recent_vgs_);
+  return known ? std::move(*known) : vgs({}, std::move(stop));
 }
 
 std::string LvmCommand::change(const std::vector<std::string>& words, std::stop_token stop) const {

@@ -41,9 +41,9 @@ class LvmCommand {
   Report<VgRow> vgs(const std::vector<std::string>& words = {}, std::stop_token stop = {}) const;
   Report<PvRow> pvs(const std::vector<std::string>& words = {}, std::stop_token stop = {}) const;
 
-  // Everything, as it was a moment ago (kMoment at most) if that was asked for already and nothing has been changed
-  // from here since: each question costs lvm2 a look at every disk. For looking around; what is to be changed, or has
-  // just been waited for, is asked anew. After taking a lock: forget().
+  // Everything, as it was told a moment ago (kMoment at most), by lvs() or vgs(), too, if nothing has been changed from here
+  // since: each question costs lvm2 a look at every disk. For the steps that follow a look; whoever has waited, or
+  // compares, asks anew. After taking a lock: forget().
   Report<LvRow> lvs_lately(std::stop_token stop = {}) const;
   Report<VgRow> vgs_lately(std::stop_token stop = {}) const;
   void forget() const { ++changes_; }
@@ -71,8 +71,10 @@ class LvmCommand {
     std::chrono::steady_clock::time_point came;
     std::uint64_t changes = 0;  // changes_ when it was asked
   };
-  template <class Row, class Ask>
-  Report<Row> lately(std::optional<Recent<Row>>& recent, const Ask& ask) const;
+  template <class Row>
+  std::optional<Report<Row>> recent(const std::optional<Recent<Row>>& last) const;
+  template <class Row>
+  void keep(std::optional<Recent<Row>>& last, const Report<Row>& report, std::uint64_t changes) const;
 
   os::CommandRunner& runner_;
   const std::chrono::milliseconds patience_;

@@ -49,6 +49,7 @@ TEST_F(LvmCommandTest, what_was_asked_for_lately_is_known_until_something_is_cha
   lvm_.vgs_lately();
   EXPECT_EQ(asked(), 1U);
   lvm_.lvs();  // always anew
+  lvm_.lvs_lately();
   EXPECT_EQ(asked(), 2U);
   lvm_.forget();
   lvm_.lvs_lately();
