@@ -3,7 +3,7 @@ export RESPALDO_PASSWORD=endtoend
 pvcreate -qq /dev/ubda
 vgcreate -qq vg0 /dev/ubda
 lvcreate -qq -L 700m -n xfs vg0
-mkfs.xfs -q /dev/vg0/xfs
+unaudited mkfs.xfs -q /dev/vg0/xfs
 mkdir -p /run/m
 mount /dev/vg0/xfs /run/m
 python3 "$HARNESS/../files/populate.py" /run/m 2
