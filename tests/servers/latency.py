@@ -2,7 +2,8 @@
 
 What does not depend on the machine is always required: how many requests `list` and `ls` of a warm cache make (rest alone), and how
 many packs the restore of one file reads beyond the trees. Times are printed, and with RESPALDO_RATIOS=1 required: a backup of a volume that is four
-fifths full of this machine's files takes at most 1.5 times as long as into a folder, list and ls less than half a second. On a quiet machine, for each of the three stores:
+fifths full of this machine's files takes at most 1.5 times as long as into a folder, list and ls less than half a second. On a quiet machine,
+for each of the three stores:
   RESPALDO_RATIOS=1 SIZE=2048 ROUNDS=3 CEPH_BYTES=12G python3 latency.py s3"""
 import re
 import statistics

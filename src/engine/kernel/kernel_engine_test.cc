@@ -361,6 +361,21 @@ TEST_F(KernelEngineTest, a_snapshot_by_hand_that_cannot_be_opened_goes) {
   EXPECT_EQ(machine_->count({"lvm", "lvremove", "-S", "lv_uuid=" + uuid_of("before"), "vg0"}), 1U);
 }
 
+TEST_F(KernelEngineTest, what_is_looked_for_or_removed_is_not_what_was_there_a_moment_ago) {
+  volumes({{.name = "root"}, {.name = "before", .role = "public,snapshot", .tags = "respaldo_manual", .origin = "root"}});
+  machine_->on({"lvm", "lvremove"}, {0, "", ""});
+  const auto e = engine();
+  EXPECT_EQ(e->list().size(), 2U);
+  volumes({{.name = "other"}});
+  EXPECT_EQ(error_of([&] { e->remove_snapshot({"vg0", "before"}, uuid_of("before")); }).kind(), ErrorKind::not_found);
+  EXPECT_EQ(machine_->count({"lvm", "lvremove"}), 0U);
+  volumes({{.name = "root"}});
+  EXPECT_EQ(e->find({"vg0", "root"}).name.lv, "root");
+  volumes({{.name = "other"}});
+  EXPECT_EQ(error_of([&] { e->find({"vg0", "root"}); }).kind(), ErrorKind::not_found);
+  EXPECT_EQ(e->list().size(), 1U);
+}
+
 TEST_F(KernelEngineTest, only_snapshots_are_removed_by_hand) {
   volumes({{.name = "root"},
            {.name = "alive", .role = "public,snapshot", .tags = owner_tag(true), .origin = "root"}});
