@@ -178,7 +178,9 @@ TEST_F(Layers, a_stop_request_ends_the_wait_and_allows_one_attempt_after) {
 TEST_F(Layers, a_store_that_was_given_up_costs_no_second_wait) {
   RetryOptions options{.first = 1ms, .longest = 4ms, .total = 60ms, .first_contact = 60ms};
   std::atomic<int> looks = 0;
-  control_->before = [&](const char* what, const Handle&) { looks += std::string_view(what) == "stat"; };
+  control_->before = [&](const char* what, const Handle& handle) {
+    looks += std::string_view(what) == "stat" && handle.type == FileType::config;
+  };
   control_->fail_next = 1'000'000;
   const auto store = with_prefetched_entrance(with_retries(far(), options));
   const auto said = [&] {

@@ -37,7 +37,9 @@ class Prefetching final : public Forward {
       for (const Handle& handle : {kConfig, kSettings})
         files_.emplace(handle, std::async(std::launch::async, [this, handle] { return found(handle); }));
       files_.emplace(kSettingsSidecar, std::async(std::launch::async, [this, settings = files_.at(kSettings)] {
-                       return settings.get().absent ? found(kSettingsSidecar) : File();
+                       const bool may_be_there = !is_absent(kSettingsSidecar);
+                       if (!settings.get().absent) return File();
+                       return may_be_there ? found(kSettingsSidecar) : File{nullptr, true};
                      }));
       keys_ = std::async(std::launch::async, [this] { return all_keys(); });
     } catch (const std::system_error&) {
@@ -177,6 +179,13 @@ class Prefetching final : public Forward {
     gone.swap(listings_);
   }
 
+  bool is_absent(const Handle& handle) {
+    try {
+      return !below_->stat(handle);
+    } catch (const std::exception&) {
+      return false;
+    }
+  }
   File found(const Handle& handle) {
     try {
       return {std::make_shared<const Bytes>(below_->load_all(handle, kLongest)), false};

@@ -189,9 +189,11 @@ class SftpBackend final : public Backend {
   Bytes load_all(const Handle& handle, std::uint64_t limit) override {
     const std::string path = path_of(handle);
     const auto session = pool_.lease();
-    const OpenFile file(*session, handle, path);
+    // Most repositories have none, and what cannot be opened costs others a round trip: Session::open.
+    if (handle.type == FileType::parity_settings && !stat_path(*session, path)) throw missing(handle, path);
+    OpenFile file(*session, handle, path, kFirstRead);
     if (handle.type == FileType::config) has_seen_config_ = true;
-    return whole(*session, file.handle, path, handle, limit);
+    return whole(file, path, handle, limit);
   }
 
   std::optional<FileInfo> stat(const Handle& handle) override {
@@ -376,12 +378,16 @@ class SftpBackend final : public Backend {
   }
 
   struct OpenFile {
-    OpenFile(Session& s, const Handle& object, const std::string& path) : session(s) {
+    // With so many of its first bytes on their way.
+    OpenFile(Session& s, const Handle& object, const std::string& path, std::uint32_t first = 0) : session(s) {
       try {
-        handle = open_to_read(s, path);
+        if (first == 0)
+          handle = open_to_read(s, path);
+        else
+          opened(open_to_read(s, path, first));
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::not_found) throw;
-        throw Error(ErrorKind::not_found, fmt::format("{} is missing ({})", object.str(), printable(path)));
+        throw missing(object, path);
       }
     }
     ~OpenFile() {
@@ -392,9 +398,18 @@ class SftpBackend final : public Backend {
       }
     }
     OpenFile(const OpenFile&) = delete;
+    void opened(Opened with) {
+      handle = std::move(with.handle);
+      start = std::move(with.start);
+      attributes = std::move(with.attributes);
+    }
     Session& session;
     std::string handle;
+    std::future<Answer> start, attributes;
   };
+  static Error missing(const Handle& object, const std::string& path) {
+    return Error(ErrorKind::not_found, fmt::format("{} is missing ({})", object.str(), printable(path)));
+  }
 
   std::unique_ptr<Session> connect(std::size_t number, std::stop_token stop) {
     const bool may_ask = options_.interactive && number == 0 && !options_.stop.stop_requested();
@@ -472,24 +487,21 @@ class SftpBackend final : public Backend {
       if (parse_status(made[i].get()).status != Status::ok) make_folder(session, paths[i]);
   }
 
-  static Bytes whole(Session& session, const std::string& file, const std::string& path, const Handle& handle,
-                     std::uint64_t limit) {
+  static Bytes whole(OpenFile& file, const std::string& path, const Handle& handle, std::uint64_t limit) {
     // Most objects are small: their bytes come with their size.
-    Request first(PacketType::read);
-    auto start = session.send(std::move(first.text(file).u64(0).u32(kFirstRead)));
-    const std::uint64_t size = size_of_open(session, file, path);
+    const std::uint64_t size = size_in(file.attributes.get(), path);
     if (size > limit)
       throw Error(ErrorKind::corrupt,
                   fmt::format("{} has {} bytes, more than can be right", handle.str(), size));
     Bytes bytes(size);
     std::size_t got = 0;
-    const Answer answer = start.get();
+    const Answer answer = file.start.get();
     if (answer.type == PacketType::data) {
       const ByteView data = parse_data(answer);
       got = std::min<std::size_t>(data.size(), size);
       if (got > 0) std::memcpy(bytes.data(), data.data(), got);
     }
-    if (got < size) got += read_range(session, file, path, got, bytes.span().subspan(got));
+    if (got < size) got += read_range(file.session, file.handle, path, got, bytes.span().subspan(got));
     if (got != size) throw too_short(handle, got, 0, size);
     return bytes;
   }
@@ -500,8 +512,8 @@ class SftpBackend final : public Backend {
   }
   static void require_read_back(Session& session, const std::string& path, const Handle& handle,
                                 std::span<const ByteView> parts) {
-    const OpenFile file(session, handle, path);
-    if (!equals(whole(session, file.handle, path, handle, size_of(parts) + 1), parts))
+    OpenFile file(session, handle, path, kFirstRead);
+    if (!equals(whole(file, path, handle, size_of(parts) + 1), parts))
       throw Error(ErrorKind::io, fmt::format("{} did not read back as it was written", handle.str()),
                   "the disk there, or the way to it, fails: copy the repository to another one");
   }

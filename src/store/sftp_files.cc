@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <filesystem>
+#include <iterator>
 
 #include "base/printable.h"
 #include "base/units.h"
@@ -31,14 +32,17 @@ Request on_path(PacketType type, const std::string& path) {
 }
 Request on_handle(PacketType type, const std::string& handle) { return on_path(type, handle); }
 
-std::future<Answer> begin_open(Session& session, const std::string& path, std::uint32_t flags) {
+Request opening(const std::string& path, std::uint32_t flags) {
   Request request = on_path(PacketType::open, path);
   request.u32(flags);
   if (flags & kWrite)
     request.permissions(kWritingMode);
   else
     request.no_attributes();
-  return session.send(std::move(request));
+  return request;
+}
+std::future<Answer> begin_open(Session& session, const std::string& path, std::uint32_t flags) {
+  return session.send(opening(path, flags));
 }
 std::string end_open(const Answer& answer, std::string_view what, const std::string& path) {
   if (answer.type == PacketType::status) throw status_error(parse_status(answer), what, path);
@@ -105,6 +109,23 @@ std::string open_new(Session& session, const std::string& path) {
 }
 std::string open_to_read(Session& session, const std::string& path) {
   return end_open(begin_open(session, path, kRead).get(), "opening", path);
+}
+Opened open_to_read(Session& session, const std::string& path, std::uint32_t length) {
+  const auto first = [length](const std::string& handle) {
+    std::vector<Request> requests;
+    requests.push_back(std::move(on_handle(PacketType::read, handle).u64(0).u32(length)));
+    requests.push_back(on_handle(PacketType::fstat, handle));
+    return requests;
+  };
+  Opening begun = session.open(opening(path, kRead), first);
+  const Answer answer = begun.answer.get();
+  if (answer.type == PacketType::status) throw status_error(parse_status(answer), "opening", path);
+  Opened opened{session.handle_of(answer, begun), {}, {}};
+  if (begun.next.empty())
+    for (Request& request : first(opened.handle)) begun.next.push_back(session.send(std::move(request)));
+  opened.start = std::move(begun.next[0]);
+  opened.attributes = std::move(begun.next[1]);
+  return opened;
 }
 void close_quietly(Session& session, const std::string& handle) {
   static_cast<void>(session.send(on_handle(PacketType::close, handle)));
@@ -208,7 +229,10 @@ std::size_t read_range(Session& session, const std::string& handle, const std::s
 }
 
 std::uint64_t size_of_open(Session& session, const std::string& handle, const std::string& path) {
-  const Answer answer = session.ask(on_handle(PacketType::fstat, handle));
+  return size_in(session.ask(on_handle(PacketType::fstat, handle)), path);
+}
+
+std::uint64_t size_in(const Answer& answer, const std::string& path) {
   if (answer.type == PacketType::status) throw status_error(parse_status(answer), "looking at", path);
   const Attributes attributes = parse_attributes(answer);
   if (!attributes.size)
@@ -231,19 +255,27 @@ std::size_t list_folders(
   struct Task {
     std::size_t group;
     const std::string* folder;
-    std::deque<std::future<Answer>> asked{};  // to open it, or its next pages
-    std::string handle{};                     // once it is open
+    Opening opening{};
+    std::deque<std::future<Answer>> asked{};  // once it is open: its next pages
+    std::string handle{};
     bool is_long = false;
   };
   std::vector<std::pair<std::size_t, const std::string*>> folders;
   for (std::size_t group = 0; group < groups.size(); ++group)
     for (const std::string& folder : groups[group]) folders.emplace_back(group, &folder);
   std::deque<Task> tasks;  // in the order in which they were asked for: the answers come so
+  const auto leads = [&](const Task& task) { return task.group + 1 < groups.size(); };
+  // What is read first of a folder lies behind what was read first of those before it.
+  const auto first_pages = [&](const Task& task) { return leads(task) ? kPagesOfLeading : kPages; };
+  const auto open_folder = [&](Task& task) {
+    task.opening = session.open(on_path(PacketType::opendir, *task.folder), [&](const std::string& handle) {
+      return std::vector<Request>(first_pages(task), on_handle(PacketType::readdir, handle));
+    });
+  };
   const auto ask_for_pages = [&](Task& task, std::size_t count) {
     while (task.asked.size() < count)
       task.asked.push_back(session.send(on_handle(PacketType::readdir, task.handle)));
   };
-  const auto leads = [&](const Task& task) { return task.group + 1 < groups.size(); };
   std::size_t next = 0, at_once = kFoldersAtOnce, in_order = groups.size();
   if (folders.size() > at_once)
     if (const std::uint64_t handles = session.bounds().handles; handles != 0)
@@ -252,12 +284,12 @@ std::size_t list_folders(
   while (next < folders.size() || !tasks.empty()) {
     for (; next < folders.size() && tasks.size() < at_once; ++next) {
       tasks.push_back({folders[next].first, folders[next].second});
-      tasks.back().asked.push_back(session.send(on_path(PacketType::opendir, *folders[next].second)));
+      open_folder(tasks.back());
     }
     Task task = std::move(tasks.front());
     tasks.pop_front();
-    const Answer answer = task.asked.front().get();
-    task.asked.pop_front();
+    const Answer answer = task.handle.empty() ? task.opening.answer.get() : task.asked.front().get();
+    if (!task.handle.empty()) task.asked.pop_front();
     if (answer.type == PacketType::status) {
       if (!task.handle.empty()) close_quietly(session, task.handle);
       const StatusAnswer status = parse_status(answer);
@@ -266,9 +298,17 @@ std::size_t list_folders(
       continue;
     }
     if (task.handle.empty()) {
-      task.handle = parse_handle(answer);
-      // What is read first of it lies behind what was read first of those before it.
-      ask_for_pages(task, leads(task) ? kPagesOfLeading : kPages);
+      task.handle = session.handle_of(answer, task.opening);
+      if (!task.opening.expected.empty() && task.opening.next.empty()) {
+        // Somewhere in it, or for another folder that was expected here. Anew: nothing is expected any more.
+        close_quietly(session, std::exchange(task.handle, {}));
+        open_folder(task);
+        in_order = std::min(in_order, task.group + 1);
+        tasks.push_back(std::move(task));
+        continue;
+      }
+      std::ranges::move(task.opening.next, std::back_inserter(task.asked));
+      ask_for_pages(task, first_pages(task));
     } else {
       const std::vector<Name> names = parse_names(answer);
       if ((entries += names.size() + 1) > kMostEntries)

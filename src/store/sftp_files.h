@@ -25,6 +25,12 @@ std::string open_new(Session& session, const std::string& path);
 std::future<Answer> begin_open_new(Session& session, const std::string& path);
 std::string end_open_new(const Answer& answer, const std::string& path);
 std::string open_to_read(Session& session, const std::string& path);
+// With its first bytes, up to `length`, and its attributes: size_in() waits for these.
+struct Opened {
+  std::string handle;
+  std::future<Answer> start, attributes;
+};
+Opened open_to_read(Session& session, const std::string& path, std::uint32_t length);
 void close_quietly(Session& session, const std::string& handle);
 
 // Writes all, makes the file read-only, flushes it, and closes it. False when the server cannot flush;
@@ -35,6 +41,7 @@ bool write_and_close(Session& session, const std::string& handle, const std::str
 std::size_t read_range(Session& session, const std::string& handle, const std::string& path,
                        std::uint64_t offset, MutableBytes out);
 std::uint64_t size_of_open(Session& session, const std::string& handle, const std::string& path);
+std::uint64_t size_in(const Answer& attributes, const std::string& path);
 std::optional<Attributes> stat_path(Session& session, const std::string& path);
 // All entries of the folders, side by side; those that are not there have none. The folders of a group may be listed
 // when those of the groups before it are: returns how many groups, one at least, were listed each after the one

@@ -79,6 +79,7 @@ Reader reader_of(const Answer& answer, PacketType type, std::string_view what) {
 }  // namespace
 
 Request::Request(PacketType type) : bytes_(9, '\0') { bytes_[4] = static_cast<char>(type); }
+PacketType Request::type() const { return static_cast<PacketType>(bytes_[4]); }
 Request Request::extended(std::string_view name) {
   Request request(PacketType::extended);
   request.text(name);

@@ -58,6 +58,7 @@ inline constexpr std::uint32_t kRead = 1, kWrite = 2, kCreate = 8, kTruncate = 1
 class Request {
  public:
   explicit Request(PacketType type);
+  PacketType type() const;
   static Request extended(std::string_view name);
   Request& u32(std::uint32_t value);
   Request& u64(std::uint64_t value);

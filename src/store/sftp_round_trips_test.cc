@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <set>
 
 #include "os/file.h"
@@ -200,6 +201,102 @@ while head := sys.stdin.buffer.read(4):
         EXPECT_TRUE(backend->is_permanent(error)) << error.what();
       }
     }
+}
+
+// Between us and the server. With a TYPE, no answer passes before a request of that type was seen; with a FOLDER, somebody
+// else opened it first.
+constexpr char kBetween[] = R"(import os, struct, subprocess, sys, threading
+kind, value = sys.argv[1:3]
+server = subprocess.Popen(['/usr/lib/openssh/sftp-server'] + sys.argv[3:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+seen = threading.Event()
+OTHER = 0xfffffff0
+def packet(stream):
+    head = stream.read(4)
+    return stream.read(struct.unpack('>I', head)[0]) if head else b''
+def back():
+    if kind == 'type' and not seen.wait(20):
+        os._exit(3)
+    while body := packet(server.stdout):
+        if body[1:5] != struct.pack('>I', OTHER):
+            sys.stdout.buffer.write(struct.pack('>I', len(body)) + body)
+            sys.stdout.buffer.flush()
+    os._exit(0)
+threading.Thread(target=back, daemon=True).start()
+def pass_on(body):
+    server.stdin.write(struct.pack('>I', len(body)) + body)
+    server.stdin.flush()
+while body := packet(sys.stdin.buffer):
+    pass_on(body)
+    if kind == 'type' and body[0] == int(value):
+        seen.set()
+    if kind == 'folder' and body[0] == 1:
+        pass_on(bytes([11]) + struct.pack('>II', OTHER, len(value)) + value.encode())
+)";
+
+class SftpHandles : public SftpRoundTrips {
+ protected:
+  void SetUp() override {
+    std::ofstream(program()) << kBetween;
+    const auto backend = open();
+    backend->create();
+    save(*backend, {FileType::config, ""}, "the configuration");
+    for (unsigned i = 0; i < 700; ++i) std::ofstream(root() / "snapshots" / name_of(i)) << i;
+    save(*backend, {FileType::index, name_of(7)}, "an index");
+  }
+  std::unique_ptr<Backend> open_through(const std::string& words) {
+    StoreOptions options;
+    options.extended["sftp.command"] = fmt::format("python3 '{}' {}", program().native(), words);
+    options.connections = 1;
+    return open_sftp("host:" + root().native(), options);
+  }
+  static std::string config_of(Backend& backend) {
+    return std::string(as_text(backend.load_all({FileType::config, ""})));
+  }
+
+ private:
+  os::Path program() const { return folder_.path() / "between.py"; }
+};
+
+TEST_F(SftpHandles, what_is_opened_is_read_in_one_round_trip) {
+  constexpr int kReaddir = 12, kRead = 5;
+  EXPECT_THAT(open_through(fmt::format("type {}", kReaddir))->list(FileType::snapshot), SizeIs(700));
+  EXPECT_EQ(config_of(*open_through(fmt::format("type {}", kRead))), "the configuration");
+  const auto backend = open_through(fmt::format("type {}", kRead));
+  // Beside each other, and what is often not there among them.
+  auto listed = std::async(std::launch::async, [&] { return backend->list(FileType::index); });
+  auto settings = std::async(std::launch::async, [&] { return backend->load_all({FileType::parity_settings, ""}); });
+  EXPECT_EQ(config_of(*backend), "the configuration");
+  EXPECT_THAT(listed.get(), SizeIs(1));
+  EXPECT_THROW(settings.get(), Error);
+}
+
+TEST_F(SftpHandles, a_handle_that_is_another_than_was_expected_gives_nothing_wrong) {
+  // A server of another kind, or whose handles are somebody else's already: of a folder, whose entries were not ours.
+  for (const std::string words : {"", "-P limits"}) {
+    const auto backend = open_through(fmt::format("folder '{}' {}", (root() / "snapshots").native(), words));
+    constexpr FileType kTypes[] = {FileType::index, FileType::snapshot};
+    const auto together = backend->list_together(kTypes);
+    ASSERT_TRUE(together);
+    EXPECT_EQ(names(together->at(0)), std::set{name_of(7)});
+    EXPECT_THAT(together->at(1), SizeIs(700));
+    EXPECT_EQ(config_of(*backend), "the configuration");
+  }
+  const auto backend = open_through(fmt::format("folder '{}'", (root() / "config").native()));  // which is none
+  EXPECT_EQ(config_of(*backend), "the configuration");
+  EXPECT_THAT(backend->list(FileType::snapshot), SizeIs(700));
+}
+
+TEST_F(SftpHandles, what_cannot_be_opened_spoils_nothing) {
+  std::filesystem::remove(root() / "locks");
+  const auto backend = open();
+  EXPECT_THAT(backend->list(FileType::lock), IsEmpty());
+  EXPECT_EQ(config_of(*backend), "the configuration");
+  EXPECT_THAT(backend->list(FileType::snapshot), SizeIs(700));
+  std::filesystem::remove(root() / "config");
+  const auto another = open();
+  auto listed = std::async(std::launch::async, [&] { return another->list(FileType::snapshot); });
+  EXPECT_THROW(config_of(*another), Error);
+  EXPECT_THAT(listed.get(), SizeIs(700));
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/endian.h"
 #include "base/printable.h"
 #include "os/child_process.h"
 #include "os/process.h"
@@ -99,7 +100,9 @@ struct Session::Impl {
   os::UniqueFd wake;
   std::atomic<bool> farewell{false}, cancelled{false};
   std::atomic<Clock::rep> progress{0};  // when a byte went either way
-  std::mutex writing;
+  std::mutex writing;                // of these two, and taken before the other one
+  std::uint32_t opened = 0;          // files and folders, if all of them could be
+  bool closes = false;               // one of them, at least, was closed
   std::mutex mutex;  // of what follows
   std::condition_variable changed;
   struct Awaited {
@@ -375,6 +378,33 @@ struct Session::Impl {
     return ConnectionLost(fmt::format("the connection to {} is lost: {}", options.place, cause));
   }
 
+  // A number, and the answer to it.
+  std::pair<std::uint32_t, std::future<Answer>> await() {
+    std::lock_guard lock(mutex);
+    if (cancelled) throw Cancelled();
+    if (death) throw_death();
+    // The stall is counted from the first that waits.
+    if (awaited.empty()) moved();
+    std::uint32_t number = 0;
+    do number = next_number++;
+    while (number == kLimitsNumber || awaited.contains(number));
+    return {number, awaited[number].answer.get_future()};
+  }
+  // These with `writing`.
+  void write(Request& request, std::uint32_t number) {
+    if (request.type() == PacketType::open || request.type() == PacketType::opendir) ++opened;
+    if (request.type() == PacketType::close) closes = true;
+    write_packet(request.packet(number));
+  }
+  std::string next_handle() {
+    {
+      std::lock_guard lock(mutex);
+      if (closes || (greeted && !abilities.in_order)) return {};
+    }
+    Be32 handle;
+    handle.set(opened);
+    return {reinterpret_cast<const char*>(handle.bytes), sizeof handle.bytes};
+  }
   void write_packet(std::string_view packet) {
     while (!packet.empty()) {
       const ssize_t n = os::write_quietly(child->in.get(), packet);
@@ -441,21 +471,31 @@ bool Session::alive() const {
 }
 
 std::future<Answer> Session::send(Request request) {
-  std::future<Answer> answer;
-  std::uint32_t number = 0;
-  {
-    std::lock_guard lock(impl_->mutex);
-    if (impl_->cancelled) throw Cancelled();
-    if (impl_->death) impl_->throw_death();
-    // The stall is counted from the first that waits.
-    if (impl_->awaited.empty()) impl_->moved();
-    do number = impl_->next_number++;
-    while (number == kLimitsNumber || impl_->awaited.contains(number));
-    answer = impl_->awaited[number].answer.get_future();
-  }
+  auto [number, answer] = impl_->await();
   std::lock_guard lock(impl_->writing);
-  impl_->write_packet(request.packet(number));
-  return answer;
+  impl_->write(request, number);
+  return std::move(answer);
+}
+
+Opening Session::open(Request request, const std::function<std::vector<Request>(const std::string& handle)>& next) {
+  Opening opening;
+  std::lock_guard lock(impl_->writing);
+  opening.expected = impl_->next_handle();
+  const auto write = [&](Request& one) {
+    auto [number, answer] = impl_->await();
+    impl_->write(one, number);
+    return std::move(answer);
+  };
+  opening.answer = write(request);
+  if (opening.expected.empty()) return opening;
+  for (Request& one : next(opening.expected)) opening.next.push_back(write(one));
+  return opening;
+}
+
+std::string Session::handle_of(const Answer& answer, Opening& opening) const {
+  std::string handle = parse_handle(answer);
+  if (handle != opening.expected || !abilities().in_order) opening.next.clear();
+  return handle;
 }
 
 }  // namespace respaldo::store::sftp

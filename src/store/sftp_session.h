@@ -53,6 +53,13 @@ struct Bounds {
   std::uint64_t handles = 0;                          // open at once; 0: not told
 };
 
+// Something that is being opened, and what was asked of it with the same words, before its handle is known.
+struct Opening {
+  std::future<Answer> answer;
+  std::vector<std::future<Answer>> next;  // counts when it was opened under `expected`
+  std::string expected;                   // a handle; empty: `next` was not asked
+};
+
 // Thread-safe.
 class Session {
  public:
@@ -79,6 +86,13 @@ class Session {
   // sent.
   std::future<Answer> send(Request request);
   Answer ask(Request request) { return send(std::move(request)).get(); }
+  // Opens a file or folder, and asks `next` of it in the same round trip, while the handle that OpenSSH's server will give
+  // it is known: it counts them from 0, until one is closed (sftp-server.c, handle_new). One that cannot be opened makes
+  // all that are expected later wrong: what may well be missing is looked for with STAT first.
+  Opening open(Request request, const std::function<std::vector<Request>(const std::string& handle)>& next);
+  // The handle; and `next` is emptied when it does not count: then a folder that was expected under another handle may have
+  // been read from already, and is to be opened anew. Error(corrupt). REQUIRES that `answer` has one.
+  std::string handle_of(const Answer& answer, Opening& opening) const;
   // Knows of all answers; of writes it is told by whoever sends them, and asks it.
   Pace& pace();
 
