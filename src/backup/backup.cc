@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <map>
 #include <set>
 #include <thread>
@@ -32,6 +33,8 @@
 namespace respaldo::backup {
 
 namespace {
+
+constexpr std::chrono::seconds kLookCounts{2};  // that the lock was there
 
 view::VolumeFacts gather_facts(const engine::VolumeEngine& engine, const engine::VolumeInfo& info,
                                const engine::VolumeName& name, const engine::SnapshotLease& lease) {
@@ -77,7 +80,7 @@ class Sinks final : public ChunkSink {
 class Run {
  public:
   Run(engine::VolumeEngine& engine, const repo::IndexedRepository& repository, const BackupOptions& options,
-      Progress& progress, const std::function<void()>& still_locked, std::stop_token stop)
+      Progress& progress, const std::function<void(LockLook)>& still_locked, std::stop_token stop)
       : engine_(engine),
         repository_(repository),
         options_(options),
@@ -321,7 +324,7 @@ class Run {
                               options_.on_read_error,
                               [this, &lease = *job.lease] {
                                 guard_.check();
-                                if (repo::now().seconds - started_.seconds > 2) still_locked_();
+                                if (repo::now().seconds - started_.seconds > 2) still_locked_(LockLook::known);
                                 lease.require_valid();
                               },
                               [&job](std::uint64_t offset) { return file_at(job, offset); },
@@ -431,7 +434,11 @@ class Run {
                       summary_.warnings);
     snapshot_.tree = trees.save(jobs_);
     os::throw_if_stopped(stop_);
+    // The lock is looked at beside the last packs and their index: far away it takes a round trip.
+    const auto looked = std::chrono::steady_clock::now();
+    auto locked = std::async([this] { still_locked_(LockLook::asked); });
     savers_->finish();
+    locked.get();
 
     repo::Repository& repository = repository_.repository();
     count_files(counts_, builder_.made(), *parent_folders_);
@@ -448,7 +455,7 @@ class Run {
     if (options_.before_commit && !options_.dry_run) options_.before_commit();
     os::throw_if_stopped(stop_);
     repository.backend().will_save(store::FileType::snapshot);
-    still_locked_();
+    if (std::chrono::steady_clock::now() - looked > kLookCounts) still_locked_(LockLook::asked);
     os::crash_point("before the backup is listed");
     try {
       summary_.id = repo::save_snapshot(repository, snapshot_);
@@ -463,7 +470,7 @@ class Run {
   MeasuredProgress progress_;
   std::vector<repo::NamedSnapshot> known_;
   std::vector<std::string> damaged_;  // told by check
-  const std::function<void()>& still_locked_;
+  const std::function<void(LockLook)>& still_locked_;
   const std::stop_token stop_;
   const repo::Timestamp started_;
   std::unique_ptr<ChunkSavers> savers_;
@@ -486,7 +493,7 @@ class Run {
 
 BackupSummary run_backup(engine::VolumeEngine& engine, const repo::IndexedRepository& repository,
                          const BackupOptions& options, Progress& progress,
-                         const std::function<void()>& still_locked, std::stop_token stop) {
+                         const std::function<void(LockLook)>& still_locked, std::stop_token stop) {
   return Run(engine, repository, options, progress, still_locked, std::move(stop)).run();
 }
 

@@ -89,11 +89,14 @@ class ListingCancelled : public Cancelled {
   }
 };
 
+// `known`: by what is known of it, in no time, as often as one likes. `asked`: by what the store says.
+enum class LockLook { known, asked };
+
 // Runs the whole backup: leases, pass, validity of the snapshots after the last byte, packs, index, object.
-// Nothing is listed when this throws, unless ListingCancelled; once it is, no stop ends the run. The caller holds the repository's lock and gives its `lost` check as
-// `still_locked` (throws when lost).
+// Nothing is listed when this throws, unless ListingCancelled; once it is, no stop ends the run. The caller holds the
+// repository's lock, which `still_locked` looks at, on any thread (throws when it is lost).
 BackupSummary run_backup(engine::VolumeEngine& engine, const repo::IndexedRepository& repository,
                          const BackupOptions& options, Progress& progress,
-                         const std::function<void()>& still_locked, std::stop_token stop);
+                         const std::function<void(LockLook)>& still_locked, std::stop_token stop);
 
 }  // namespace respaldo::backup

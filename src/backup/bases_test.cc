@@ -135,7 +135,7 @@ class Bases : public ::testing::Test {
     show();
   }
   BackupSummary run() {
-    return run_backup(engine_, *indexed(*repository_), options_, progress_, [this] { still_locked_(); }, {});
+    return run_backup(engine_, *indexed(*repository_), options_, progress_, [this](LockLook) { still_locked_(); }, {});
   }
   const view::BaseRecord& facts(const BackupSummary& summary) { return summary.volumes.at(0).base; }
   bool holds(const BackupSummary& summary) {

@@ -102,7 +102,7 @@ class BrokenFilesystem : public ::testing::TestWithParam<std::vector<std::string
     options.writer = small_packs();
     const auto repository = memory_repository();
     SilentProgress progress;
-    const BackupSummary summary = run_backup(engine, *indexed(*repository), options, progress, [] {}, {});
+    const BackupSummary summary = run_backup(engine, *indexed(*repository), options, progress, [](LockLook) {}, {});
     ASSERT_TRUE(summary.id) << what;
     const auto backups = repository->snapshots();
     const auto blobs = indexed(*repository);

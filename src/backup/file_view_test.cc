@@ -55,7 +55,7 @@ class FileViewTest : public ::testing::Test {
     options.quick = quick;
     options.limits = limits_;
     SilentProgress progress;
-    return run_backup(engine, *indexed(*repository_), options, progress, [] {}, {});
+    return run_backup(engine, *indexed(*repository_), options, progress, [](LockLook) {}, {});
   }
   Bytes stored_image() const {
     const auto blobs = indexed(*repository_);

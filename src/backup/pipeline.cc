@@ -107,6 +107,12 @@ struct Shared {
   std::mutex validity_mutex;
   std::atomic<Clock::time_point> next_check{Clock::now()};
   const std::function<void()> require_valid;
+  // One of the workers looks; the others go on meanwhile.
+  void require_valid_at_times() {
+    const Clock::time_point now = Clock::now();
+    Clock::time_point due = next_check.load(std::memory_order_relaxed);
+    if (now >= due && next_check.compare_exchange_strong(due, now + kValidityInterval)) require_valid();
+  }
   const SourceReader reader;
   InOrder results;
   ZeroChunks zeros;
@@ -127,7 +133,7 @@ class Worker {
     while (auto range = shared_.work.next()) {
       os::throw_if_stopped(stop_);
       shared_.results.add(treat(*range));
-      if (Shared::Clock::now() >= shared_.next_check.load(std::memory_order_relaxed)) shared_.require_valid();
+      shared_.require_valid_at_times();
     }
   }
 

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "backup/chunk_map.h"
 #include "backup/cutter.h"
@@ -214,6 +217,22 @@ TEST(Pass, validity_is_asked_after_the_last_byte) {
   Blobs blobs(2);
   pass(*device, blobs, OnReadError::fail, [&] { read_when_asked_last = read; });
   EXPECT_EQ(read_when_asked_last, bytes.size());
+}
+
+TEST(Pass, who_looks_whether_the_snapshot_lives_keeps_nobody_else_waiting) {
+  const Bytes bytes = random_bytes(64 * kMiB, 3);
+  std::atomic<int> reads = 0;
+  const auto device = block::faulty(std::make_shared<block::MemoryDevice>(bytes), [&](Extent) { ++reads; });
+  Blobs blobs(2);
+  int looks = 0, alone = 0;
+  pass(*device, blobs, OnReadError::fail, [&] {
+    if (looks++ != 0) return;
+    const int before = reads;
+    for (int i = 0; i < 2000 && reads < before + 8; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    alone += reads < before + 8;
+  });
+  EXPECT_GE(looks, 2);
+  EXPECT_EQ(alone, 0);
 }
 
 TEST(Pass, stops_when_asked) {

@@ -255,7 +255,7 @@ class World {
   }
 
   backup::BackupSummary save(
-      const backup::BackupOptions& options, const std::function<void()>& still_locked = [] {}) {
+      const backup::BackupOptions& options, const std::function<void(backup::LockLook)>& still_locked = [](backup::LockLook) {}) {
     SilentProgress progress;
     return backup::run_backup(*engine_, *testing::indexed(*repository_), options, progress, still_locked, {});
   }

@@ -382,9 +382,12 @@ app::ExitCode save(app::Context& context, const backup::BackupOptions& plan, Ver
   repo::Repository& repository = context.repository();
   const repo::IndexedRepository indexed(repository,
                                         repository.load_stored_index(context.progress(), context.stop()));
-  const auto still_locked = [&] {
+  const auto still_locked = [&](backup::LockLook look) {
     lock->settle(context.stop());
-    lock->require();
+    if (look == backup::LockLook::asked)
+      lock->require();
+    else
+      lock->require_by_what_is_known();
   };
   backup::BackupSummary summary;
   try {

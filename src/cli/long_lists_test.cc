@@ -49,7 +49,7 @@ class LongList : public ::testing::Test {
     options.volumes = {{"vg0", "root"}};
     options.all_blocks = true;  // the image is then the volume
     options.limits = {.image_ids = image_ids, .least_part_ids = 32, .most_part_ids = 64};
-    return backup::run_backup(engine, *indexed(*repository_), options, progress_, [] {}, {});
+    return backup::run_backup(engine, *indexed(*repository_), options, progress_, [](backup::LockLook) {}, {});
   }
   repo::Snapshot snapshot(const backup::BackupSummary& of) {
     for (const auto& backup : repository_->snapshots())

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <mutex>
 
 #include "base/endian.h"
@@ -41,6 +42,8 @@ struct BlobWriter::Impl {
   std::vector<PackContents> pending;  // stored packs that no index file tells yet
   std::uint64_t pending_blobs = 0;
   std::chrono::steady_clock::time_point last_index = std::chrono::steady_clock::now();
+  std::mutex beginning;
+  std::shared_future<void> index_written;  // last: what writes it uses the others
 
   void add_pack(PackContents pack) {
     std::vector<PackContents> full;
@@ -54,7 +57,17 @@ struct BlobWriter::Impl {
       full.swap(pending);
       pending_blobs = 0;
     }
-    write_index(full);
+    begin_index(std::move(full));
+  }
+  // While others go on: it waits for all packs under way. One at a time, and one that fails fails the run.
+  void begin_index(std::vector<PackContents> packs) {
+    std::lock_guard lock(beginning);
+    if (index_written.valid()) index_written.get();
+    index_written = std::async([this, full = std::move(packs)] { write_index(full); }).share();
+  }
+  void end_index() {
+    std::lock_guard lock(beginning);
+    if (index_written.valid()) index_written.get();
   }
   // An index must never name a pack that a power cut could still take.
   void write_index(const std::vector<PackContents>& packs) {
@@ -206,6 +219,7 @@ void BlobWriter::Lane::close() {
 void BlobWriter::finish() {
   if (impl_->open_lanes != 0) throw Error(ErrorKind::internal, "finish() before every lane was closed");
   store::Backend& backend = impl_->indexed.repository().backend();
+  impl_->end_index();
   if (!impl_->pending.empty()) backend.will_save(store::FileType::index);
   backend.sync();
   impl_->write_index(impl_->pending);

@@ -26,7 +26,7 @@ namespace {
 
 using store::FileType;
 
-constexpr auto kRefresh = std::chrono::minutes(5);
+constexpr auto kLook = std::chrono::seconds(30), kRefresh = std::chrono::seconds(5 * 60);
 constexpr std::int64_t kStaleAfter = 30 * 60, kLostAfter = 20 * 60;  // seconds
 constexpr auto kSettle = std::chrono::milliseconds(200);
 
@@ -137,16 +137,25 @@ struct RepoLock::Impl {
     }
     std::mutex waiting;
     std::condition_variable_any never;
-    for (;;) {
+    for (auto looks = kRefresh / kLook;;) {
       std::unique_lock lock(waiting);
-      never.wait_for(lock, stop, kRefresh, [] { return false; });
+      never.wait_for(lock, stop, kLook, [] { return false; });
       if (stop.stop_requested()) return;
       try {
-        refresh();
+        if (--looks > 0) {
+          look();
+        } else {
+          looks = kRefresh / kLook;
+          refresh();
+        }
       } catch (const std::exception&) {
         // Tried again in five minutes; lost() tells when that has been too long.
       }
     }
+  }
+  void look() {
+    std::lock_guard lock(mutex);
+    if (!name.empty()) is_there();
   }
   void refresh() {
     std::lock_guard lock(mutex);
@@ -303,6 +312,9 @@ void RepoLock::require() {
     std::lock_guard lock(impl_->mutex);
     impl_->is_there();
   }
+  require_by_what_is_known();
+}
+void RepoLock::require_by_what_is_known() const {
   if (impl_->gone)
     throw Error(ErrorKind::busy,
                 "our lock on the repository was removed by somebody else: what we stored may have been pruned since",
@@ -312,6 +324,7 @@ void RepoLock::require() {
     throw Error(ErrorKind::busy, "the lock on the repository could not be refreshed for 20 minutes",
                 "another program may use the repository now; run again");
 }
+void RepoLock::look() { impl_->look(); }
 void RepoLock::refresh() { impl_->refresh(); }
 void RepoLock::release() { impl_->release(); }
 

@@ -34,7 +34,7 @@ class LockNotSaved : public Error {
 // visible before settle().
 enum class Settling { wait, behind };
 
-// Held until released or destroyed; a thread refreshes it every five minutes. When it cannot be refreshed for
+// Held until released or destroyed; a thread looks after it every half a minute, and refreshes it every five. When it cannot be refreshed for
 // 20 minutes, or somebody has removed it, lost() becomes true and writers must stop.
 class RepoLock {
  public:
@@ -46,9 +46,12 @@ class RepoLock {
   // Waits until nobody can have locked at the same moment; Error(busy) when somebody did. Any thread.
   void settle(const std::stop_token& stop);
   bool lost() const;
+  // Error(busy) when it is lost by what is known; asks nobody. Any thread.
+  void require_by_what_is_known() const;
   // Asks the store: Error(busy) when it is lost. Before what it protects becomes visible, or is removed. Any thread.
   void require();
-  // What the thread does every five minutes. Any thread.
+  // What the thread does. Any thread.
+  void look();
   void refresh();
   void release();
 

@@ -220,6 +220,9 @@ TEST_F(Repositories, who_lost_his_lock_learns_it_before_anything_counts) {
   lock->require();
   EXPECT_FALSE(lock->lost());
   EXPECT_EQ(remove_locks(*repository, true), 1U);
+  EXPECT_NO_THROW(lock->require_by_what_is_known()) << "nobody was asked";
+  lock->look();
+  EXPECT_EQ(error_of([&] { lock->require_by_what_is_known(); }).kind(), ErrorKind::busy);
   const Error error = error_of([&] { lock->require(); });
   EXPECT_EQ(error.kind(), ErrorKind::busy);
   EXPECT_THAT(error.what(), HasSubstr("removed by somebody else"));

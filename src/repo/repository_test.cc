@@ -325,6 +325,53 @@ TEST_F(Repositories, damaged_snapshots_are_told_not_hidden) {
   EXPECT_THROW(repository->snapshots(), Error);
 }
 
+TEST_F(Repositories, blobs_go_on_while_an_index_is_written_and_one_that_fails_fails_the_run) {
+  struct Watched : store::Forward {
+    using Forward::Forward;
+    void save(const store::Handle& handle, std::span<const ByteView> parts, store::Durability durability) override {
+      if (handle.type == store::FileType::index) {
+        const int before = packs;
+        for (int i = 0; waits && i < 2000 && packs == before; ++i)
+          std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        alone += waits.exchange(false) && packs == before;
+        if (fails) throw Error(ErrorKind::no_space, "no space left");
+      }
+      packs += handle.type == store::FileType::pack;
+      below_->save(handle, parts, durability);
+    }
+    std::atomic<int> packs{0}, alone{0};
+    std::atomic<bool> waits{false}, fails{false};
+  };
+  create();
+  auto watched = std::make_unique<Watched>(store::open_local(path().native()));
+  Watched& store = *watched;
+  const auto repository = Repository::open(std::move(watched), "respaldo");
+  const IndexedRepository known = indexed(*repository);
+  WriterOptions options;
+  options.index_blobs = 5;
+  options.pack_size = 4U << 20;
+  const auto save_some = [&](BlobWriter& writer, std::uint64_t seed) {
+    auto lane = writer.open_lane();
+    for (std::uint64_t i = 0; i < 60; ++i) lane->save(BlobType::data, testing::random_bytes(kMiB, seed + i));
+    lane->close();
+  };
+  {
+    BlobWriter writer(known, options);
+    store.waits = true;
+    save_some(writer, 1);
+    writer.finish();
+    EXPECT_EQ(store.alone, 0);
+    EXPECT_EQ(indexed(*repository).index().blob_count(), 60U);
+  }
+  BlobWriter writer(known, options);
+  store.fails = true;
+  EXPECT_THROW(save_some(writer, 100), Error);
+  store.fails = false;
+  // What that index named is named nowhere: nobody may go on as if it were.
+  EXPECT_THROW(writer.finish(), Error);
+  EXPECT_THROW(writer.finish(), Error);
+}
+
 TEST_F(Repositories, a_lane_given_up_keeps_the_writer_from_finishing) {
   const auto repository = create();
   const IndexedRepository known = indexed(*repository);
