@@ -96,7 +96,7 @@ class World {
     if (random_() % 12 == 0) {
       // It dies at the last moment: nothing is listed, and the old base is still good.
       const std::size_t before = repository_->snapshots().size();
-      EXPECT_THROW(save(options, [] { throw Error(ErrorKind::busy, "the lock is lost"); }), Error);
+      EXPECT_THROW(save(options, [](backup::LockLook) { throw Error(ErrorKind::busy, "the lock is lost"); }), Error);
       EXPECT_EQ(repository_->snapshots().size(), before);
     }
     const backup::BackupSummary saved = save(options);

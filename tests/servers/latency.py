@@ -2,8 +2,8 @@
 
 What does not depend on the machine is always required: how many requests `list` and `ls` of a warm cache make (rest alone), and how
 many packs the restore of one file reads beyond the trees. Times are printed, and with RESPALDO_RATIOS=1 required: a backup of a volume that is four
-fifths full of this machine's files takes at most 1.5 times as long as into a folder, list and ls less than half a second. On a quiet machine,
-for each of the three stores:
+fifths full of this machine's files takes at most 1.5 times as long as without the delay, list and ls less than half a second. (Into a folder is
+printed beside it: that the server, and ssh or Ceph, need the same cores is none of the delay's.) On a quiet machine, for each of the three stores:
   RESPALDO_RATIOS=1 SIZE=2048 ROUNDS=3 CEPH_BYTES=12G python3 latency.py s3"""
 import re
 import statistics
@@ -110,12 +110,13 @@ def backups_in_turn(store, machine, work):
             if name == "folder":
                 shutil.rmtree(place.location)
     middle = {name: statistics.median(found) for name, found in times.items()}
-    print(f"{SIZE} MiB, {DELAY * 1000:.0f} ms for each request: {middle['far']:.2f} s; without the delay {middle['near']:.2f} s; "
-          f"into a folder {middle['folder']:.2f} s: {middle['far'] / middle['folder']:.2f} times as long ({times})", flush=True)
+    print(f"{SIZE} MiB, {DELAY * 1000:.0f} ms for each request: {middle['far']:.2f} s; without the delay {middle['near']:.2f} s: "
+          f"{middle['far'] / middle['near']:.2f} times as long; into a folder {middle['folder']:.2f} s: "
+          f"{middle['far'] / middle['folder']:.2f} ({times})", flush=True)
     if "line" in middle:
         print(f"over a line of {DELAY * 1000:.0f} ms: {middle['line']:.2f} s", flush=True)
     if REQUIRED:
-        need(middle["far"] <= 1.5 * middle["folder"], "a backup takes more than 1.5 times the local time")
+        need(middle["far"] <= 1.5 * middle["near"], "a backup takes more than 1.5 times as long as without the delay")
 
 
 def warm(store, place, *words):
