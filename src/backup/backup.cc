@@ -34,8 +34,6 @@ namespace respaldo::backup {
 
 namespace {
 
-constexpr std::chrono::seconds kLookCounts{2};  // that the lock was there
-
 view::VolumeFacts gather_facts(const engine::VolumeEngine& engine, const engine::VolumeInfo& info,
                                const engine::VolumeName& name, const engine::SnapshotLease& lease) {
   view::VolumeFacts facts;
@@ -434,8 +432,7 @@ class Run {
                       summary_.warnings);
     snapshot_.tree = trees.save(jobs_);
     os::throw_if_stopped(stop_);
-    // The lock is looked at beside the last packs and their index: far away it takes a round trip.
-    const auto looked = std::chrono::steady_clock::now();
+    // The store is asked for the lock beside the last packs and their index: far away that takes a round trip.
     auto locked = std::async([this] { still_locked_(LockLook::asked); });
     savers_->finish();
     locked.get();
@@ -455,7 +452,7 @@ class Run {
     if (options_.before_commit && !options_.dry_run) options_.before_commit();
     os::throw_if_stopped(stop_);
     repository.backend().will_save(store::FileType::snapshot);
-    if (std::chrono::steady_clock::now() - looked > kLookCounts) still_locked_(LockLook::asked);
+    still_locked_(LockLook::recent);
     os::crash_point("before the backup is listed");
     try {
       summary_.id = repo::save_snapshot(repository, snapshot_);

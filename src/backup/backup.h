@@ -89,8 +89,9 @@ class ListingCancelled : public Cancelled {
   }
 };
 
-// `known`: by what is known of it, in no time, as often as one likes. `asked`: by what the store says.
-enum class LockLook { known, asked };
+// How the repository's lock is looked at. `known`: by what is known of it, as often as one likes (once nobody can have locked
+// at the same moment, no store is asked). `asked`: by what the store says. `recent`: by what it said half a second ago at most.
+enum class LockLook { known, recent, asked };
 
 // Runs the whole backup: leases, pass, validity of the snapshots after the last byte, packs, index, object.
 // Nothing is listed when this throws, unless ListingCancelled; once it is, no stop ends the run. The caller holds the

@@ -86,11 +86,11 @@ class ZeroChunks {
 struct Shared {
   Shared(const PassSource& source, ChunkSink& sink, Progress& meter)
       : work(make_work(source)),
+        asked(source.require_valid),
         content_cutter(source.content_cutter),
-        require_valid([this, &source] {
+        require_valid([this] {
           std::lock_guard lock(validity_mutex);
-          source.require_valid();
-          next_check = Clock::now() + kValidityInterval;
+          look();
         }),
         reader(source.device, source.volume, source.on_read_error, require_valid, source.file_at),
         results(sink),
@@ -103,15 +103,20 @@ struct Shared {
 
   using Clock = std::chrono::steady_clock;
   WorkList work;
+  const std::function<void()>& asked;
   const chunk::ContentCutter& content_cutter;
   std::mutex validity_mutex;
   std::atomic<Clock::time_point> next_check{Clock::now()};
   const std::function<void()> require_valid;
   // One of the workers looks; the others go on meanwhile.
   void require_valid_at_times() {
-    const Clock::time_point now = Clock::now();
-    Clock::time_point due = next_check.load(std::memory_order_relaxed);
-    if (now >= due && next_check.compare_exchange_strong(due, now + kValidityInterval)) require_valid();
+    if (Clock::now() < next_check.load(std::memory_order_relaxed)) return;
+    if (const std::unique_lock lock(validity_mutex, std::try_to_lock); lock) look();
+  }
+  // With the mutex.
+  void look() {
+    asked();
+    next_check = Clock::now() + kValidityInterval;
   }
   const SourceReader reader;
   InOrder results;

@@ -124,6 +124,7 @@ void print_files(app::Context& context, const view::VolumeFacts& facts) {
 }
 
 constexpr std::size_t kMostShown = 10;
+constexpr std::chrono::milliseconds kRecent{500};  // in which what the store said of the lock counts
 
 // What the backup does not hold. With --json, too: a job tells it on.
 void warn_of_losses(app::Context& context, const view::VolumeFacts& facts) {
@@ -384,10 +385,10 @@ app::ExitCode save(app::Context& context, const backup::BackupOptions& plan, Ver
                                         repository.load_stored_index(context.progress(), context.stop()));
   const auto still_locked = [&](backup::LockLook look) {
     lock->settle(context.stop());
-    if (look == backup::LockLook::asked)
-      lock->require();
-    else
+    if (look == backup::LockLook::known)
       lock->require_by_what_is_known();
+    else
+      lock->require(look == backup::LockLook::recent ? kRecent : std::chrono::milliseconds(0));
   };
   backup::BackupSummary summary;
   try {

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <future>
 #include <mutex>
+#include <optional>
 
 #include "base/endian.h"
 #include "repo/compression.h"
@@ -43,7 +44,9 @@ struct BlobWriter::Impl {
   std::uint64_t pending_blobs = 0;
   std::chrono::steady_clock::time_point last_index = std::chrono::steady_clock::now();
   std::mutex beginning;
-  std::shared_future<void> index_written;  // last: what writes it uses the others
+  std::optional<Error> failure;
+  bool cancelled = false;
+  std::future<void> index_written;  // last: what writes it uses the others
 
   void add_pack(PackContents pack) {
     std::vector<PackContents> full;
@@ -59,15 +62,35 @@ struct BlobWriter::Impl {
     }
     begin_index(std::move(full));
   }
-  // While others go on: it waits for all packs under way. One at a time, and one that fails fails the run.
+  // Others go on while its writer waits for all packs under way. One at a time, and one that fails fails the run.
   void begin_index(std::vector<PackContents> packs) {
     std::lock_guard lock(beginning);
-    if (index_written.valid()) index_written.get();
-    index_written = std::async([this, full = std::move(packs)] { write_index(full); }).share();
+    settle_index();
+    try {
+      index_written = std::async([this, full = std::move(packs)] { write_index(full); });
+    } catch (const std::exception& error) {
+      failure = Error(ErrorKind::io, fmt::format("an index cannot be written: {}", error.what()));
+      throw Error(*failure);
+    }
   }
   void end_index() {
     std::lock_guard lock(beginning);
-    if (index_written.valid()) index_written.get();
+    settle_index();
+  }
+  // With `beginning`. What an index that failed would have named is named nowhere: each time. A copy: whoever catches it
+  // adds context.
+  void settle_index() {
+    if (index_written.valid()) try {
+        index_written.get();
+      } catch (const Cancelled&) {
+        cancelled = true;
+      } catch (const Error& error) {
+        failure = error;
+      } catch (const std::exception& error) {
+        failure = Error(ErrorKind::internal, error.what());
+      }
+    if (failure) throw Error(*failure);
+    if (cancelled) throw Cancelled();
   }
   // An index must never name a pack that a power cut could still take.
   void write_index(const std::vector<PackContents>& packs) {

@@ -31,11 +31,12 @@ constexpr std::int64_t kStaleAfter = 30 * 60, kLostAfter = 20 * 60;  // seconds
 constexpr auto kSettle = std::chrono::milliseconds(200);
 
 // Counts on while the machine sleeps.
-std::int64_t uptime() {
+std::chrono::milliseconds exact_uptime() {
   timespec t{};
   ::clock_gettime(CLOCK_BOOTTIME, &t);
-  return t.tv_sec;
+  return std::chrono::seconds(t.tv_sec) + std::chrono::milliseconds(t.tv_nsec / 1'000'000);
 }
+std::int64_t uptime() { return std::chrono::floor<std::chrono::seconds>(exact_uptime()).count(); }
 
 std::string lock_json(bool exclusive) {
   std::string json = "{\"time\":";
@@ -120,6 +121,7 @@ struct RepoLock::Impl {
   std::mutex mutex;
   std::string name;                // empty once released
   std::vector<std::string> spent;  // ours as well, and still to be removed
+  std::chrono::milliseconds seen = exact_uptime();  // when the store was asked last of all times that it had it
   std::atomic<std::int64_t> refreshed{uptime()};
   std::atomic<bool> gone{false};  // somebody removed it
   const std::chrono::steady_clock::time_point settles_at = std::chrono::steady_clock::now() + kSettle;
@@ -137,19 +139,17 @@ struct RepoLock::Impl {
     }
     std::mutex waiting;
     std::condition_variable_any never;
-    for (auto looks = kRefresh / kLook;;) {
+    for (;;) {
       std::unique_lock lock(waiting);
       never.wait_for(lock, stop, kLook, [] { return false; });
       if (stop.stop_requested()) return;
       try {
-        if (--looks > 0) {
+        if (uptime() - refreshed < kRefresh.count())
           look();
-        } else {
-          looks = kRefresh / kLook;
+        else
           refresh();
-        }
       } catch (const std::exception&) {
-        // Tried again in five minutes; lost() tells when that has been too long.
+        // Tried again soon; lost() tells when that has been too long.
       }
     }
   }
@@ -175,7 +175,9 @@ struct RepoLock::Impl {
   }
   // With the mutex.
   bool is_there() {
+    const auto asked = exact_uptime();
     if (!gone && !repository.backend().stat({FileType::lock, name})) gone = true;
+    if (!gone) seen = asked;
     return !gone;
   }
   // With the mutex. What fails is tried again at the next refresh and in the end: even a stale lock stops a prune, until
@@ -307,10 +309,10 @@ void RepoLock::settle(const std::stop_token& stop) {
 
 bool RepoLock::lost() const { return impl_->gone || uptime() - impl_->refreshed > kLostAfter; }
 
-void RepoLock::require() {
+void RepoLock::require(std::chrono::milliseconds age) {
   {
     std::lock_guard lock(impl_->mutex);
-    impl_->is_there();
+    if (exact_uptime() - impl_->seen >= age) impl_->is_there();
   }
   require_by_what_is_known();
 }

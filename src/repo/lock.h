@@ -34,8 +34,8 @@ class LockNotSaved : public Error {
 // visible before settle().
 enum class Settling { wait, behind };
 
-// Held until released or destroyed; a thread looks after it every half a minute, and refreshes it every five. When it cannot be refreshed for
-// 20 minutes, or somebody has removed it, lost() becomes true and writers must stop.
+// Held until released or destroyed; a thread looks every half a minute whether it is there, and refreshes it every five
+// minutes. When it cannot be refreshed for 20 minutes, or somebody has removed it, lost() becomes true and writers must stop.
 class RepoLock {
  public:
   // Error(busy) naming owner, host, pid and age; waits up to `patience` for it to go away. LockNotSaved.
@@ -48,8 +48,9 @@ class RepoLock {
   bool lost() const;
   // Error(busy) when it is lost by what is known; asks nobody. Any thread.
   void require_by_what_is_known() const;
-  // Asks the store: Error(busy) when it is lost. Before what it protects becomes visible, or is removed. Any thread.
-  void require();
+  // Asks the store, unless it was asked so short a time ago: Error(busy) when it is lost. Before what it protects becomes
+  // visible, or is removed. Any thread.
+  void require(std::chrono::milliseconds age = std::chrono::milliseconds(0));
   // What the thread does. Any thread.
   void look();
   void refresh();

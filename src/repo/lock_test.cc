@@ -221,12 +221,22 @@ TEST_F(Repositories, who_lost_his_lock_learns_it_before_anything_counts) {
   EXPECT_FALSE(lock->lost());
   EXPECT_EQ(remove_locks(*repository, true), 1U);
   EXPECT_NO_THROW(lock->require_by_what_is_known()) << "nobody was asked";
+  EXPECT_NO_THROW(lock->require(std::chrono::hours(1))) << "nor here";
   lock->look();
   EXPECT_EQ(error_of([&] { lock->require_by_what_is_known(); }).kind(), ErrorKind::busy);
   const Error error = error_of([&] { lock->require(); });
   EXPECT_EQ(error.kind(), ErrorKind::busy);
   EXPECT_THAT(error.what(), HasSubstr("removed by somebody else"));
   EXPECT_TRUE(lock->lost());
+}
+
+TEST_F(Repositories, what_the_store_said_of_a_lock_counts_for_so_long) {
+  const auto repository = create();
+  const auto lock = RepoLock::acquire(*repository, LockKind::shared);
+  EXPECT_EQ(remove_locks(*repository, true), 1U);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_NO_THROW(lock->require(std::chrono::hours(1)));
+  EXPECT_EQ(error_of([&] { lock->require(std::chrono::milliseconds(10)); }).kind(), ErrorKind::busy);
 }
 
 TEST_F(Repositories, a_lock_that_could_not_be_taken_away_when_it_was_renewed_goes_later) {

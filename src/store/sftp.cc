@@ -489,7 +489,10 @@ class SftpBackend final : public Backend {
 
   static Bytes whole(OpenFile& file, const std::string& path, const Handle& handle, std::uint64_t limit) {
     // Most objects are small: their bytes come with their size.
-    const std::uint64_t size = size_in(file.attributes.get(), path);
+    const Answer attributes = file.attributes.get();
+    // They may have been asked for before it was open.
+    const std::uint64_t size = attributes.type == PacketType::status ? size_of_open(file.session, file.handle, path)
+                                                                     : size_in(attributes, path);
     if (size > limit)
       throw Error(ErrorKind::corrupt,
                   fmt::format("{} has {} bytes, more than can be right", handle.str(), size));

@@ -120,9 +120,11 @@ Opened open_to_read(Session& session, const std::string& path, std::uint32_t len
   Opening begun = session.open(opening(path, kRead), first);
   const Answer answer = begun.answer.get();
   if (answer.type == PacketType::status) throw status_error(parse_status(answer), "opening", path);
-  Opened opened{session.handle_of(answer, begun), {}, {}};
-  if (begun.next.empty())
+  Opened opened{parse_handle(answer), {}, {}};
+  if (begun.next.empty() || opened.handle != begun.expected) {
+    begun.next.clear();
     for (Request& request : first(opened.handle)) begun.next.push_back(session.send(std::move(request)));
+  }
   opened.start = std::move(begun.next[0]);
   opened.attributes = std::move(begun.next[1]);
   return opened;
@@ -258,7 +260,7 @@ std::size_t list_folders(
     Opening opening{};
     std::deque<std::future<Answer>> asked{};  // once it is open: its next pages
     std::string handle{};
-    bool is_long = false;
+    bool is_long = false, is_expected = false;  // the next answer was asked for before the handle was known
   };
   std::vector<std::pair<std::size_t, const std::string*>> folders;
   for (std::size_t group = 0; group < groups.size(); ++group)
@@ -281,6 +283,13 @@ std::size_t list_folders(
     if (const std::uint64_t handles = session.bounds().handles; handles != 0)
       at_once = std::clamp<std::uint64_t>(handles / 2, 1, kMostFoldersAtOnce);
   std::uint64_t entries = 0;
+  // Nothing is expected any more then: something was closed.
+  const auto open_anew = [&](Task task) {
+    close_quietly(session, task.handle);
+    in_order = std::min(in_order, task.group + 1);
+    tasks.push_back({task.group, task.folder});
+    open_folder(tasks.back());
+  };
   while (next < folders.size() || !tasks.empty()) {
     for (; next < folders.size() && tasks.size() < at_once; ++next) {
       tasks.push_back({folders[next].first, folders[next].second});
@@ -290,6 +299,12 @@ std::size_t list_folders(
     tasks.pop_front();
     const Answer answer = task.handle.empty() ? task.opening.answer.get() : task.asked.front().get();
     if (!task.handle.empty()) task.asked.pop_front();
+    const bool was_expected = std::exchange(task.is_expected, false);
+    if (answer.type == PacketType::status && was_expected) {
+      // It may have been asked before it was open.
+      open_anew(std::move(task));
+      continue;
+    }
     if (answer.type == PacketType::status) {
       if (!task.handle.empty()) close_quietly(session, task.handle);
       const StatusAnswer status = parse_status(answer);
@@ -298,13 +313,11 @@ std::size_t list_folders(
       continue;
     }
     if (task.handle.empty()) {
-      task.handle = session.handle_of(answer, task.opening);
-      if (!task.opening.expected.empty() && task.opening.next.empty()) {
-        // Somewhere in it, or for another folder that was expected here. Anew: nothing is expected any more.
-        close_quietly(session, std::exchange(task.handle, {}));
-        open_folder(task);
-        in_order = std::min(in_order, task.group + 1);
-        tasks.push_back(std::move(task));
+      task.handle = parse_handle(answer);
+      task.is_expected = !task.opening.next.empty() && task.handle == task.opening.expected;
+      if (!task.is_expected) task.opening.next.clear();
+      if (!task.is_expected && session.was_expected(task.handle) && !task.opening.expected.empty()) {
+        open_anew(std::move(task));
         continue;
       }
       std::ranges::move(task.opening.next, std::back_inserter(task.asked));

@@ -203,8 +203,9 @@ while head := sys.stdin.buffer.read(4):
     }
 }
 
-// Between us and the server. With a TYPE, no answer passes before a request of that type was seen; with a FOLDER, somebody
-// else opened it first.
+// Between us and the server. With a TYPE, no answer passes before a request of that type was seen, with a FOLDER, somebody
+// else opened it first, and with EARLY, the first READ, FSTAT and READDIR come too early
+// for their handle, and fail.
 constexpr char kBetween[] = R"(import os, struct, subprocess, sys, threading
 kind, value = sys.argv[1:3]
 server = subprocess.Popen(['/usr/lib/openssh/sftp-server'] + sys.argv[3:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -225,7 +226,11 @@ threading.Thread(target=back, daemon=True).start()
 def pass_on(body):
     server.stdin.write(struct.pack('>I', len(body)) + body)
     server.stdin.flush()
+early = set()
 while body := packet(sys.stdin.buffer):
+    if kind == 'early' and body[0] in (5, 8, 12) and body[0] not in early:
+        early.add(body[0])
+        body = bytes([17]) + body[1:5] + struct.pack('>I', 9) + b'/dev/none'
     pass_on(body)
     if kind == 'type' and body[0] == int(value):
         seen.set()
@@ -284,6 +289,14 @@ TEST_F(SftpHandles, a_handle_that_is_another_than_was_expected_gives_nothing_wro
   const auto backend = open_through(fmt::format("folder '{}'", (root() / "config").native()));  // which is none
   EXPECT_EQ(config_of(*backend), "the configuration");
   EXPECT_THAT(backend->list(FileType::snapshot), SizeIs(700));
+}
+
+TEST_F(SftpHandles, what_was_asked_before_it_was_open_is_asked_again) {
+  for (const char* words : {"early x", "early x -P limits"}) {
+    const auto backend = open_through(words);
+    EXPECT_THAT(backend->list(FileType::snapshot), SizeIs(700));
+    EXPECT_EQ(config_of(*open_through(words)), "the configuration");
+  }
 }
 
 TEST_F(SftpHandles, what_cannot_be_opened_spoils_nothing) {

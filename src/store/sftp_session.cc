@@ -100,10 +100,10 @@ struct Session::Impl {
   os::UniqueFd wake;
   std::atomic<bool> farewell{false}, cancelled{false};
   std::atomic<Clock::rep> progress{0};  // when a byte went either way
-  std::mutex writing;                // of these two, and taken before the other one
-  std::uint32_t opened = 0;          // files and folders, if all of them could be
-  bool closes = false;               // one of them, at least, was closed
-  std::mutex mutex;  // of what follows
+  std::mutex writing;        // the order of packets, and these two; taken before `mutex`
+  std::uint32_t opened = 0;  // requests to open something: the next handle, when none failed
+  bool closes = false;       // something was closed
+  std::mutex mutex;          // of what follows
   std::condition_variable changed;
   struct Awaited {
     std::promise<Answer> answer;
@@ -492,10 +492,12 @@ Opening Session::open(Request request, const std::function<std::vector<Request>(
   return opening;
 }
 
-std::string Session::handle_of(const Answer& answer, Opening& opening) const {
-  std::string handle = parse_handle(answer);
-  if (handle != opening.expected || !abilities().in_order) opening.next.clear();
-  return handle;
+bool Session::was_expected(const std::string& handle) const {
+  Be32 number;
+  if (handle.size() != sizeof number.bytes) return false;
+  std::memcpy(number.bytes, handle.data(), sizeof number.bytes);
+  std::lock_guard lock(impl_->writing);
+  return number.get() < impl_->opened;
 }
 
 }  // namespace respaldo::store::sftp

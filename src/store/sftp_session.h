@@ -56,7 +56,7 @@ struct Bounds {
 // Something that is being opened, and what was asked of it with the same words, before its handle is known.
 struct Opening {
   std::future<Answer> answer;
-  std::vector<std::future<Answer>> next;  // counts when it was opened under `expected`
+  std::vector<std::future<Answer>> next;  // counts when it is opened under `expected`
   std::string expected;                   // a handle; empty: `next` was not asked
 };
 
@@ -90,9 +90,9 @@ class Session {
   // it is known: it counts them from 0, until one is closed (sftp-server.c, handle_new). One that cannot be opened makes
   // all that are expected later wrong: what may well be missing is looked for with STAT first.
   Opening open(Request request, const std::function<std::vector<Request>(const std::string& handle)>& next);
-  // The handle; and `next` is emptied when it does not count: then a folder that was expected under another handle may have
-  // been read from already, and is to be opened anew. Error(corrupt). REQUIRES that `answer` has one.
-  std::string handle_of(const Answer& answer, Opening& opening) const;
+  // Whether something was asked of that handle before it was known, by any opening. READDIR goes on where the last one
+  // ended: so a folder that has another handle than was expected, and this is true of it, is to be opened anew.
+  bool was_expected(const std::string& handle) const;
   // Knows of all answers; of writes it is told by whoever sends them, and asks it.
   Pace& pace();
 
