@@ -119,8 +119,7 @@ Opened open_to_read(Session& session, const std::string& path, std::uint32_t len
   };
   Opening begun = session.open(opening(path, kRead), first);
   const Answer answer = begun.answer.get();
-  if (answer.type == PacketType::status) throw status_error(parse_status(answer), "opening", path);
-  Opened opened{parse_handle(answer), {}, {}};
+  Opened opened{end_open(answer, "opening", path), {}, {}};
   if (begun.next.empty() || opened.handle != begun.expected) {
     begun.next.clear();
     for (Request& request : first(opened.handle)) begun.next.push_back(session.send(std::move(request)));

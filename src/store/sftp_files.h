@@ -25,7 +25,7 @@ std::string open_new(Session& session, const std::string& path);
 std::future<Answer> begin_open_new(Session& session, const std::string& path);
 std::string end_open_new(const Answer& answer, const std::string& path);
 std::string open_to_read(Session& session, const std::string& path);
-// With its first bytes, up to `length`, and its attributes: size_in() waits for these.
+// The same, with the answers for its first bytes, up to `length`, and for its attributes (see size_in) under way.
 struct Opened {
   std::string handle;
   std::future<Answer> start, attributes;

@@ -203,9 +203,8 @@ while head := sys.stdin.buffer.read(4):
     }
 }
 
-// Between us and the server. With a TYPE, no answer passes before a request of that type was seen, with a FOLDER, somebody
-// else opened it first, and with EARLY, the first READ, FSTAT and READDIR come too early
-// for their handle, and fail.
+// Between us and the server. "type": no answer passes before a request of that type was seen. "folder": somebody else opened
+// that one first. "early": the first READ, FSTAT and READDIR come too early for their handle, and fail.
 constexpr char kBetween[] = R"(import os, struct, subprocess, sys, threading
 kind, value = sys.argv[1:3]
 server = subprocess.Popen(['/usr/lib/openssh/sftp-server'] + sys.argv[3:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
