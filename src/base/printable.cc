@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace respaldo {
 
 int utf8_length(std::string_view s) {
@@ -40,6 +42,8 @@ bool is_control(std::string_view character) {
 }  // namespace
 
 std::string printable(std::string_view bytes) {
+  // As most are.
+  if (std::ranges::all_of(bytes, [](char c) { return c >= 0x20 && c < 0x7f; })) return std::string(bytes);
   std::string text;
   text.reserve(bytes.size());
   while (!bytes.empty()) {

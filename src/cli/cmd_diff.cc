@@ -3,6 +3,7 @@
 
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/long_output.h"
 #include "cli/path_fields.h"
 #include "cli/shared.h"
 #include "view/shown_path.h"
@@ -20,7 +21,7 @@ struct DiffOptions {
 // Counts, and prints as it goes.
 class DiffReport {
  public:
-  DiffReport(app::Context& context, const DiffOptions& options) : context_(context), options_(options) {}
+  DiffReport(app::Context& context, const DiffOptions& options) : context_(context), options_(options), out_(context) {}
 
   void begin(const FoundBackup& before, const FoundBackup& after, const std::string& path) {
     if (!context_.options().json) return;
@@ -28,7 +29,7 @@ class DiffReport {
     head.update(path_fields(path));
     std::string text = dump(head);
     text.pop_back();
-    context_.world().out(text + ",\"changes\":[");
+    out_.write(text + ",\"changes\":[");
   }
   void difference(const view::Difference& difference) {
     count(difference);
@@ -40,7 +41,7 @@ class DiffReport {
   }
   void image(const view::ImageDifference& image) { images_.push_back(image); }
   void problem(const std::string& path, const Error& error) {
-    context_.warn(fmt::format("{}: {}", path.empty() ? "/" : printable(path.substr(0, 1000)), error.what()));
+    out_.warn(fmt::format("{}: {}", path.empty() ? "/" : printable(path.substr(0, 1000)), error.what()));
     damaged_ = true;
   }
   app::ExitCode end() {
@@ -48,6 +49,7 @@ class DiffReport {
       end_json();
     else
       end_text();
+    out_.flush();
     return damaged_ ? app::ExitCode::failed : app::ExitCode::ok;
   }
 
@@ -109,7 +111,7 @@ class DiffReport {
         what = fmt::format("{}", fmt::join(view::metadata_changes(*before, *after), ", "));
         break;
     }
-    context_.print(fmt::format("{} {}  ({})", kSigns[static_cast<std::size_t>(difference.change)],
+    out_.line(fmt::format("{} {}  ({})", kSigns[static_cast<std::size_t>(difference.change)],
                                printable(difference.path), what));
   }
 
@@ -126,7 +128,7 @@ class DiffReport {
     }
     if (difference.change == view::Change::metadata)
       json["metadata"] = view::metadata_changes(*difference.before, *difference.after);
-    context_.world().out((first_ ? "" : ",") + dump(json));
+    out_.write((first_ ? "" : ",") + dump(json));
     first_ = false;
   }
 
@@ -152,7 +154,7 @@ class DiffReport {
                          {"bytes_removed", bytes_removed_},
                          {"changed_bytes_before", bytes_before_},
                          {"changed_bytes_after", bytes_after_}}}};
-    context_.world().out("]," + dump(rest).substr(1) + "\n");
+    out_.write("]," + dump(rest).substr(1) + "\n");
   }
 
   void end_text() {
@@ -167,18 +169,19 @@ class DiffReport {
                            image.ranges == 1 ? "range" : "ranges", format_size(*image.size_after));
       if (image.size_before && image.size_after && *image.size_before != *image.size_after)
         what += fmt::format(" (was {})", format_size(*image.size_before));
-      context_.print(fmt::format("image of {}: {}", printable(image.volume), what));
+      out_.line(fmt::format("image of {}: {}", printable(image.volume), what));
     }
     if (context_.options().verbosity == 0) return;
-    context_.print(fmt::format("files: {} added ({}), {} removed ({}), {} changed ({} -> {}); metadata of {}",
+    out_.line(fmt::format("files: {} added ({}), {} removed ({}), {} changed ({} -> {}); metadata of {}",
                                files_added_, format_size(bytes_added_), files_removed_,
                                format_size(bytes_removed_), files_changed_, format_size(bytes_before_),
                                format_size(bytes_after_), metadata_changed_));
-    context_.print(fmt::format("folders: {} added, {} removed", folders_added_, folders_removed_));
+    out_.line(fmt::format("folders: {} added, {} removed", folders_added_, folders_removed_));
   }
 
   app::Context& context_;
   const DiffOptions& options_;
+  LongOutput out_;
   std::vector<view::ImageDifference> images_;
   std::uint64_t files_added_ = 0, files_removed_ = 0, files_changed_ = 0, metadata_changed_ = 0;
   std::uint64_t folders_added_ = 0, folders_removed_ = 0;

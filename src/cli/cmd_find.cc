@@ -1,5 +1,6 @@
 // find: files in all backups.
 #include "cli/command.h"
+#include "cli/long_output.h"
 #include "cli/path_fields.h"
 #include "cli/shared.h"
 #include "os/thread_group.h"
@@ -69,7 +70,7 @@ view::FindQuery query_of(const FindOptions& options) {
 class FindReport {
  public:
   FindReport(app::Context& context, bool long_form)
-      : context_(context), json_(context.options().json), long_form_(long_form) {}
+      : out_(context), json_(context.options().json), long_form_(long_form) {}
   void begin(const repo::NamedSnapshot& backup) {
     backup_ = &backup;
     in_backup_ = false;
@@ -77,17 +78,20 @@ class FindReport {
   void entry(const std::string& path, const view::FoundEntry& entry) {
     if (!in_backup_) head();
     if (json_) {
-      context_.world().out((first_entry_ ? "" : ",") + dump(entry_json(path, entry)));
+      out_.write((first_entry_ ? "" : ",") + dump(entry_json(path, entry)));
       first_entry_ = false;
     } else {
-      context_.print(long_form_ ? long_line(entry, path) : printable(path));
+      out_.line(long_form_ ? long_line(entry, path) : printable(path));
     }
   }
   void end() {
-    if (json_ && in_backup_) context_.world().out("]}");
+    if (json_ && in_backup_) out_.write("]}");
+    out_.flush();  // the next one may be long in coming
   }
+  void warn(std::string_view text) { out_.warn(text); }
   void finish() {
-    if (json_) context_.world().out(first_backup_ ? "[]\n" : "]\n");
+    if (json_) out_.write(first_backup_ ? "[]\n" : "]\n");
+    out_.flush();
   }
 
  private:
@@ -100,18 +104,18 @@ class FindReport {
                                {"hostname", snapshot.hostname},
                                {"paths", snapshot.paths}});
       text.pop_back();
-      context_.world().out((first_backup_ ? "[" : ",") + text + ",\"matches\":[");
+      out_.write((first_backup_ ? "[" : ",") + text + ",\"matches\":[");
     } else {
       std::string paths;
       for (const std::string& path : snapshot.paths) paths += "  " + printable(path);
-      context_.print(fmt::format("{}backup {} of {}  {}{}", first_backup_ ? "" : "\n",
-                                 backup_->id.short_hex(), local_time(snapshot.time),
+      out_.line(fmt::format("{}backup {} of {}  {}{}", first_backup_ ? "" : "\n",
+                             backup_->id.short_hex(), local_time(snapshot.time),
                                  printable(snapshot.hostname), paths));
     }
     in_backup_ = first_entry_ = true;
     first_backup_ = false;
   }
-  app::Context& context_;
+  LongOutput out_;
   const bool json_, long_form_;
   const repo::NamedSnapshot* backup_ = nullptr;
   bool in_backup_ = false, first_backup_ = true, first_entry_ = true;
@@ -151,8 +155,8 @@ app::ExitCode find(app::Context& context, const FindOptions& options) {
   bool damaged = false, exists = all.empty() || options.path == "/";
   for (const Start& start : all) {
     const auto problem = [&](const std::string& path, const Error& error) {
-      context.warn(fmt::format("backup {}: {}: {}", start.backup.id.short_hex(),
-                               path.empty() ? "/" : printable(path.substr(0, 1000)), error.what()));
+      report.warn(fmt::format("backup {}: {}: {}", start.backup.id.short_hex(),
+                              path.empty() ? "/" : printable(path.substr(0, 1000)), error.what()));
       damaged = true;
     };
     std::optional<view::FoundPath> place;

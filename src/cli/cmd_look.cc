@@ -3,6 +3,7 @@
 
 #include "base/printable.h"
 #include "cli/command.h"
+#include "cli/long_output.h"
 #include "cli/path_fields.h"
 #include "cli/shared.h"
 #include "os/thread_group.h"
@@ -21,20 +22,22 @@ struct LsOptions {
 class Lister {
  public:
   Lister(app::Context& context, const LsOptions& options)
-      : context_(context), options_(options), indexed_(context.indexed()) {}
+      : context_(context), options_(options), indexed_(context.indexed()), out_(context) {}
 
   // What lies at `path`, and below. False when a folder below could not be read: it is told, the rest is
   // listed.
   bool list(const repo::Node& node, const std::string& path) {
     std::optional<view::TreeWalk> walk;
-    if (node.type == repo::NodeType::dir) walk.emplace(*indexed_, node, path);
-    if (context_.options().json) context_.world().out("[");
+    if (node.type == repo::NodeType::dir) walk.emplace(*indexed_, node, path, view::kToLook,
+                                                           options_.flat ? view::ReadAhead::no : view::ReadAhead::yes);
+    if (context_.options().json) out_.write("[");
     bool whole = true;
     if (walk)
       whole = list(*walk);
     else
       print(node, path);
-    if (context_.options().json) context_.world().out("]\n");
+    if (context_.options().json) out_.write("]\n");
+    out_.flush();
     return whole;
   }
 
@@ -46,7 +49,7 @@ class Lister {
       try {
         if (!walk.next()) return whole;
       } catch (const Error& error) {
-        context_.warn(fmt::format("{}: {}", printable(walk.entry().path.substr(0, 1000)), error.what()));
+        out_.warn(fmt::format("{}: {}", printable(walk.entry().path.substr(0, 1000)), error.what()));
         whole = false;
         continue;
       }
@@ -56,17 +59,16 @@ class Lister {
   }
   void print(const repo::Node& node, const std::string& path) {
     if (context_.options().json) {
-      context_.world().out((first_ ? "" : ",") + dump(entry_json(path, node)));
+      out_.write((first_ ? "" : ",") + dump(entry_json(path, node)));
       first_ = false;
-    } else if (options_.long_form) {
-      context_.print(long_line(node, path));
     } else {
-      context_.print(printable(path));
+      out_.line(options_.long_form ? long_line(node, path) : printable(path));
     }
   }
   app::Context& context_;
   const LsOptions& options_;
   std::shared_ptr<const repo::IndexedRepository> indexed_;
+  LongOutput out_;
   bool first_ = true;
 };
 

@@ -2,12 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <thread>
+#include <utility>
+
 #include "base/error.h"
 #include "base/printable.h"
 
 namespace respaldo::view {
 
 namespace {
+
+constexpr unsigned kReaders = 4;
 
 // Both ends of what is long.
 std::string told(const std::string& path) {
@@ -19,33 +25,49 @@ std::string told(const std::string& path) {
 }  // namespace
 
 TreeWalk::TreeWalk(const repo::IndexedRepository& repository, const repo::Node& root, std::string path,
-                   WalkBounds bounds)
-    : repository_(repository), bounds_(bounds) {
+                   WalkBounds bounds, ReadAhead ahead)
+    : bounds_(bounds),
+      trees_(repository, ahead == ReadAhead::yes ? std::clamp(std::thread::hardware_concurrency(), 1U, kReaders) : 0) {
   while (path.ends_with('/')) path.pop_back();
   entry_.path = std::move(path);
-  enter(root);
+  require_not_too_deep();
+  if (root.subtree) levels_.push_back({trees_.begin(*root.subtree), 0, 0, entry_.path.size()});
 }
 
-void TreeWalk::enter(const repo::Node& folder) {
+void TreeWalk::require_not_too_deep() const {
   if (levels_.size() >= bounds_.deepest || entry_.path.size() > bounds_.longest_path)
     throw Error(ErrorKind::corrupt, fmt::format("{} lies too deep", told(entry_.path)), "start farther down");
-  if (folder.subtree) levels_.push_back({repository_.load_tree(*folder.subtree).nodes, 0, entry_.path.size()});
+}
+
+void TreeWalk::enter() {
+  const auto folder = std::exchange(folder_, nullptr);
+  try {
+    require_not_too_deep();
+  } catch (const Error&) {
+    trees_.pass_over(*folder);
+    throw;
+  }
+  levels_.push_back({trees_.take(*folder), 0, 0, entry_.path.size()});
+}
+
+void TreeWalk::skip() {
+  if (const auto folder = std::exchange(folder_, nullptr)) trees_.pass_over(*folder);
 }
 
 bool TreeWalk::next() {
-  if (std::exchange(enter_, false)) enter(entry_.node);
+  if (folder_) enter();
   while (!levels_.empty()) {
     Level& level = levels_.back();
     entry_.path.resize(level.path_length);
-    if (level.next == level.nodes.size()) {
+    if (level.next == level.contents.nodes.size()) {
       levels_.pop_back();
       continue;
     }
-    entry_.node = std::move(level.nodes[level.next++]);
+    entry_.node = std::move(level.contents.nodes[level.next++]);
     entry_.path += '/';
     entry_.path += entry_.node.name;
     entry_.depth = levels_.size();
-    enter_ = entry_.node.type == repo::NodeType::dir;
+    if (TreesAhead::is_folder(entry_.node)) folder_ = level.contents.folders[level.next_folder++];
     return true;
   }
   return false;

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "repo/repository.h"
+#include "view/trees_ahead.h"
 
 namespace respaldo::view {
 
@@ -15,6 +17,9 @@ struct WalkBounds {
   std::size_t deepest = 0, longest_path = 0;
 };
 inline constexpr WalkBounds kToLook{4096, 1U << 20}, kToRestore{1U << 16, 256U << 16};
+
+// For who will go everywhere and has much to do at each entry: other threads read the trees.
+enum class ReadAhead { no, yes };
 
 // A walk in tree order (names by bytes), parents before their children. No recursion; depth and length of
 // paths are bounded, so that a hostile tree exhausts neither stack nor memory (it may still be very long:
@@ -31,7 +36,7 @@ class TreeWalk {
 
   // `root` is a folder; it is not an entry itself.
   TreeWalk(const repo::IndexedRepository& repository, const repo::Node& root, std::string path,
-           WalkBounds bounds = kToLook);
+           WalkBounds bounds = kToLook, ReadAhead ahead = ReadAhead::no);
 
   // Moves on; false at the end. The last entry, if it is a folder, is entered now: Error(corrupt or
   // not_found) when its tree cannot be read or lies too deep, after which the walk goes on with what follows
@@ -40,20 +45,21 @@ class TreeWalk {
   const Entry& entry() const { return entry_; }
   repo::Node& node() { return entry_.node; }  // may be taken away
   // Does not enter the folder that entry() is.
-  void skip() { enter_ = false; }
+  void skip();
 
  private:
   struct Level {
-    std::vector<repo::Node> nodes;
-    std::size_t next = 0, path_length = 0;
+    TreesAhead::Contents contents;
+    std::size_t next = 0, next_folder = 0, path_length = 0;
   };
-  void enter(const repo::Node& folder);
+  void require_not_too_deep() const;
+  void enter();
 
-  const repo::IndexedRepository& repository_;
   const WalkBounds bounds_;
   std::vector<Level> levels_;
+  std::shared_ptr<TreesAhead::Folder> folder_;  // that entry() is, and that is entered next
   Entry entry_;  // its path is never copied: it may be long
-  bool enter_ = false;
+  TreesAhead trees_;  // goes first: its threads know of the levels
 };
 
 }  // namespace respaldo::view
