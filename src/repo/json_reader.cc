@@ -2,16 +2,26 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include "base/printable.h"
 
 namespace respaldo::repo {
 
-JsonDocument::JsonDocument(ByteView text, std::string_view what) {
+JsonDocument::JsonDocument(ByteView text, std::string_view what) { parse(text, false, what, own_); }
+
+JsonDocument::JsonDocument(Bytes text, std::string_view what, simdjson::dom::parser& parser) {
+  const bool has_room = text.capacity() - text.size() >= simdjson::SIMDJSON_PADDING;
+  if (has_room) std::memset(text.data() + text.size(), 0, simdjson::SIMDJSON_PADDING);
+  parse(text, has_room, what, parser);  // its document keeps nothing of the text
+}
+
+void JsonDocument::parse(ByteView text, bool is_padded, std::string_view what, simdjson::dom::parser& parser) {
   // simdjson would copy from where nothing is.
   if (text.empty()) throw Error(ErrorKind::corrupt, fmt::format("a {} is empty", what));
   simdjson::dom::element element;
   // simdjson takes at most 4 GiB, and refuses deep nesting by itself.
-  const auto failure = parser_.parse(text.data(), text.size()).get(element);
+  const auto failure = parser.parse(text.data(), text.size(), !is_padded).get(element);
   if (failure != simdjson::SUCCESS)
     throw Error(ErrorKind::corrupt,
                 fmt::format("a {} is not valid JSON: {}", what, simdjson::error_message(failure)));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace respaldo::repo {
 
@@ -39,8 +40,12 @@ void JsonStream::members(simdjson::simdjson_result<Object> result, std::string_v
   else if (failure != simdjson::SUCCESS)
     invalid(failure);
   for (auto field : object) {
-    std::string_view key;
-    if (const auto failure = field.unescaped_key().get(key); failure != simdjson::SUCCESS) invalid(failure);
+    // A key without escapes is not copied. It ends before the padding: simdjson has looked for its closing quote.
+    simdjson::ondemand::raw_json_string raw;
+    if (const auto failure = field.key().get(raw); failure != simdjson::SUCCESS) invalid(failure);
+    std::string_view key(raw.raw(), std::strcspn(raw.raw(), "\"\\"));
+    if (raw.raw()[key.size()] != '"')
+      if (const auto failure = field.unescaped_key().get(key); failure != simdjson::SUCCESS) invalid(failure);
     Value value;
     if (const auto failure = field.value().get(value); failure != simdjson::SUCCESS) invalid(failure);
     visit(key, value);

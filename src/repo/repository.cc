@@ -600,8 +600,8 @@ Bytes IndexedRepository::load_blob(BlobType type, const BlobId& id) const {
 }
 
 Tree IndexedRepository::load_tree(const BlobId& id) const {
-  const Bytes json = load_blob(BlobType::tree, id);
-  return in_context([&] { return "tree " + id.short_hex(); }, [&] { return parse_tree(json); });
+  Bytes json = load_blob(BlobType::tree, id);
+  return in_context([&] { return "tree " + id.short_hex(); }, [&] { return parse_tree(std::move(json)); });
 }
 
 namespace {

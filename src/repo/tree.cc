@@ -220,8 +220,9 @@ std::string to_json(Tree& tree, std::size_t longest, std::vector<std::string>& l
   return json.append(kEnd);
 }
 
-Tree parse_tree(ByteView json) {
-  const JsonDocument document(json, "tree");
+namespace {
+
+Tree tree_of(const JsonDocument& document) {
   Tree tree;
   const auto nodes = array_member(document.root(), "nodes");
   if (!nodes) {
@@ -229,12 +230,26 @@ Tree parse_tree(ByteView json) {
     if (!member(document.root(), "nodes") && document.root().size() == 0) bad_field("nodes", "there");
     return tree;
   }
+  tree.nodes.reserve(std::min<std::size_t>(nodes->size(), 256));  // what is claimed costs nothing
   for (const simdjson::dom::element element : *nodes) {
     simdjson::dom::object object;
     if (element.get(object) != simdjson::SUCCESS) bad_field("nodes", "a list of objects");
     tree.nodes.push_back(parse_node(object));
   }
   return tree;
+}
+
+}  // namespace
+
+Tree parse_tree(ByteView json) { return tree_of(JsonDocument(json, "tree")); }
+
+Tree parse_tree(Bytes json) {
+  // Most trees are short, and there are many: a parser's memory is then dearer than its work.
+  constexpr std::size_t kShort = 64U << 10;
+  static thread_local simdjson::dom::parser kept;
+  simdjson::dom::parser own;
+  simdjson::dom::parser& parser = json.size() <= kShort ? kept : own;
+  return tree_of(JsonDocument(std::move(json), "tree", parser));
 }
 
 }  // namespace respaldo::repo

@@ -41,9 +41,13 @@ class TreesAhead {
 
  private:
   using Folders = std::vector<std::shared_ptr<Folder>>;
-  Contents read(const repo::BlobId& tree);
+  using Lock = std::unique_lock<std::mutex>;
+  Contents read(const repo::BlobId& tree) const;
   void announce(const Folders& folders, std::list<Folder*>::iterator before);
   Folder* next() const;
+  void read_ahead(Folder& folder, Lock& lock);
+  void let_go(const Folder& folder);
+  void wait_for(const Folder& folder, Lock& lock);
   void work();
 
   const repo::IndexedRepository& repository_;
@@ -53,7 +57,8 @@ class TreesAhead {
   std::condition_variable read_;
   std::list<Folder*> waiting_;  // in the order of the walk: announced and not read yet, or being read
   std::uint64_t held_ = 0;      // bytes of JSON of the trees that were read ahead and not taken
-  bool ended_ = false;
+  unsigned idle_ = 0;           // threads that wait
+  bool full_ = false, ended_ = false;
   std::vector<std::jthread> threads_;
 };
 

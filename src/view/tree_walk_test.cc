@@ -1,0 +1,166 @@
+#include "view/tree_walk.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <random>
+#include <thread>
+
+#include "store/forward.h"
+#include "testing/memory_repository.h"
+
+namespace respaldo::view {
+namespace {
+
+using namespace respaldo::testing;
+
+// Counts what is read.
+class Counting final : public store::Forward {
+ public:
+  Counting(std::unique_ptr<store::Backend> below, std::atomic<std::size_t>& reads) : Forward(std::move(below)), reads_(reads) {}
+  Bytes load(const store::Handle& handle, std::uint64_t offset, std::uint64_t length) override {
+    ++reads_;
+    return below_->load(handle, offset, length);
+  }
+
+ private:
+  std::atomic<std::size_t>& reads_;
+};
+
+class Walks : public ::testing::Test {
+ protected:
+  // Folders in folders, some empty, some the same, some whose tree is missing or is none.
+  repo::BlobId folders(HandMadeBackup& backup, int depth) {
+    std::vector<repo::Node> nodes;
+    const auto count = random_() % 7;
+    for (unsigned i = 0; i < count; ++i) {
+      const std::string name = fmt::format("{}{}", random_() % 100, i);
+      switch (depth == 0 ? 0 : random_() % 8) {
+        case 0:
+        case 1:
+          nodes.push_back(file_node(name, random_() % 1000, {}));
+          break;
+        case 2:
+          nodes.push_back(folder_node(name, missing_));
+          break;
+        case 3:
+          nodes.push_back(folder_node(name, backup.raw_tree(fmt::format("no tree {}", random_()))));
+          break;
+        default:
+          nodes.push_back(folder_node(name, folders(backup, depth - 1)));
+      }
+    }
+    if (depth > 0 && count == 0) {
+      nodes.push_back(folder_node("none", missing_));
+      nodes.back().subtree.reset();
+    }
+    return backup.tree(std::move(nodes));
+  }
+  repo::Node saved(HandMadeBackup& backup, repo::BlobId root) {
+    backup.save(root);
+    blobs_ = indexed(*repository_);
+    return folder_node("", root);
+  }
+  // What a walk says, where one folder in `skip` is passed over (0: none); it may dawdle.
+  std::string told(const repo::Node& root, ReadAhead ahead, unsigned skip, WalkBounds bounds = kToLook, bool slow = false) {
+    TreeWalk walk(*blobs_, root, "/top", bounds, ahead);
+    std::mt19937 random(skip), dawdling(skip);
+    std::string text;
+    for (;;) {
+      try {
+        if (!walk.next()) return text;
+      } catch (const Error& error) {
+        text += fmt::format("{}: {}\n", walk.entry().path, error.what());
+        continue;
+      }
+      text += fmt::format("{} {} {}\n", walk.entry().depth, walk.entry().path, walk.entry().node.size);
+      if (skip != 0 && random() % skip == 0) walk.skip();
+      if (slow && dawdling() % 16 == 0) std::this_thread::sleep_for(std::chrono::microseconds(dawdling() % 300));
+    }
+  }
+
+  std::atomic<std::size_t> reads_{0};
+  std::unique_ptr<repo::Repository> repository_ = [this] {
+    repo::Repository::CreateOptions options;
+    options.scrypt = crypto::ScryptParameters{1024, 1, 1};
+    return repo::Repository::create(std::make_unique<Counting>(store::open_memory(), reads_), "secret", options);
+  }();
+  std::shared_ptr<const repo::IndexedRepository> blobs_;
+  std::mt19937 random_{7};
+  const repo::BlobId missing_ = *repo::BlobId::parse(std::string(64, '7'));
+};
+
+TEST_F(Walks, ReadingAheadChangesNothingOfWhatIsSeen) {
+  std::size_t told_in_all = 0;
+  for (int round = 0; round < 60; ++round) {
+    HandMadeBackup backup(*repository_);
+    const repo::Node root = saved(backup, folders(backup, 6));
+    for (const unsigned skip : {0U, 3U, 9U}) {
+      const std::string plain = told(root, ReadAhead::no, skip);
+      EXPECT_EQ(told(root, ReadAhead::yes, skip), plain);
+      EXPECT_EQ(told(root, ReadAhead::yes, skip, kToLook, true), plain);
+      told_in_all += plain.size();
+    }
+    EXPECT_EQ(told(root, ReadAhead::yes, 0, {3, 1000}), told(root, ReadAhead::no, 0, {3, 1000}));
+    EXPECT_EQ(told(root, ReadAhead::yes, 0, {100, 12}), told(root, ReadAhead::no, 0, {100, 12}));
+  }
+  EXPECT_GT(told_in_all, 100000U);
+}
+
+TEST_F(Walks, WhoeverEndsEarlyWaitsForNobody) {
+  HandMadeBackup backup(*repository_);
+  std::vector<repo::Node> nodes;
+  for (int i = 0; i < 200; ++i) nodes.push_back(folder_node(fmt::format("{:03}", i), folders(backup, 3)));
+  const repo::Node root = saved(backup, backup.tree(std::move(nodes)));
+  for (int after = 0; after < 60; ++after) {
+    TreeWalk walk(*blobs_, root, "", kToLook, ReadAhead::yes);
+    for (int i = 0; i < after; ++i) {
+      try {
+        walk.next();
+      } catch (const Error&) {
+        // A tree that is none.
+      }
+    }
+  }
+}
+
+TEST_F(Walks, LittleIsHeldOfWhatNobodyTakes) {
+  HandMadeBackup backup(*repository_);
+  const int count = 3000;
+  std::vector<repo::Node> nodes;
+  for (int i = 0; i < count; ++i)
+    nodes.push_back(folder_node(fmt::format("{:04}", i), backup.tree({file_node(fmt::format("{}", i), 1, {})})));
+  // Longer than what is read early, and what comes behind it waits.
+  std::vector<repo::Node> many;
+  for (int i = 0; i < 10000; ++i) many.push_back(file_node(fmt::format("{:0100}", i), 1, {}));
+  nodes.insert(nodes.begin() + 100, folder_node("0099a", backup.tree(std::move(many))));
+  const repo::Node root = saved(backup, backup.tree(std::move(nodes)));
+
+  reads_ = 0;
+  TreeWalk walk(*blobs_, root, "", kToLook, ReadAhead::yes);
+  ASSERT_TRUE(walk.next());
+  const auto settled = [this] {
+    for (std::size_t known = reads_;; known = reads_) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      if (known == reads_) return known;
+    }
+  };
+  EXPECT_EQ(settled(), 1U + 100U);
+  std::size_t entries = 1;
+  while (walk.entry().path != "/0099a") {
+    ASSERT_TRUE(walk.next());
+    ++entries;
+  }
+  ASSERT_TRUE(walk.next());
+  ++entries;
+  // 4 MiB, each counted as 4 KiB, and what was under way.
+  EXPECT_GT(settled(), 1000U);
+  EXPECT_LT(reads_, 1300U);
+  while (walk.next()) ++entries;
+  EXPECT_EQ(entries, 1U + 2U * count + 10000U);
+  EXPECT_EQ(reads_, 2U + count);
+}
+
+}  // namespace
+}  // namespace respaldo::view
