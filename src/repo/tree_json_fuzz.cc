@@ -1,6 +1,7 @@
 // What was understood of a tree is written as restic writes it, and understood again; what it refers to is
 // found as well when it is read as a stream.
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "base/error.h"
@@ -53,6 +54,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   // Not in the try block: what we wrote must be readable.
   const repo::Tree again = repo::parse_tree(as_bytes(once));
+  // With the parser of the one before, with room for padding and without.
+  for (const std::size_t room : {0U, 64U, 4096U}) {
+    Bytes text(once.size() + room);
+    std::memcpy(text.data(), once.data(), once.size());
+    text.resize(once.size());
+    if (repo::to_json(repo::parse_tree(std::move(text))) != repo::to_json(again)) __builtin_trap();
+  }
   if (streamed(as_bytes(once)) != references(again)) __builtin_trap();
   if (again.nodes.size() != nodes || repo::to_json(again) != once) __builtin_trap();
   return 0;
