@@ -5,8 +5,10 @@
 
 #if defined(__x86_64__)
 // The intrinsics of GCC 12 leave undefined on purpose what their masks do not take, and warn of it.
+#if !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
 #define RESPALDO_WIDE [[gnu::target("avx512f,avx512bw")]]
@@ -129,7 +131,9 @@ void sha256_wide(std::span<HashWords* const> states, std::span<const std::uint8_
 
 }  // namespace respaldo::crypto
 
+#if !defined(__clang__)
 #pragma GCC diagnostic pop
+#endif
 #else
 
 namespace respaldo::crypto {
