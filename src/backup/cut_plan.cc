@@ -17,7 +17,7 @@ std::uint64_t align_down(std::uint64_t value, std::uint64_t unit) { return value
 class Planner {
  public:
   Planner(const block::Device& device, const VolumeMap& map)
-      : device_(device), map_(map), runs_(device.runs({0, device.size()})) {
+      : map_(map), runs_(device.runs({0, device.size()})) {
     plan_.size = device.size();
   }
 
@@ -89,7 +89,6 @@ class Planner {
     append(end, SpanKind::read, CutKind::fixed);
   }
 
-  const block::Device& device_;
   const VolumeMap& map_;
   const std::vector<block::Run> runs_;
   std::size_t run_ = 0;

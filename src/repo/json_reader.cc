@@ -10,10 +10,10 @@ namespace respaldo::repo {
 
 JsonDocument::JsonDocument(ByteView text, std::string_view what) { parse(text, false, what, own_); }
 
-JsonDocument::JsonDocument(Bytes text, std::string_view what, simdjson::dom::parser& parser) {
+JsonDocument::JsonDocument(Bytes text, std::string_view what, simdjson::dom::parser* parser) {
   const bool has_room = text.capacity() - text.size() >= simdjson::SIMDJSON_PADDING;
   if (has_room) std::memset(text.data() + text.size(), 0, simdjson::SIMDJSON_PADDING);
-  parse(text, has_room, what, parser);  // its document keeps nothing of the text
+  parse(text, has_room, what, parser != nullptr ? *parser : own_);  // which keeps nothing of the text
 }
 
 void JsonDocument::parse(ByteView text, bool is_padded, std::string_view what, simdjson::dom::parser& parser) {

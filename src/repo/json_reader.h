@@ -18,14 +18,14 @@ class JsonDocument {
  public:
   // `what` for messages: "index file". The root must be an object.
   JsonDocument(ByteView text, std::string_view what);
-  // With a parser that others used before and will use after it: its memory is there already. The text grows by
-  // simdjson's padding where there is room for that, and need not be copied then.
-  JsonDocument(Bytes text, std::string_view what, simdjson::dom::parser& parser);
+  // With a parser that has read others and will read more (its memory is there already), or null. A text with room for
+  // simdjson's padding behind it is not copied.
+  JsonDocument(Bytes text, std::string_view what, simdjson::dom::parser* parser);
   simdjson::dom::object root() const { return root_; }
 
  private:
   void parse(ByteView text, bool is_padded, std::string_view what, simdjson::dom::parser& parser);
-  simdjson::dom::parser own_;
+  simdjson::dom::parser own_;  // of who is given none
   simdjson::dom::object root_;
 };
 

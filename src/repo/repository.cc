@@ -601,7 +601,7 @@ Bytes IndexedRepository::load_blob(BlobType type, const BlobId& id) const {
 
 Tree IndexedRepository::load_tree(const BlobId& id) const {
   Bytes json = load_blob(BlobType::tree, id);
-  return in_context([&] { return "tree " + id.short_hex(); }, [&] { return parse_tree(std::move(json)); });
+  return in_context([&] { return "tree " + id.short_hex(); }, [&] { return parse_next_tree(std::move(json)); });
 }
 
 namespace {

@@ -230,7 +230,7 @@ Tree tree_of(const JsonDocument& document) {
     if (!member(document.root(), "nodes") && document.root().size() == 0) bad_field("nodes", "there");
     return tree;
   }
-  tree.nodes.reserve(std::min<std::size_t>(nodes->size(), 256));  // what is claimed costs nothing
+  tree.nodes.reserve(std::min<std::size_t>(nodes->size(), 256));  // nodes are much longer than their shortest JSON
   for (const simdjson::dom::element element : *nodes) {
     simdjson::dom::object object;
     if (element.get(object) != simdjson::SUCCESS) bad_field("nodes", "a list of objects");
@@ -243,13 +243,12 @@ Tree tree_of(const JsonDocument& document) {
 
 Tree parse_tree(ByteView json) { return tree_of(JsonDocument(json, "tree")); }
 
-Tree parse_tree(Bytes json) {
-  // Most trees are short, and there are many: a parser's memory is then dearer than its work.
+Tree parse_next_tree(Bytes json) {
+  // Most trees are short: a parser's memory is then dearer than its work. One that read a long tree would keep much.
   constexpr std::size_t kShort = 64U << 10;
   static thread_local simdjson::dom::parser kept;
-  simdjson::dom::parser own;
-  simdjson::dom::parser& parser = json.size() <= kShort ? kept : own;
-  return tree_of(JsonDocument(std::move(json), "tree", parser));
+  const bool is_short = json.size() <= kShort;
+  return tree_of(JsonDocument(std::move(json), "tree", is_short ? &kept : nullptr));
 }
 
 }  // namespace respaldo::repo

@@ -13,7 +13,7 @@ namespace respaldo::view {
 
 namespace {
 
-constexpr unsigned kReaders = 4;
+constexpr unsigned kMostReaders = 4;
 
 // Both ends of what is long.
 std::string told(const std::string& path) {
@@ -26,12 +26,20 @@ std::string told(const std::string& path) {
 
 TreeWalk::TreeWalk(const repo::IndexedRepository& repository, const repo::Node& root, std::string path,
                    WalkBounds bounds, ReadAhead ahead)
-    : bounds_(bounds),
-      trees_(repository, ahead == ReadAhead::yes ? std::clamp(std::thread::hardware_concurrency(), 1U, kReaders) : 0) {
+    : repository_(repository), bounds_(bounds) {
   while (path.ends_with('/')) path.pop_back();
   entry_.path = std::move(path);
   require_not_too_deep();
-  if (root.subtree) levels_.push_back({trees_.begin(*root.subtree), 0, 0, entry_.path.size()});
+  if (!root.subtree) return;
+  levels_.emplace_back().path_length = entry_.path.size();
+  if (ahead == ReadAhead::yes) {
+    ahead_.emplace(repository, std::clamp(std::thread::hardware_concurrency(), 1U, kMostReaders));
+    TreesAhead::Contents contents = ahead_->begin(*root.subtree);
+    levels_.back().nodes = std::move(contents.nodes);
+    levels_.back().folders = std::move(contents.folders);
+  } else {
+    levels_.back().nodes = repository.load_tree(*root.subtree).nodes;
+  }
 }
 
 void TreeWalk::require_not_too_deep() const {
@@ -44,30 +52,39 @@ void TreeWalk::enter() {
   try {
     require_not_too_deep();
   } catch (const Error&) {
-    trees_.pass_over(*folder);
+    if (folder) ahead_->pass_over(folder);
     throw;
   }
-  levels_.push_back({trees_.take(*folder), 0, 0, entry_.path.size()});
+  if (!entry_.node.subtree) return;
+  TreesAhead::Contents contents;
+  if (folder)
+    contents = ahead_->take(folder);
+  else
+    contents.nodes = repository_.load_tree(*entry_.node.subtree).nodes;
+  levels_.push_back({std::move(contents.nodes), std::move(contents.folders), 0, 0, entry_.path.size()});
 }
 
 void TreeWalk::skip() {
-  if (const auto folder = std::exchange(folder_, nullptr)) trees_.pass_over(*folder);
+  enter_ = false;
+  if (folder_) ahead_->pass_over(std::exchange(folder_, nullptr));
 }
 
 bool TreeWalk::next() {
-  if (folder_) enter();
+  if (std::exchange(enter_, false)) enter();
   while (!levels_.empty()) {
     Level& level = levels_.back();
     entry_.path.resize(level.path_length);
-    if (level.next == level.contents.nodes.size()) {
+    if (level.next == level.nodes.size()) {
       levels_.pop_back();
       continue;
     }
-    entry_.node = std::move(level.contents.nodes[level.next++]);
+    entry_.node = std::move(level.nodes[level.next++]);
+    // A folder that is done with does not stay.
+    if (ahead_ && TreesAhead::is_folder(entry_.node)) folder_ = std::move(level.folders[level.next_folder++]);
     entry_.path += '/';
     entry_.path += entry_.node.name;
     entry_.depth = levels_.size();
-    if (TreesAhead::is_folder(entry_.node)) folder_ = level.contents.folders[level.next_folder++];
+    enter_ = entry_.node.type == repo::NodeType::dir;
     return true;
   }
   return false;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ struct WalkBounds {
 };
 inline constexpr WalkBounds kToLook{4096, 1U << 20}, kToRestore{1U << 16, 256U << 16};
 
-// For who will go everywhere and has much to do at each entry: other threads read the trees.
+// For who goes nearly everywhere: other threads read the trees (view/trees_ahead.h).
 enum class ReadAhead { no, yes };
 
 // A walk in tree order (names by bytes), parents before their children. No recursion; depth and length of
@@ -49,17 +50,20 @@ class TreeWalk {
 
  private:
   struct Level {
-    TreesAhead::Contents contents;
+    std::vector<repo::Node> nodes;
+    std::vector<std::shared_ptr<TreesAhead::Folder>> folders;  // when they are read ahead
     std::size_t next = 0, next_folder = 0, path_length = 0;
   };
   void require_not_too_deep() const;
   void enter();
 
+  const repo::IndexedRepository& repository_;
   const WalkBounds bounds_;
   std::vector<Level> levels_;
-  std::shared_ptr<TreesAhead::Folder> folder_;  // that entry() is, and that is entered next
   Entry entry_;  // its path is never copied: it may be long
-  TreesAhead trees_;  // goes first: its threads know of the levels
+  bool enter_ = false;
+  std::shared_ptr<TreesAhead::Folder> folder_;  // that is entered next
+  std::optional<TreesAhead> ahead_;
 };
 
 }  // namespace respaldo::view

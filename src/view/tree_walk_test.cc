@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <random>
 #include <thread>
 
@@ -80,6 +81,15 @@ class Walks : public ::testing::Test {
     }
   }
 
+  bool comes_to(std::size_t reads) const {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (reads_ < reads && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return reads_ >= reads;
+  }
+
+  // Of small trees: 4 MiB, each counted as 4 KiB, and what is under way.
+  static constexpr std::size_t kMostAhead = 1024 + 4;
   std::atomic<std::size_t> reads_{0};
   std::unique_ptr<repo::Repository> repository_ = [this] {
     repo::Repository::CreateOptions options;
@@ -108,28 +118,30 @@ TEST_F(Walks, ReadingAheadChangesNothingOfWhatIsSeen) {
   EXPECT_GT(told_in_all, 100000U);
 }
 
-TEST_F(Walks, WhoeverEndsEarlyWaitsForNobody) {
+TEST_F(Walks, WhoeverEndsEarlyHasReadLittle) {
   HandMadeBackup backup(*repository_);
   std::vector<repo::Node> nodes;
-  for (int i = 0; i < 200; ++i) nodes.push_back(folder_node(fmt::format("{:03}", i), folders(backup, 3)));
+  for (int i = 0; i < 3000; ++i)
+    nodes.push_back(folder_node(fmt::format("{:04}", i), backup.tree({file_node(fmt::format("{}", i), 1, {})})));
   const repo::Node root = saved(backup, backup.tree(std::move(nodes)));
-  for (int after = 0; after < 60; ++after) {
-    TreeWalk walk(*blobs_, root, "", kToLook, ReadAhead::yes);
-    for (int i = 0; i < after; ++i) {
-      try {
-        walk.next();
-      } catch (const Error&) {
-        // A tree that is none.
-      }
+  for (std::size_t after = 0; after < 60; ++after) {
+    reads_ = 0;
+    {
+      TreeWalk walk(*blobs_, root, "", kToLook, ReadAhead::yes);
+      for (std::size_t i = 0; i < after; ++i) ASSERT_TRUE(walk.next());
     }
+    const std::size_t read = reads_;
+    EXPECT_LE(read, 1 + after + kMostAhead);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(reads_, read);
   }
 }
 
 TEST_F(Walks, LittleIsHeldOfWhatNobodyTakes) {
   HandMadeBackup backup(*repository_);
-  const int count = 3000;
+  const std::size_t count = 3000;
   std::vector<repo::Node> nodes;
-  for (int i = 0; i < count; ++i)
+  for (std::size_t i = 0; i < count; ++i)
     nodes.push_back(folder_node(fmt::format("{:04}", i), backup.tree({file_node(fmt::format("{}", i), 1, {})})));
   // Longer than what is read early, and what comes behind it waits.
   std::vector<repo::Node> many;
@@ -140,13 +152,8 @@ TEST_F(Walks, LittleIsHeldOfWhatNobodyTakes) {
   reads_ = 0;
   TreeWalk walk(*blobs_, root, "", kToLook, ReadAhead::yes);
   ASSERT_TRUE(walk.next());
-  const auto settled = [this] {
-    for (std::size_t known = reads_;; known = reads_) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      if (known == reads_) return known;
-    }
-  };
-  EXPECT_EQ(settled(), 1U + 100U);
+  EXPECT_TRUE(comes_to(1 + 100));
+  EXPECT_EQ(reads_, 1U + 100U);
   std::size_t entries = 1;
   while (walk.entry().path != "/0099a") {
     ASSERT_TRUE(walk.next());
@@ -154,12 +161,49 @@ TEST_F(Walks, LittleIsHeldOfWhatNobodyTakes) {
   }
   ASSERT_TRUE(walk.next());
   ++entries;
-  // 4 MiB, each counted as 4 KiB, and what was under way.
-  EXPECT_GT(settled(), 1000U);
-  EXPECT_LT(reads_, 1300U);
+  EXPECT_TRUE(comes_to(1 + 100 + 1 + 1000));
+  EXPECT_LE(reads_, 1 + 100 + 1 + kMostAhead);
   while (walk.next()) ++entries;
   EXPECT_EQ(entries, 1U + 2U * count + 10000U);
   EXPECT_EQ(reads_, 2U + count);
+}
+
+// Long nodes out of short JSON: they count as what they take, and what is passed over counts no more because it is gone.
+TEST_F(Walks, ShortJsonOfManyNodesIsNotHeld) {
+  HandMadeBackup backup(*repository_);
+  std::vector<repo::Node> nodes;
+  for (int i = 0; i < 300; ++i) {
+    std::string json = fmt::format(R"({{"nodes":[{{"name":"{}"}})", i);
+    for (int entry = 0; entry < 20000; ++entry) json += R"(,{"name":""})";
+    nodes.push_back(folder_node(fmt::format("{:03}", i), backup.raw_tree(json + "]}")));
+  }
+  const repo::Node root = saved(backup, backup.tree(std::move(nodes)));
+  reads_ = 0;
+  TreeWalk walk(*blobs_, root, "", kToLook, ReadAhead::yes);
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_TRUE(walk.next());
+    EXPECT_LE(reads_, 1U + i + 8U);
+    walk.skip();
+  }
+  EXPECT_FALSE(walk.next());
+}
+
+// The bound of the walk is that of what it reads, but for what was read ahead; and no end of a long chain is a recursion.
+TEST_F(Walks, AChainDeeperThanTheWalkEnds) {
+  HandMadeBackup backup(*repository_);
+  repo::BlobId tree = backup.tree({});
+  for (int i = 0; i < 200000; ++i) tree = backup.tree({folder_node(fmt::format("{}", i % 10), tree)});
+  const repo::Node root = saved(backup, tree);
+  for (const std::size_t deepest : {10U, 500U}) {
+    reads_ = 0;
+    const std::string plain = told(root, ReadAhead::no, 0, {deepest, 100000});
+    EXPECT_EQ(reads_, deepest);
+    for (int round = 0; round < 5; ++round) {
+      reads_ = 0;
+      EXPECT_EQ(told(root, ReadAhead::yes, 0, {deepest, 100000}), plain);
+      EXPECT_LE(reads_, deepest + kMostAhead);
+    }
+  }
 }
 
 }  // namespace

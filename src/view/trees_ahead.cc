@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <system_error>
 #include <utility>
 
 namespace respaldo::view {
@@ -10,8 +9,11 @@ namespace respaldo::view {
 namespace {
 
 constexpr std::uint64_t kMostHeld = 4U << 20;
-constexpr std::uint64_t kLongest = 1U << 20;  // that is read ahead: longer ones are read when they are asked for, one at a time
-constexpr std::uint64_t kLeast = 4096;        // that any counts, read or failed
+// Longer trees are read when they are asked for, one at a time.
+constexpr std::uint64_t kLongestAhead = 1U << 20;
+// What a folder counts at least, so that empty and missing trees come to an end as well. It also bounds how deep folders
+// that nobody took own each other: their destruction is a recursion.
+constexpr std::uint64_t kLeastHeld = 4096;
 
 }  // namespace
 
@@ -19,18 +21,27 @@ class TreesAhead::Folder {
  public:
   enum class State { announced, being_read, read, gone };
 
-  Folder(const repo::BlobId& its_tree, std::uint64_t its_length) : tree(its_tree), length(its_length) {}
+  Folder(const repo::BlobId& its_tree, std::uint64_t its_length) : tree(its_tree), length(its_length), held(its_length) {}
 
   const repo::BlobId tree;
-  const std::uint64_t length;  // of its JSON, kLeast at least
+  const std::uint64_t length;  // of its JSON, kLeastHeld at least
+  // Under the mutex:
+  std::uint64_t held;  // what it counts
   State state = State::announced;
-  std::list<Folder*>::iterator place;  // while announced or being read
-  Contents contents;                   // when read
-  std::exception_ptr failure;          // instead of them
+  Folders::iterator place;     // while announced or being read
+  Contents contents;           // when read
+  std::exception_ptr failure;  // instead of them
+};
+
+struct TreesAhead::Found {
+  Contents contents;
+  Folders folders;  // the same as in the contents, ready to be announced: without the mutex, and with no memory needed then
 };
 
 TreesAhead::TreesAhead(const repo::IndexedRepository& repository, unsigned threads)
-    : repository_(repository), most_threads_(threads) {}
+    : repository_(repository), most_threads_(threads) {
+  threads_.reserve(threads);
+}
 
 TreesAhead::~TreesAhead() {
   {
@@ -40,115 +51,131 @@ TreesAhead::~TreesAhead() {
   wanted_.notify_all();
 }
 
-TreesAhead::Contents TreesAhead::read(const repo::BlobId& tree) const {
-  Contents contents{repository_.load_tree(tree).nodes, {}};
-  for (const repo::Node& node : contents.nodes) {
+TreesAhead::Found TreesAhead::read(const repo::BlobId& tree) const {
+  Found found{{repository_.load_tree(tree).nodes, {}}, {}};
+  for (const repo::Node& node : found.contents.nodes) {
     if (!is_folder(node)) continue;
-    const auto location = repository_.index().find(repo::BlobType::tree, *node.subtree);
-    contents.folders.push_back(
-        std::make_shared<Folder>(*node.subtree, std::max<std::uint64_t>(location ? location->plain_length() : 0, kLeast)));
+    std::uint64_t length = kLeastHeld;
+    // Any of them may be the one that is whole.
+    for (const repo::BlobLocation& location : repository_.index().find_all(repo::BlobType::tree, *node.subtree))
+      length = std::max<std::uint64_t>(length, location.plain_length());
+    found.contents.folders.push_back(std::make_shared<Folder>(*node.subtree, length));
+    found.folders.push_back(found.contents.folders.back());
   }
-  return contents;
+  return found;
 }
 
-void TreesAhead::announce(const Folders& folders, std::list<Folder*>::iterator before) {
-  for (const auto& folder : folders) folder->place = waiting_.insert(before, folder.get());
-  if (!folders.empty() && idle_ > 0 && !full_) wanted_.notify_all();
+void TreesAhead::announce(Folders& folders, Folders::iterator before) {
+  for (auto at = folders.begin(); at != folders.end(); ++at) (*at)->place = at;
+  waiting_.splice(before, folders);
+  wake();
 }
 
 TreesAhead::Contents TreesAhead::begin(const repo::BlobId& tree) {
-  Contents contents = read(tree);
+  Found found = read(tree);
   Lock lock(mutex_);
-  announce(contents.folders, waiting_.begin());
+  announce(found.folders, waiting_.begin());
   try {
-    while (threads_.size() < most_threads_ && !contents.folders.empty()) threads_.emplace_back([this] { work(); });
-  } catch (const std::system_error&) {
-    // No room for threads: what is there has to do.
+    while (threads_.size() < most_threads_ && !waiting_.empty()) threads_.emplace_back([this] { work(); });
+  } catch (const std::exception&) {
+    // No room for threads: whoever walks reads.
   }
-  return contents;
+  return std::move(found.contents);
 }
 
-TreesAhead::Contents TreesAhead::take(Folder& folder) {
+TreesAhead::Contents TreesAhead::take(const std::shared_ptr<Folder>& folder) {
   Lock lock(mutex_);
-  wait_for(folder, lock);
-  if (folder.state == Folder::State::announced) read_ahead(folder, lock);
-  folder.state = Folder::State::gone;
-  let_go(folder);
-  if (folder.failure) std::rethrow_exception(std::exchange(folder.failure, nullptr));
-  return std::move(folder.contents);
+  if (folder->state == Folder::State::announced) read(folder, lock);
+  read_.wait(lock, [&] { return folder->state != Folder::State::being_read; });
+  folder->state = Folder::State::gone;
+  let_go(folder->held);
+  if (folder->failure) std::rethrow_exception(std::exchange(folder->failure, nullptr));
+  return std::move(folder->contents);
 }
 
-void TreesAhead::pass_over(Folder& folder) {
+void TreesAhead::pass_over(std::shared_ptr<Folder> folder) {
+  std::vector<std::shared_ptr<Folder>> all{std::move(folder)};
   Lock lock(mutex_);
-  std::vector<Folder*> all{&folder};
   while (!all.empty()) {
-    Folder& one = *all.back();
+    const auto one = std::move(all.back());
     all.pop_back();
-    wait_for(one, lock);
-    if (std::exchange(one.state, Folder::State::gone) == Folder::State::read) {
-      let_go(one);
-      for (const auto& below : one.contents.folders) all.push_back(below.get());
-    } else {
-      waiting_.erase(one.place);
+    switch (std::exchange(one->state, Folder::State::gone)) {
+      case Folder::State::announced:
+      case Folder::State::being_read:  // who reads it drops what was read
+        waiting_.erase(one->place);
+        break;
+      case Folder::State::read: {
+        // None is destroyed with others in it: a chain of them may be long.
+        const Contents contents = std::move(one->contents);
+        all.insert(all.end(), contents.folders.begin(), contents.folders.end());
+        let_go(one->held);
+        break;
+      }
+      case Folder::State::gone:
+        break;
     }
   }
+  wake();
 }
 
-// While another thread reads it, there is something to do.
-void TreesAhead::wait_for(const Folder& folder, Lock& lock) {
-  while (folder.state == Folder::State::being_read)
-    if (Folder* other = next())
-      read_ahead(*other, lock);
-    else
-      read_.wait(lock);
-}
-
-void TreesAhead::let_go(const Folder& folder) {
-  held_ -= folder.length;
+void TreesAhead::let_go(std::uint64_t bytes) {
+  held_ -= bytes;
   // Not for each: who sleeps is dear to wake.
-  if (held_ > kMostHeld / 2) return;
-  full_ = false;
-  if (idle_ > 0 && !waiting_.empty()) wanted_.notify_all();
+  if (held_ <= kMostHeld / 2) full_ = false;
+  wake();
 }
 
 // The next that may be read before it is asked for. None behind one that may not: what is read is soon wanted.
-TreesAhead::Folder* TreesAhead::next() const {
+std::shared_ptr<TreesAhead::Folder> TreesAhead::next() const {
   if (full_) return nullptr;
-  for (Folder* folder : waiting_)
-    if (folder->state != Folder::State::being_read) return folder->length <= kLongest ? folder : nullptr;
+  for (const auto& folder : waiting_)
+    if (folder->state == Folder::State::announced) return folder->length <= kLongestAhead ? folder : nullptr;
   return nullptr;
 }
 
-// It keeps its place in the walk until those below it have theirs.
-void TreesAhead::read_ahead(Folder& folder, Lock& lock) {
-  folder.state = Folder::State::being_read;
-  held_ += folder.length;
+void TreesAhead::wake() {
+  if (idle_ > 0 && next()) wanted_.notify_one();
+}
+
+// It keeps its place in the walk until those below it have theirs. The lock is open meanwhile.
+void TreesAhead::read(const std::shared_ptr<Folder>& folder, Lock& lock) {
+  folder->state = Folder::State::being_read;
+  held_ += folder->held;
   full_ = full_ || held_ >= kMostHeld;
+  wake();
   lock.unlock();
-  Contents contents;
+  Found found;
   std::exception_ptr failure;
   try {
-    contents = read(folder.tree);
+    found = read(folder->tree);
   } catch (...) {
     failure = std::current_exception();
   }
+  // Short JSON makes long nodes.
+  const std::uint64_t held = std::max(folder->length, std::uint64_t{found.contents.nodes.size() * sizeof(repo::Node)});
   lock.lock();
-  folder.contents = std::move(contents);
-  folder.failure = std::move(failure);
-  folder.state = Folder::State::read;
-  announce(folder.contents.folders, waiting_.erase(folder.place));
+  if (folder->state == Folder::State::gone) {
+    let_go(folder->held);
+    return;
+  }
+  held_ += held - std::exchange(folder->held, held);
+  full_ = full_ || held_ >= kMostHeld;
+  folder->contents = std::move(found.contents);
+  folder->failure = std::move(failure);
+  folder->state = Folder::State::read;
+  announce(found.folders, waiting_.erase(folder->place));
   read_.notify_all();
 }
 
 void TreesAhead::work() {
   Lock lock(mutex_);
   for (;;) {
-    Folder* folder = nullptr;
+    std::shared_ptr<Folder> folder;
     ++idle_;
     wanted_.wait(lock, [&] { return ended_ || (folder = next()) != nullptr; });
     --idle_;
     if (ended_) return;
-    read_ahead(*folder, lock);
+    read(folder, lock);
   }
 }
 

@@ -13,9 +13,9 @@
 
 namespace respaldo::view {
 
-// Who walks asks for one folder after another, parents before their children; the threads read those that come next, in
-// that order, and never hold more than a few MiB of trees that nobody has taken yet. Its functions are for the one thread
-// that walks. The repository must outlive it.
+// Who walks asks for one folder after another, parents before their children. The threads read those that come next, in
+// that order, until a few MiB of trees wait to be taken. Its functions are for the one thread that walks. The repository
+// must outlive it. The end waits for the trees that are being read, however long their store takes.
 class TreesAhead {
  public:
   // A folder's place in the walk.
@@ -26,7 +26,6 @@ class TreesAhead {
   };
   static bool is_folder(const repo::Node& node) { return node.type == repo::NodeType::dir && node.subtree; }
 
-  // Without threads each tree is read when it is asked for.
   TreesAhead(const repo::IndexedRepository& repository, unsigned threads);
   ~TreesAhead();
   TreesAhead(const TreesAhead&) = delete;
@@ -35,19 +34,20 @@ class TreesAhead {
   // Of where the walk begins. Errors: those of IndexedRepository::load_tree.
   Contents begin(const repo::BlobId& tree);
   // Likewise. Each folder is either taken or passed over, once.
-  Contents take(Folder& folder);
-  // It and what lies below are not wanted.
-  void pass_over(Folder& folder);
+  Contents take(const std::shared_ptr<Folder>& folder);
+  // It and what lies below are not wanted. Waits for nobody.
+  void pass_over(std::shared_ptr<Folder> folder);
 
  private:
-  using Folders = std::vector<std::shared_ptr<Folder>>;
+  using Folders = std::list<std::shared_ptr<Folder>>;
   using Lock = std::unique_lock<std::mutex>;
-  Contents read(const repo::BlobId& tree) const;
-  void announce(const Folders& folders, std::list<Folder*>::iterator before);
-  Folder* next() const;
-  void read_ahead(Folder& folder, Lock& lock);
-  void let_go(const Folder& folder);
-  void wait_for(const Folder& folder, Lock& lock);
+  struct Found;
+  Found read(const repo::BlobId& tree) const;
+  void read(const std::shared_ptr<Folder>& folder, Lock& lock);
+  void announce(Folders& folders, Folders::iterator before);
+  void let_go(std::uint64_t bytes);
+  std::shared_ptr<Folder> next() const;
+  void wake();
   void work();
 
   const repo::IndexedRepository& repository_;
@@ -55,11 +55,11 @@ class TreesAhead {
   std::mutex mutex_;
   std::condition_variable wanted_;  // something may be read ahead, or nothing ever again
   std::condition_variable read_;
-  std::list<Folder*> waiting_;  // in the order of the walk: announced and not read yet, or being read
-  std::uint64_t held_ = 0;      // bytes of JSON of the trees that were read ahead and not taken
-  unsigned idle_ = 0;           // threads that wait
+  Folders waiting_;         // in the order of the walk: announced and not read yet, or being read
+  std::uint64_t held_ = 0;  // bytes of what was read and not taken, and of what is being read
+  unsigned idle_ = 0;       // threads that wait
   bool full_ = false, ended_ = false;
-  std::vector<std::jthread> threads_;
+  std::vector<std::jthread> threads_;  // no ThreadGroup: a failure is told where the walk comes to it
 };
 
 }  // namespace respaldo::view

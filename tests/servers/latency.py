@@ -134,14 +134,14 @@ def warm(store, place, *words):
 
 
 def long_list(place):
-    """Takes as long as the listing, which no request is part of."""
+    """Of all files: most of it is none of the delay's."""
     words = [RESPALDO, *place.words, "ls", "latest"]
     entries = len(run(words, timeout=PATIENCE).stdout.splitlines())
     print(f"ls of {entries} entries: {statistics.median(seconds(words) for _ in range(5)):.2f} s", flush=True)
 
 
 def one_file(store, place, machine, work):
-    """A file out of the midst of a volume that holds many, with the trees at hand."""
+    """A file out of a volume with a few hundred, with the trees at hand."""
     place.respaldo("ls", "latest")
     known = len(store.requests())
     place.respaldo("-q", "restore", "latest:vg0/data", "--files", "--to", work / "back", "folder/single")
