@@ -111,8 +111,7 @@ class DiffReport {
         what = fmt::format("{}", fmt::join(view::metadata_changes(*before, *after), ", "));
         break;
     }
-    out_.line(fmt::format("{} {}  ({})", kSigns[static_cast<std::size_t>(difference.change)],
-                               printable(difference.path), what));
+    out_.line(fmt::format("{} {}  ({})", kSigns[static_cast<std::size_t>(difference.change)], printable(difference.path), what));
   }
 
   void print_json(const view::Difference& difference) {
@@ -173,9 +172,8 @@ class DiffReport {
     }
     if (context_.options().verbosity == 0) return;
     out_.line(fmt::format("files: {} added ({}), {} removed ({}), {} changed ({} -> {}); metadata of {}",
-                               files_added_, format_size(bytes_added_), files_removed_,
-                               format_size(bytes_removed_), files_changed_, format_size(bytes_before_),
-                               format_size(bytes_after_), metadata_changed_));
+                          files_added_, format_size(bytes_added_), files_removed_, format_size(bytes_removed_),
+                          files_changed_, format_size(bytes_before_), format_size(bytes_after_), metadata_changed_));
     out_.line(fmt::format("folders: {} added, {} removed", folders_added_, folders_removed_));
   }
 

@@ -109,8 +109,7 @@ class FindReport {
       std::string paths;
       for (const std::string& path : snapshot.paths) paths += "  " + printable(path);
       out_.line(fmt::format("{}backup {} of {}  {}{}", first_backup_ ? "" : "\n",
-                             backup_->id.short_hex(), local_time(snapshot.time),
-                                 printable(snapshot.hostname), paths));
+                            backup_->id.short_hex(), local_time(snapshot.time), printable(snapshot.hostname), paths));
     }
     in_backup_ = first_entry_ = true;
     first_backup_ = false;

@@ -28,8 +28,8 @@ class Lister {
   // listed.
   bool list(const repo::Node& node, const std::string& path) {
     std::optional<view::TreeWalk> walk;
-    if (node.type == repo::NodeType::dir) walk.emplace(*indexed_, node, path, view::kToLook,
-                                                           options_.flat ? view::ReadAhead::no : view::ReadAhead::yes);
+    const auto ahead = options_.flat ? view::ReadAhead::no : view::ReadAhead::yes;
+    if (node.type == repo::NodeType::dir) walk.emplace(*indexed_, node, path, view::kToLook, ahead);
     if (context_.options().json) out_.write("[");
     bool whole = true;
     if (walk)

@@ -12,8 +12,8 @@
 
 namespace respaldo::cli {
 
-// Keeps text until there is much of it, and a tenth of a second at most: a thread of its own writes it then, whatever the
-// command waits for. On a terminal nothing is kept. Its functions are for one thread.
+// Keeps text until there is much of it, and a tenth of a second at most: a thread of its own writes it then,
+// whatever the command waits for. On a terminal nothing is kept. Its functions are for one thread.
 class LongOutput {
  public:
   // `context` outlives it.
@@ -23,7 +23,8 @@ class LongOutput {
   LongOutput(const LongOutput&) = delete;
   LongOutput& operator=(const LongOutput&) = delete;
 
-  // Errors of World::out, of now or of what was kept: each is told once, and what could not be written is gone.
+  // Errors of World::out, of now or of what was kept: each is told once, and what could not be written is
+  // gone.
   void write(std::string_view text) { write(text, ""); }
   void line(std::string_view text) { write(text, "\n"); }
   void flush();

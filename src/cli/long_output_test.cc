@@ -70,7 +70,8 @@ TEST_F(Outputs, NothingWaitsForLong) {
   LongOutput out(context());
   out.line("while the command does something else");
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (written().empty() && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (written().empty() && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_EQ(written(), "while the command does something else\n");
 }
 
@@ -79,7 +80,8 @@ TEST_F(Outputs, WhatTheThreadCouldNotWriteIsToldToWhoWritesNext) {
   closed_ = true;
   out.line("to nobody");
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (refused_ == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (refused_ == 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   closed_ = false;
   EXPECT_THROW(out.flush(), OutputClosed);
   out.line("on");

@@ -19,7 +19,8 @@ using namespace respaldo::testing;
 // Counts what is read.
 class Counting final : public store::Forward {
  public:
-  Counting(std::unique_ptr<store::Backend> below, std::atomic<std::size_t>& reads) : Forward(std::move(below)), reads_(reads) {}
+  Counting(std::unique_ptr<store::Backend> below, std::atomic<std::size_t>& reads)
+      : Forward(std::move(below)), reads_(reads) {}
   Bytes load(const store::Handle& handle, std::uint64_t offset, std::uint64_t length) override {
     ++reads_;
     return below_->load(handle, offset, length);
@@ -64,7 +65,8 @@ class Walks : public ::testing::Test {
     return folder_node("", root);
   }
   // What a walk says, where one folder in `skip` is passed over (0: none); it may dawdle.
-  std::string told(const repo::Node& root, ReadAhead ahead, unsigned skip, WalkBounds bounds = kToLook, bool slow = false) {
+  std::string told(const repo::Node& root, ReadAhead ahead, unsigned skip, WalkBounds bounds = kToLook,
+                   bool slow = false) {
     TreeWalk walk(*blobs_, root, "/top", bounds, ahead);
     std::mt19937 random(skip), dawdling(skip);
     std::string text;
@@ -77,7 +79,8 @@ class Walks : public ::testing::Test {
       }
       text += fmt::format("{} {} {}\n", walk.entry().depth, walk.entry().path, walk.entry().node.size);
       if (skip != 0 && random() % skip == 0) walk.skip();
-      if (slow && dawdling() % 16 == 0) std::this_thread::sleep_for(std::chrono::microseconds(dawdling() % 300));
+      if (slow && dawdling() % 16 == 0)
+        std::this_thread::sleep_for(std::chrono::microseconds(dawdling() % 300));
     }
   }
 
@@ -94,7 +97,8 @@ class Walks : public ::testing::Test {
   std::unique_ptr<repo::Repository> repository_ = [this] {
     repo::Repository::CreateOptions options;
     options.scrypt = crypto::ScryptParameters{1024, 1, 1};
-    return repo::Repository::create(std::make_unique<Counting>(store::open_memory(), reads_), "secret", options);
+    return repo::Repository::create(std::make_unique<Counting>(store::open_memory(), reads_), "secret",
+                                    options);
   }();
   std::shared_ptr<const repo::IndexedRepository> blobs_;
   std::mt19937 random_{7};
@@ -122,7 +126,8 @@ TEST_F(Walks, WhoeverEndsEarlyHasReadLittle) {
   HandMadeBackup backup(*repository_);
   std::vector<repo::Node> nodes;
   for (int i = 0; i < 3000; ++i)
-    nodes.push_back(folder_node(fmt::format("{:04}", i), backup.tree({file_node(fmt::format("{}", i), 1, {})})));
+    nodes.push_back(
+        folder_node(fmt::format("{:04}", i), backup.tree({file_node(fmt::format("{}", i), 1, {})})));
   const repo::Node root = saved(backup, backup.tree(std::move(nodes)));
   for (std::size_t after = 0; after < 60; ++after) {
     reads_ = 0;
@@ -142,7 +147,8 @@ TEST_F(Walks, LittleIsHeldOfWhatNobodyTakes) {
   const std::size_t count = 3000;
   std::vector<repo::Node> nodes;
   for (std::size_t i = 0; i < count; ++i)
-    nodes.push_back(folder_node(fmt::format("{:04}", i), backup.tree({file_node(fmt::format("{}", i), 1, {})})));
+    nodes.push_back(
+        folder_node(fmt::format("{:04}", i), backup.tree({file_node(fmt::format("{}", i), 1, {})})));
   // Longer than what is read early, and what comes behind it waits.
   std::vector<repo::Node> many;
   for (int i = 0; i < 10000; ++i) many.push_back(file_node(fmt::format("{:0100}", i), 1, {}));
@@ -168,7 +174,8 @@ TEST_F(Walks, LittleIsHeldOfWhatNobodyTakes) {
   EXPECT_EQ(reads_, 2U + count);
 }
 
-// Long nodes out of short JSON: they count as what they take, and what is passed over counts no more because it is gone.
+// Long nodes out of short JSON: they count as what they take, and what is passed over counts no more because
+// it is gone.
 TEST_F(Walks, ShortJsonOfManyNodesIsNotHeld) {
   HandMadeBackup backup(*repository_);
   std::vector<repo::Node> nodes;
@@ -188,7 +195,8 @@ TEST_F(Walks, ShortJsonOfManyNodesIsNotHeld) {
   EXPECT_FALSE(walk.next());
 }
 
-// The bound of the walk is that of what it reads, but for what was read ahead; and no end of a long chain is a recursion.
+// The bound of the walk is that of what it reads, but for what was read ahead; and no end of a long chain is
+// a recursion.
 TEST_F(Walks, AChainDeeperThanTheWalkEnds) {
   HandMadeBackup backup(*repository_);
   repo::BlobId tree = backup.tree({});

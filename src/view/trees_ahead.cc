@@ -11,8 +11,8 @@ namespace {
 constexpr std::uint64_t kMostHeld = 4U << 20;
 // Longer trees are read when they are asked for, one at a time.
 constexpr std::uint64_t kLongestAhead = 1U << 20;
-// What a folder counts at least, so that empty and missing trees come to an end as well. It also bounds how deep folders
-// that nobody took own each other: their destruction is a recursion.
+// What a folder counts at least, so that empty and missing trees come to an end as well. It also bounds how
+// deep folders that nobody took own each other: their destruction is a recursion.
 constexpr std::uint64_t kLeastHeld = 4096;
 
 }  // namespace
@@ -21,7 +21,8 @@ class TreesAhead::Folder {
  public:
   enum class State { announced, being_read, read, gone };
 
-  Folder(const repo::BlobId& its_tree, std::uint64_t its_length) : tree(its_tree), length(its_length), held(its_length) {}
+  Folder(const repo::BlobId& its_tree, std::uint64_t its_length)
+      : tree(its_tree), length(its_length), held(its_length) {}
 
   const repo::BlobId tree;
   const std::uint64_t length;  // of its JSON, kLeastHeld at least
@@ -35,7 +36,8 @@ class TreesAhead::Folder {
 
 struct TreesAhead::Found {
   Contents contents;
-  Folders folders;  // the same as in the contents, ready to be announced: without the mutex, and with no memory needed then
+  Folders folders;  // the same as in the contents, ready to be announced: without the mutex, and with no
+                    // memory needed then
 };
 
 TreesAhead::TreesAhead(const repo::IndexedRepository& repository, unsigned threads)
@@ -57,7 +59,8 @@ TreesAhead::Found TreesAhead::read(const repo::BlobId& tree) const {
     if (!is_folder(node)) continue;
     std::uint64_t length = kLeastHeld;
     // Any of them may be the one that is whole.
-    for (const repo::BlobLocation& location : repository_.index().find_all(repo::BlobType::tree, *node.subtree))
+    for (const repo::BlobLocation& location :
+         repository_.index().find_all(repo::BlobType::tree, *node.subtree))
       length = std::max<std::uint64_t>(length, location.plain_length());
     found.contents.folders.push_back(std::make_shared<Folder>(*node.subtree, length));
     found.folders.push_back(found.contents.folders.back());
@@ -125,7 +128,8 @@ void TreesAhead::let_go(std::uint64_t bytes) {
   wake();
 }
 
-// The next that may be read before it is asked for. None behind one that may not: what is read is soon wanted.
+// The next that may be read before it is asked for. None behind one that may not: what is read is soon
+// wanted.
 std::shared_ptr<TreesAhead::Folder> TreesAhead::next() const {
   if (full_) return nullptr;
   for (const auto& folder : waiting_)
@@ -152,7 +156,8 @@ void TreesAhead::read(const std::shared_ptr<Folder>& folder, Lock& lock) {
     failure = std::current_exception();
   }
   // Short JSON makes long nodes.
-  const std::uint64_t held = std::max(folder->length, std::uint64_t{found.contents.nodes.size() * sizeof(repo::Node)});
+  const std::uint64_t held =
+      std::max(folder->length, std::uint64_t{found.contents.nodes.size() * sizeof(repo::Node)});
   lock.lock();
   if (folder->state == Folder::State::gone) {
     let_go(folder->held);

@@ -13,9 +13,10 @@
 
 namespace respaldo::view {
 
-// Who walks asks for one folder after another, parents before their children. The threads read those that come next, in
-// that order, until a few MiB of trees wait to be taken. Its functions are for the one thread that walks. The repository
-// must outlive it. The end waits for the trees that are being read, however long their store takes.
+// Who walks asks for one folder after another, parents before their children. The threads read those that
+// come next, in that order, until a few MiB of trees wait to be taken. Its functions are for the one thread
+// that walks. The repository must outlive it. The end waits for the trees that are being read, however long
+// their store takes.
 class TreesAhead {
  public:
   // A folder's place in the walk.
