@@ -86,7 +86,6 @@ class FindReport {
   }
   void end() {
     if (json_ && in_backup_) out_.write("]}");
-    out_.flush();  // the next one may be long in coming
   }
   void warn(std::string_view text) { out_.warn(text); }
   void finish() {

@@ -103,13 +103,9 @@ TEST_F(Outputs, WarningsKeepTheirPlace) {
   out.line("behind");
   out.flush();
   EXPECT_EQ(written(), "before\nerr: warning: of something\nbehind\n");
-  out.line("to nobody");
   closed_ = true;
-  try {
-    out.warn("of something else");
-  } catch (const OutputClosed&) {
-    // Unless the thread was first: then the next one is told.
-  }
+  out.line("to nobody");
+  EXPECT_THROW(out.warn("of something else"), OutputClosed);
   EXPECT_EQ(written(), "before\nerr: warning: of something\nbehind\nerr: warning: of something else\n");
 }
 

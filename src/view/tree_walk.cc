@@ -31,15 +31,16 @@ TreeWalk::TreeWalk(const repo::IndexedRepository& repository, const repo::Node& 
   entry_.path = std::move(path);
   require_not_too_deep();
   if (!root.subtree) return;
-  levels_.emplace_back().path_length = entry_.path.size();
   if (ahead == ReadAhead::yes) {
     ahead_.emplace(repository, std::clamp(std::thread::hardware_concurrency(), 1U, kMostReaders));
-    TreesAhead::Contents contents = ahead_->begin(*root.subtree);
-    levels_.back().nodes = std::move(contents.nodes);
-    levels_.back().folders = std::move(contents.folders);
+    descend(ahead_->begin(*root.subtree));
   } else {
-    levels_.back().nodes = repository.load_tree(*root.subtree).nodes;
+    descend({repository.load_tree(*root.subtree).nodes, {}});
   }
+}
+
+void TreeWalk::descend(TreesAhead::Contents contents) {
+  levels_.push_back({std::move(contents.nodes), std::move(contents.folders), 0, 0, entry_.path.size()});
 }
 
 void TreeWalk::require_not_too_deep() const {
@@ -56,12 +57,10 @@ void TreeWalk::enter() {
     throw;
   }
   if (!entry_.node.subtree) return;
-  TreesAhead::Contents contents;
   if (folder)
-    contents = ahead_->take(folder);
+    descend(ahead_->take(folder));
   else
-    contents.nodes = repository_.load_tree(*entry_.node.subtree).nodes;
-  levels_.push_back({std::move(contents.nodes), std::move(contents.folders), 0, 0, entry_.path.size()});
+    descend({repository_.load_tree(*entry_.node.subtree).nodes, {}});
 }
 
 void TreeWalk::skip() {

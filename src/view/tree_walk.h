@@ -56,6 +56,7 @@ class TreeWalk {
   };
   void require_not_too_deep() const;
   void enter();
+  void descend(TreesAhead::Contents contents);
 
   const repo::IndexedRepository& repository_;
   const WalkBounds bounds_;

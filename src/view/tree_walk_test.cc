@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <atomic>
 #include <chrono>
@@ -185,14 +186,22 @@ TEST_F(Walks, ShortJsonOfManyNodesIsNotHeld) {
     nodes.push_back(folder_node(fmt::format("{:03}", i), backup.raw_tree(json + "]}")));
   }
   const repo::Node root = saved(backup, backup.tree(std::move(nodes)));
+  const auto in_use = [] {
+    const auto heap = ::mallinfo2();
+    return heap.uordblks + heap.hblkhd;
+  };
   reads_ = 0;
+  const std::size_t before = in_use();
   TreeWalk walk(*blobs_, root, "", kToLook, ReadAhead::yes);
-  for (int i = 0; i < 300; ++i) {
+  for (std::size_t i = 0; i < 300; ++i) {
     ASSERT_TRUE(walk.next());
+    ASSERT_TRUE(comes_to(1 + i + 1));  // it is there before it is passed over
     EXPECT_LE(reads_, 1U + i + 8U);
     walk.skip();
   }
   EXPECT_FALSE(walk.next());
+  // All of them would be 2 GiB. (A sanitizer's heap tells nothing.)
+  EXPECT_LT(in_use(), before + (200U << 20));
 }
 
 // The bound of the walk is that of what it reads, but for what was read ahead; and no end of a long chain is

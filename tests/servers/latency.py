@@ -141,11 +141,12 @@ def long_list(place):
 
 
 def one_file(store, place, machine, work):
-    """A file out of a volume with a few hundred, with the trees at hand."""
+    """A file out of the midst of a volume, with the trees at hand."""
     place.respaldo("ls", "latest")
     known = len(store.requests())
     place.respaldo("-q", "restore", "latest:vg0/data", "--files", "--to", work / "back", "folder/single")
     need(file_sum(next((work / "back").rglob("single"))) == file_sum(machine.tree / "folder/single"), "the file came back wrong")
+    shutil.rmtree(work / "back")
     packs = store.packs_read(known)
     need(packs, "no pack was seen: is the counting right?")
     need(len(packs) <= PACKS, f"one file needs {len(packs)} packs, and {PACKS} are enough")
@@ -192,6 +193,7 @@ def main():
         backups_in_turn(store, machine, work)
         if REQUIRED:
             long_list(store.place("far0"))
+            one_file(store, store.place("far0"), machine, work)
 
 
 if __name__ == "__main__":
